@@ -31,7 +31,9 @@ class FirstOrder:
             at = {name: value.detach().requires_grad_() for name, value in outer.items()}
             loss = problem.outer_loss({name: value.detach() for name, value in inner.items()}, at)
             if loss.numel() != 1:
-                raise ProblemError(f"outer_loss returned shape {tuple(loss.shape)}; expected a scalar: take its mean().")
+                raise ProblemError(
+                    f"outer_loss returned shape {tuple(loss.shape)}; expected a scalar: take its mean()."
+                )
             if not loss.requires_grad:
                 raise ProblemError(f"outer_loss depends on none of the outer variables {sorted(outer)}.")
             grads = torch.autograd.grad(loss, list(at.values()), allow_unused=True)

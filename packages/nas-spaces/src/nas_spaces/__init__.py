@@ -1,1 +1,32 @@
-"""."""
+"""Neural architecture search spaces, their supernets and their tabular benchmarks.
+
+Read `space` first: what every search space is. `catalog` finds spaces by name, `testing` checks your own.
+"""
+
+from nas_spaces.architecture import Architecture
+from nas_spaces.choices import Choices
+from nas_spaces.counting import Counts, count
+from nas_spaces.errors import ArchitectureError, SpacesError, TableError, UnknownSpaceError, WeightsError
+from nas_spaces.nas_bench_201 import nas_bench_201
+from nas_spaces.space import RowwiseSpace, SearchSpace
+from nas_spaces.supernet import Drawn, Supernet
+from nas_spaces.tables import Table, load_table
+
+__all__ = [
+    "Architecture",
+    "ArchitectureError",
+    "Choices",
+    "Counts",
+    "Drawn",
+    "RowwiseSpace",
+    "SearchSpace",
+    "SpacesError",
+    "Supernet",
+    "Table",
+    "TableError",
+    "UnknownSpaceError",
+    "WeightsError",
+    "count",
+    "load_table",
+    "nas_bench_201",
+]

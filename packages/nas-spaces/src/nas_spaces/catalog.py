@@ -1,0 +1,37 @@
+"""The search spaces that are installed: ours, and those that others register under the entry point ``nas.spaces``."""
+
+import difflib
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from nas_spaces.errors import UnknownSpaceError
+from nas_spaces.space import SearchSpace
+
+__all__ = ["names", "space"]
+
+# Names rather than functions, so that listing the spaces imports none of them.
+_OURS = {"nas_bench_201": "nas_spaces.nas_bench_201:nas_bench_201"}
+
+
+def names() -> dict[str, str]:
+    """The name of every installed space and where it is defined, as ``module:function``."""
+    return _OURS | {point.name: point.value for point in entry_points(group="nas.spaces") if point.name not in _OURS}
+
+
+def space(name: str) -> SearchSpace:
+    """Build an installed space by its name; hyphens and underscores are the same.
+
+    Raises:
+        UnknownSpaceError: no installed space has that name; the message has the nearest one.
+    """
+    known = names()
+    key = name.replace("-", "_")
+    if key not in known:
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+        raise UnknownSpaceError(
+            f"unknown search space {name!r}; did you mean {near[0]!r}? Installed: {', '.join(known)}."
+        )
+    module, _, function = known[key].partition(":")
+    make: Callable[[], SearchSpace] = getattr(import_module(module), function)
+    return make()

@@ -1,0 +1,71 @@
+"""The table of decisions that a search space asks for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from nas_spaces.errors import WeightsError
+
+__all__ = ["Choices"]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One row per decision (edge x operation, node x input, layer x width), one column per option.
+
+    Args:
+        options: the names of each row's options; rows may differ in length.
+        groups: named ranges of rows, such as ``{"normal": range(0, 14), "reduce": range(14, 28)}``.
+        picks: how many options an architecture takes in each row; 1 everywhere when left out.
+
+    Example:
+        >>> choices = Choices(options=(("skip", "conv"), ("a", "b", "c")), groups={"edges": range(2)})
+        >>> choices.shape
+        (2, 3)
+        >>> choices.mask.tolist()
+        [[True, True, False], [True, True, True]]
+    """
+
+    options: tuple[tuple[str, ...], ...]
+    groups: Mapping[str, range] = field(default_factory=dict)
+    picks: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.picks:
+            object.__setattr__(self, "picks", (1,) * len(self.options))
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(self.options)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(choices, options)``: the shape of a tensor of choice weights."""
+        return len(self.options), max(len(row) for row in self.options)
+
+    @property
+    def mask(self) -> Tensor:
+        """Which entries of a weight tensor exist, ``(choices, options)`` bool."""
+        width = self.shape[1]
+        return torch.tensor([[column < len(row) for column in range(width)] for row in self.options])
+
+    def one_hot(self, options: Sequence[Sequence[int]]) -> Tensor:
+        """The weights of one architecture: 1 at every option taken, 0 elsewhere, ``(choices, options)`` float32."""
+        weights = torch.zeros(self.shape)
+        for row, taken in enumerate(options):
+            weights[row, list(taken)] = 1.0
+        return weights
+
+    def check(self, weights: Tensor) -> None:
+        """Refuse weights of another shape, or that are not finite.
+
+        Raises:
+            WeightsError: the shape is not ``(choices, options)``, or an entry is NaN or infinite.
+        """
+        if tuple(weights.shape) != self.shape:
+            raise WeightsError(f"choice weights have shape {tuple(weights.shape)}; this space has {self.shape}.")
+        if not torch.isfinite(weights).all():
+            row = int(torch.nonzero(~torch.isfinite(weights))[0, 0])
+            raise WeightsError(f"choice weights of row {row} are not finite: {weights[row].tolist()}.")

@@ -1,0 +1,322 @@
+"""NAS-Bench-201: cells of 4 nodes whose 6 edges each carry one of 5 operations; 15,625 architectures.
+
+Dong and Yang, "NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search", ICLR 2020.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas_spaces.architecture import Architecture
+from nas_spaces.choices import Choices
+from nas_spaces.errors import ArchitectureError, WeightsError
+from nas_spaces.space import RowwiseSpace
+from nas_spaces.supernet import Drawn, Supernet
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+__all__ = ["EDGES", "OPERATIONS", "NasBench201", "nas_bench_201"]
+
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+NONE, SKIP, CONV_1X1, CONV_3X3, AVG_POOL = range(5)
+
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+"""The edges of the cell as (source, target), in the order of the rows of the choices."""
+
+NODES = 4
+DEPTH = 5
+"""Cells per stage in the benchmark; there are three stages."""
+
+
+def nas_bench_201() -> "NasBench201":
+    """The NAS-Bench-201 space: 6 edges x 5 operations.
+
+    `cells` counts the cells of each of the three stages (5 in the benchmark); a stage has twice the channels and half
+    the resolution of the one before. Images of any size work: odd sizes are rounded up where the resolution is halved.
+
+    Example:
+        >>> space = nas_bench_201()
+        >>> space.size
+        15625
+        >>> a = space.parse("|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|")
+        >>> space.network(a, classes=10, channels=4, cells=1)(torch.randn(2, 3, 8, 8)).shape
+        torch.Size([2, 10])
+    """
+    return NasBench201()
+
+
+class NasBench201(RowwiseSpace):
+    """See `nas_bench_201`."""
+
+    @property
+    def name(self) -> str:
+        """``nas_bench_201``."""
+        return "nas_bench_201"
+
+    @property
+    def choices(self) -> Choices:
+        """Six rows, one per edge in the order of `EDGES`; five columns in the order of `OPERATIONS`."""
+        return Choices(options=(OPERATIONS,) * len(EDGES), groups={"cell": range(len(EDGES))})
+
+    def format(self, options: Sequence[int]) -> str:
+        """The benchmark's text: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""
+        nodes = []
+        for target in range(1, NODES):
+            inputs = [f"{OPERATIONS[options[row]]}~{source}" for row, (source, t) in enumerate(EDGES) if t == target]
+            nodes.append("|" + "|".join(inputs) + "|")
+        return "+".join(nodes)
+
+    def parse(self, text: str) -> Architecture:
+        """Read ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``; the inputs of a node may stand in any order.
+
+        Raises:
+            ArchitectureError: naming the token that was read and what was expected in its place.
+        """
+        nodes = text.strip().split("+")
+        if len(nodes) != NODES - 1:
+            raise ArchitectureError(
+                f"{text!r} has {len(nodes)} nodes separated by '+', expected {NODES - 1}, as in {self.format([0] * 6)!r}."
+            )
+        options = dict[tuple[int, int], int]()
+        for target, node in enumerate(nodes, start=1):
+            tokens = [token for token in node.split("|") if token]
+            for token in tokens:
+                edge, option = self._read(token, target, text)
+                if edge in options:
+                    raise ArchitectureError(f"node {target} of {text!r} names input {edge[0]} twice.")
+                options[edge] = option
+            if len(tokens) != target:
+                raise ArchitectureError(f"node {target} of {text!r} has {len(tokens)} inputs, expected {target}.")
+        return self.architecture([options[edge] for edge in EDGES])
+
+    @staticmethod
+    def _read(token: str, target: int, text: str) -> tuple[tuple[int, int], int]:
+        match = re.fullmatch(r"([a-z0-9_]+)~(\d)", token)
+        if match is None:
+            raise ArchitectureError(f"{token!r} in {text!r} is not of the form 'operation~input'.")
+        operation, source = match[1], int(match[2])
+        if operation not in OPERATIONS:
+            raise ArchitectureError(
+                f"unknown operation {operation!r} in {text!r}; expected one of {', '.join(OPERATIONS)}."
+            )
+        if source >= target:
+            raise ArchitectureError(f"{token!r} in {text!r}: node {target} has inputs 0 to {target - 1}.")
+        return (source, target), OPERATIONS.index(operation)
+
+    def graph(self, architecture: Architecture) -> "nx.DiGraph[int]":
+        """Nodes 0 (input) to 3 (output); one edge per operation other than ``none``, named in ``operation``."""
+        import networkx as nx
+
+        self.require(architecture)
+        graph: nx.DiGraph[int] = nx.DiGraph()
+        graph.add_nodes_from((node, {"label": label}) for node, label in enumerate(("input", "1", "2", "output")))
+        for (source, target), (option,) in zip(EDGES, architecture.options, strict=True):
+            if option != NONE:
+                graph.add_edge(source, target, operation=OPERATIONS[option])
+        return graph
+
+    def supernet(
+        self, *, classes: int = 10, channels: int = 16, cells: int | None = None, in_channels: int = 3
+    ) -> Supernet:
+        """The supernet of the benchmark's searches: batch normalisation without affine parameters."""
+        return _Supernet(self.choices, classes, channels, DEPTH if cells is None else cells, in_channels)
+
+    def network(
+        self,
+        architecture: Architecture,
+        *,
+        classes: int = 10,
+        channels: int = 16,
+        cells: int | None = None,
+        in_channels: int = 3,
+    ) -> nn.Module:
+        """The network that the benchmark trained, for any width, depth, number of classes and image size."""
+        self.require(architecture)
+        operations = [option for (option,) in architecture.options]
+        depth = DEPTH if cells is None else cells
+        return _Skeleton(lambda width: _Cell(operations, width), classes, channels, depth, in_channels)
+
+
+class _Skeleton(nn.Module):
+    """Stem, three stages of cells with residual reductions between them, and the classifier."""
+
+    def __init__(
+        self, make_cell: Callable[[int], nn.Module], classes: int, channels: int, cells: int, in_channels: int
+    ) -> None:
+        super().__init__()
+        widths = [channels, 2 * channels, 4 * channels]
+        self.stem = nn.Sequential(nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+        self.stages = nn.ModuleList(nn.ModuleList(make_cell(width) for _ in range(cells)) for width in widths)
+        self.reductions = nn.ModuleList(_Reduction(width) for width in widths[:-1])
+        self.last = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU())
+        self.classifier = nn.Linear(widths[-1], classes)
+
+    def forward(self, images: Tensor, *choice: Tensor | Drawn | None) -> Tensor:
+        features = self.stem(images)
+        for index, stage in enumerate(self.stages):
+            if index > 0:
+                features = self.reductions[index - 1](features)
+            assert isinstance(stage, nn.ModuleList)
+            for cell in stage:
+                features = cell(features, *choice)
+        pooled = self.last(features).mean(dim=(2, 3))
+        return self.classifier(pooled)
+
+
+class _Reduction(nn.Module):
+    """A residual block that halves the resolution and doubles the channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(2 * channels),
+            nn.ReLU(),
+            nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(2 * channels),
+        )
+        # Rounding up makes odd sizes meet those of the strided convolution; for even sizes nothing changes.
+        pool = nn.AvgPool2d(2, stride=2, ceil_mode=True)
+        self.shortcut = nn.Sequential(pool, nn.Conv2d(channels, 2 * channels, 1, bias=False))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.shortcut(features) + self.main(features)
+
+
+class _Cell(nn.Module):
+    """One architecture's cell."""
+
+    def __init__(self, options: Sequence[int], channels: int) -> None:
+        super().__init__()
+        self.edges = nn.ModuleDict(
+            {
+                f"{source}-{target}": _operation(option, channels)
+                for (source, target), option in zip(EDGES, options, strict=True)
+                if option != NONE
+            }
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        nodes = [features]
+        for target in range(1, NODES):
+            inputs = [
+                self.edges[f"{source}-{target}"](nodes[source])
+                for source in range(target)
+                if f"{source}-{target}" in self.edges
+            ]
+            nodes.append(_total(inputs, features))
+        return nodes[-1]
+
+
+def _operation(option: int, channels: int) -> nn.Module:
+    if option == SKIP:
+        return nn.Identity()
+    if option == AVG_POOL:
+        return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+    kernel = 1 if option == CONV_1X1 else 3
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(channels),
+    )
+
+
+def _total(inputs: list[Tensor], like: Tensor) -> Tensor:
+    """The sum of a node's inputs; a node without any is zero."""
+    return sum(inputs[1:], inputs[0]) if inputs else torch.zeros_like(like)
+
+
+class _Supernet(Supernet):
+    """All operations on all edges. See `Supernet` for what the weights mean."""
+
+    def __init__(self, choices: Choices, classes: int, channels: int, cells: int, in_channels: int) -> None:
+        super().__init__()
+        self.shape = choices.shape
+        self.body = _Skeleton(_MixedCell, classes, channels, cells, in_channels)
+        for module in self.body.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                _forget_statistics(module)
+
+    def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
+        """See `Supernet.forward`; `weights` ``(6, 5)``."""
+        if tuple(weights.shape) != self.shape:
+            raise WeightsError(f"choice weights have shape {tuple(weights.shape)}; this space has {self.shape}.")
+        return self.body(images, weights.to(images), drawn)
+
+
+def _forget_statistics(norm: nn.BatchNorm2d) -> None:
+    """Let a batch normalisation use the batch's own statistics only, in training and in evaluation."""
+    norm.track_running_stats = False
+    norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+
+
+class _MixedCell(nn.Module):
+    """The cell with every operation on every edge.
+
+    The edges that leave one node read the same features, so their convolutions of one kernel size are a single
+    convolution with as many times the output channels, and their pooling is done once. Each edge owns a slice of the
+    output channels; a drawn path uses its slice alone.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        fan_out = [sum(source == node for source, _ in EDGES) for node in range(NODES - 1)]
+        self.conv_1x1 = nn.ModuleList(nn.Conv2d(channels, n * channels, 1, bias=False) for n in fan_out)
+        self.conv_3x3 = nn.ModuleList(nn.Conv2d(channels, n * channels, 3, padding=1, bias=False) for n in fan_out)
+
+    def forward(self, features: Tensor, weights: Tensor, drawn: Drawn | None) -> Tensor:
+        inputs: list[list[Tensor]] = [[features], [], [], []]
+        for source in range(NODES - 1):
+            node = _total(inputs[source], features)
+            outputs = self._mixed(source, node, weights) if drawn is None else self._drawn(source, node, weights, drawn)
+            for target, output in outputs:
+                inputs[target].append(output)
+        return _total(inputs[-1], features)
+
+    def _mixed(self, source: int, node: Tensor, weights: Tensor) -> list[tuple[int, Tensor]]:
+        rows = [row for row, edge in enumerate(EDGES) if edge[0] == source]
+        scales = weights[rows]
+        active = F.relu(node)
+        convolved = self._scaled_norm(self.conv_1x1[source](active), scales[:, CONV_1X1])
+        convolved = convolved + self._scaled_norm(self.conv_3x3[source](active), scales[:, CONV_3X3])
+        pooled = _pool(node)
+        return [
+            (EDGES[row][1], scale[SKIP] * node + scale[AVG_POOL] * pooled + part)
+            for row, scale, part in zip(rows, scales, convolved.split(self.channels, dim=1), strict=True)
+        ]
+
+    def _drawn(self, source: int, node: Tensor, weights: Tensor, drawn: Drawn) -> list[tuple[int, Tensor]]:
+        outputs = []
+        rows = [row for row, edge in enumerate(EDGES) if edge[0] == source]
+        for position, row in enumerate(rows):
+            for option in drawn[row]:
+                if option != NONE:
+                    output = self._single(source, position, option, node, weights[row, option])
+                    outputs.append((EDGES[row][1], output))
+        return outputs
+
+    def _single(self, source: int, position: int, option: int, node: Tensor, scale: Tensor) -> Tensor:
+        if option == SKIP:
+            return scale * node
+        if option == AVG_POOL:
+            return scale * _pool(node)
+        convolution = (self.conv_1x1 if option == CONV_1X1 else self.conv_3x3)[source]
+        assert isinstance(convolution, nn.Conv2d)
+        kernel = convolution.weight[position * self.channels : (position + 1) * self.channels]
+        return self._scaled_norm(F.conv2d(F.relu(node), kernel, padding=convolution.padding), scale[None])
+
+    def _scaled_norm(self, features: Tensor, scales: Tensor) -> Tensor:
+        """Batch normalisation whose factor is the choice weight: the multiplication costs no pass of its own."""
+        factor = scales.repeat_interleave(self.channels)
+        return F.batch_norm(features, None, None, weight=factor, training=True)
+
+
+def _pool(features: Tensor) -> Tensor:
+    return F.avg_pool2d(features, 3, stride=1, padding=1, count_include_pad=False)

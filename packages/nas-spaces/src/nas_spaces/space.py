@@ -1,0 +1,201 @@
+"""The interface of a search space, and the part that spaces of independent rows share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from nas_spaces.architecture import Architecture
+from nas_spaces.choices import Choices
+from nas_spaces.counting import Counts, count
+from nas_spaces.errors import ArchitectureError
+from nas_spaces.supernet import Supernet
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+__all__ = ["RowwiseSpace", "SearchSpace"]
+
+
+class SearchSpace(ABC):
+    """A finite set of architectures, the choices that lead to each, and the networks they stand for.
+
+    Every draw takes a ``torch.Generator``; architectures are values (`Architecture`). The network builders share three
+    sizes: `classes`, `channels` (width of the first cell) and `cells` (depth, in the unit of the space).
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name of the space, as in ``nascli search --space``."""
+
+    @property
+    @abstractmethod
+    def choices(self) -> Choices:
+        """The decisions of the space."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """The number of architectures."""
+
+    @abstractmethod
+    def sample(self, generator: torch.Generator) -> Architecture:
+        """Draw an architecture uniformly."""
+
+    @abstractmethod
+    def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
+        """Draw one of the neighbours uniformly."""
+
+    @abstractmethod
+    def neighbors(self, architecture: Architecture) -> Iterator[Architecture]:
+        """Every architecture that differs in a single decision."""
+
+    @abstractmethod
+    def distance(self, a: Architecture, b: Architecture) -> float:
+        """The number of decisions in which two architectures differ."""
+
+    @abstractmethod
+    def parse(self, text: str) -> Architecture:
+        """Read an architecture's text form.
+
+        Raises:
+            ArchitectureError: the text is not an architecture of this space.
+        """
+
+    @abstractmethod
+    def discretize(self, weights: Tensor) -> Architecture:
+        """The architecture that the paper of the space derives from choice weights ``(choices, options)``."""
+
+    @abstractmethod
+    def graph(self, architecture: Architecture) -> "nx.DiGraph[int]":
+        """The cell as a graph; edges carry their ``operation``."""
+
+    @abstractmethod
+    def supernet(
+        self, *, classes: int = 10, channels: int = 16, cells: int | None = None, in_channels: int = 3
+    ) -> Supernet:
+        """The network that holds the weights of all architectures; `cells` as in `network`."""
+
+    @abstractmethod
+    def network(
+        self,
+        architecture: Architecture,
+        *,
+        classes: int = 10,
+        channels: int = 16,
+        cells: int | None = None,
+        in_channels: int = 3,
+    ) -> nn.Module:
+        """One architecture as an ordinary network, to be trained from scratch; the space's own depth by default."""
+
+    def weights(self, architecture: Architecture) -> Tensor:
+        """The choice weights of one architecture: 1 at the options taken, ``(choices, options)``."""
+        self.require(architecture)
+        return self.choices.one_hot(architecture.options)
+
+    def require(self, architecture: Architecture) -> None:
+        """Refuse an architecture of another space.
+
+        Raises:
+            ArchitectureError: it belongs to another space.
+        """
+        if architecture.space != self.name:
+            raise ArchitectureError(
+                f"architecture {architecture} belongs to space {architecture.space!r}, not to {self.name!r}; "
+                f"make it with this space's sample(), parse() or discretize()."
+            )
+
+    def count(
+        self,
+        architecture: Architecture,
+        *,
+        image: tuple[int, int, int] = (3, 32, 32),
+        classes: int = 10,
+        channels: int = 16,
+        cells: int | None = None,
+    ) -> Counts:
+        """Parameters and multiply-adds of an architecture's network for one `image` ``(channels, height, width)``."""
+        with torch.device("meta"):
+            network = self.network(architecture, classes=classes, channels=channels, cells=cells, in_channels=image[0])
+        return count(network, (1, *image))
+
+
+class RowwiseSpace(SearchSpace):
+    """A space in which every row takes one option, whatever the other rows take."""
+
+    @abstractmethod
+    def format(self, options: Sequence[int]) -> str:
+        """The text form of one option per row."""
+
+    def architecture(self, options: Sequence[int]) -> Architecture:
+        """The architecture that takes ``options[row]`` in each row.
+
+        Raises:
+            ArchitectureError: there is not one valid option per row.
+        """
+        rows = self.choices.options
+        if len(options) != len(rows):
+            raise ArchitectureError(f"{self.name} has {len(rows)} choices; {len(options)} options were given.")
+        for row, option in enumerate(options):
+            if not 0 <= option < len(rows[row]):
+                raise ArchitectureError(
+                    f"choice {row} of {self.name} has options 0 to {len(rows[row]) - 1}, not {option}."
+                )
+        return Architecture(self.name, tuple((int(option),) for option in options), self.format(options))
+
+    @property
+    def size(self) -> int:
+        """The number of architectures: the product of the rows' lengths."""
+        return prod(len(row) for row in self.choices.options)
+
+    def __iter__(self) -> Iterator[Architecture]:
+        """All architectures, the last row varying fastest; made one at a time."""
+        lengths = [len(row) for row in self.choices.options]
+        for index in range(self.size):
+            options = []
+            for length in reversed(lengths):
+                index, option = divmod(index, length)
+                options.append(option)
+            yield self.architecture(options[::-1])
+
+    def sample(self, generator: torch.Generator) -> Architecture:
+        """Draw every row uniformly and independently."""
+        return self.architecture([_draw(len(row), generator) for row in self.choices.options])
+
+    def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
+        """Draw one of the neighbours uniformly."""
+        neighbors = list(self.neighbors(architecture))
+        return neighbors[_draw(len(neighbors), generator)]
+
+    def neighbors(self, architecture: Architecture) -> Iterator[Architecture]:
+        """Every architecture that differs in one row."""
+        self.require(architecture)
+        options = [taken[0] for taken in architecture.options]
+        for row, names in enumerate(self.choices.options):
+            for option in range(len(names)):
+                if option != options[row]:
+                    yield self.architecture([*options[:row], option, *options[row + 1 :]])
+
+    def distance(self, a: Architecture, b: Architecture) -> float:
+        """The number of rows in which two architectures differ."""
+        self.require(a)
+        self.require(b)
+        return float(sum(x != y for x, y in zip(a.options, b.options, strict=True)))
+
+    def discretize(self, weights: Tensor) -> Architecture:
+        """Take the option of largest weight in every row; the first one of equals.
+
+        Raises:
+            WeightsError: the weights have another shape or are not finite.
+        """
+        self.choices.check(weights)
+        masked = weights.detach().cpu().masked_fill(~self.choices.mask, -torch.inf)
+        return self.architecture(masked.argmax(dim=1).tolist())
+
+
+def _draw(below: int, generator: torch.Generator) -> int:
+    return int(torch.randint(below, (), generator=generator, device=generator.device))

@@ -1,0 +1,34 @@
+"""The interface of a supernet: one network that holds the weights of every architecture of a space."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from torch import Tensor, nn
+
+__all__ = ["Drawn", "Supernet"]
+
+Drawn: TypeAlias = Sequence[Sequence[int]]
+
+
+class Supernet(nn.Module, ABC):
+    """Evaluates any mixture of the architectures of a space with shared weights.
+
+    Batch normalisation uses the statistics of the batch in training and in evaluation alike, and has no running
+    statistics: those of one path would be wrong for every other, and extra passes leave no trace in the module.
+    """
+
+    @abstractmethod
+    def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
+        """Return the logits of a batch under the given choice weights.
+
+        Args:
+            images: ``(batch, channels, height, width)`` float.
+            weights: ``(choices, options)``; each option's output is multiplied by its weight.
+            drawn: for a sampled path, the options of each row that are evaluated at all, as integers on the host, so
+                that a step on an accelerator needs no synchronisation to know which operations to run. Gradients
+                reach the weights of the drawn options alone. All options are evaluated when it is left out.
+
+        Returns:
+            Logits ``(batch, classes)``.
+        """
