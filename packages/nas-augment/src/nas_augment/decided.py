@@ -1,0 +1,87 @@
+"""A policy as a value: what a search ends with, what is saved, and what training uses."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nas_augment.errors import PolicyError
+
+if TYPE_CHECKING:
+    from nas_augment.fixed import Stage
+
+__all__ = ["Policy"]
+
+_FORMAT, _VERSION = "nas-augment-policy", 1
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Transformations applied one after another to a batch of images.
+
+    Args:
+        stages: the transformations in order.
+
+    Example:
+        >>> from nas_augment.fixed import crop_and_flip
+        >>> policy = crop_and_flip(padding=2).decide()
+        >>> Policy.from_json(policy.to_json()) == policy
+        True
+    """
+
+    stages: "tuple[Stage, ...]" = ()
+
+    def apply(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Augment `images` ``(batch, channels, height, width)``, uint8 or float in [0, 1], each by a draw of its own."""
+        from nas_augment.fixed import FixedPolicy
+
+        return FixedPolicy(self.stages)(images, generator=generator).images
+
+    def to_json(self) -> str:
+        """The policy as JSON text; `from_json` reads it back exactly."""
+        stages = [{"name": type(stage).__name__.lower(), **_settings(stage)} for stage in self.stages]
+        return json.dumps({"format": _FORMAT, "version": _VERSION, "stages": stages})
+
+    @staticmethod
+    def from_json(text: str) -> "Policy":
+        """Read a policy from JSON text.
+
+        Raises:
+            PolicyError: it is not JSON, not a policy, of another version, or has unknown or wrong settings.
+        """
+        from nas_augment import fixed
+
+        kinds: dict[str, type[Stage]] = {"crop": fixed.Crop, "flip": fixed.Flip, "cutout": fixed.Cutout}
+        try:
+            record = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise PolicyError(f"not JSON: {error}.") from error
+        if not isinstance(record, dict) or record.get("format") != _FORMAT:
+            raise PolicyError(f'expected a JSON object with "format": "{_FORMAT}".')
+        if record.get("version") != _VERSION:
+            raise PolicyError(f"policy of version {record.get('version')!r}; this release reads version {_VERSION}.")
+        extra = set(record) - {"format", "version", "stages"}
+        if extra or not isinstance(record.get("stages"), list):
+            raise PolicyError(f"expected the keys format, version and stages (a list); unknown: {sorted(extra)}.")
+        return Policy(tuple(_stage(kinds, stage) for stage in record["stages"]))
+
+
+def _settings(stage: Any) -> dict[str, Any]:
+    return asdict(stage)
+
+
+def _stage(kinds: "dict[str, type[Stage]]", record: Any) -> "Stage":
+    if not isinstance(record, dict) or record.get("name") not in kinds:
+        raise PolicyError(f"unknown stage {record!r}; expected an object with a name among {', '.join(kinds)}.")
+    settings = {key: value for key, value in record.items() if key != "name"}
+    wrong = {
+        key: value for key, value in settings.items() if isinstance(value, bool) or not isinstance(value, int | float)
+    }
+    if wrong:
+        raise PolicyError(f"stage {record['name']!r} has settings that are not numbers: {wrong}.")
+    try:
+        return kinds[record["name"]](**settings)
+    except TypeError as error:
+        raise PolicyError(f"stage {record['name']!r}: {error}.") from error

@@ -1,0 +1,164 @@
+"""Policies that nothing is learned of: identity, random crop and flip, cutout."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas_augment.decided import Policy
+from nas_augment.errors import ImagesError, PolicyError
+from nas_augment.policy import AugmentationPolicy, check_images
+from nas_augment.sample import PolicySample
+
+__all__ = ["Crop", "Cutout", "FixedPolicy", "Flip", "Stage", "crop_and_flip", "cutout", "identity"]
+
+
+class Stage(Protocol):
+    """One fixed transformation: how many uniform numbers an image needs, and what they do to it."""
+
+    @property
+    def numbers(self) -> int:
+        """How many uniform numbers are drawn for an image."""
+        ...
+
+    def apply(self, images: Tensor, draw: Tensor) -> Tensor:
+        """Transform `images` ``(batch, channels, height, width)`` by `draw` ``(batch, numbers)`` in [0, 1)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Pad with zeros on all sides and cut out a window of the old size at a random place.
+
+    Args:
+        padding: pixels; 4 for CIFAR-10 in most papers.
+    """
+
+    padding: int = 4
+    numbers = 2
+
+    def __post_init__(self) -> None:
+        if self.padding < 0:
+            raise PolicyError(f"padding of a crop is {self.padding}; expected 0 or more pixels.")
+
+    def apply(self, images: Tensor, draw: Tensor) -> Tensor:
+        """See `Stage.apply`."""
+        batch, _, height, width = images.shape
+        offset = (draw * (2 * self.padding + 1)).long()
+        rows = offset[:, 0, None] + torch.arange(height, device=images.device)
+        columns = offset[:, 1, None] + torch.arange(width, device=images.device)
+        padded = F.pad(images, (self.padding,) * 4)
+        index = torch.arange(batch, device=images.device)[:, None, None]
+        # Indexing around a slice puts the channels last, which is the memory format that convolutions like best.
+        return padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Mirror left and right.
+
+    Args:
+        probability: of mirroring an image.
+    """
+
+    probability: float = 0.5
+    numbers = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise PolicyError(f"probability of a flip is {self.probability}; expected 0 to 1.")
+
+    def apply(self, images: Tensor, draw: Tensor) -> Tensor:
+        """See `Stage.apply`."""
+        mirrored = (draw[:, 0] < self.probability)[:, None, None, None]
+        return torch.where(mirrored, images.flip(3), images)
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """Cover a square around a random pixel; the part outside the image is lost (DeVries and Taylor, 2017).
+
+    Args:
+        length: side of the square in pixels; 16 for CIFAR-10 in most papers.
+        fill: what the square is covered with, in [0, 1]; 0 is black. The papers fill after normalisation, that is with
+            the mean of the data.
+    """
+
+    length: int = 16
+    fill: float = 0.0
+    numbers = 2
+
+    def __post_init__(self) -> None:
+        if self.length < 0:
+            raise PolicyError(f"length of cutout is {self.length}; expected 0 or more pixels.")
+        if not 0 <= self.fill <= 1:
+            raise PolicyError(f"fill of cutout is {self.fill}; expected 0 to 1.")
+
+    def apply(self, images: Tensor, draw: Tensor) -> Tensor:
+        """See `Stage.apply`."""
+        inside = []
+        for axis, size in enumerate(images.shape[2:]):
+            start = (draw[:, axis] * size).long() - self.length // 2
+            position = torch.arange(size, device=images.device) - start[:, None]
+            inside.append((position >= 0) & (position < self.length))
+        square = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+        fill = round(255 * self.fill) if images.dtype == torch.uint8 else self.fill
+        return images.masked_fill(square, fill)
+
+
+class FixedPolicy(AugmentationPolicy):
+    """Stages applied one after another, each drawn anew for every image.
+
+    Args:
+        stages: the transformations in order.
+    """
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        super().__init__()
+        self.stages = tuple(stages)
+
+    def sample(self, batch: int, *, generator: torch.Generator) -> PolicySample:
+        """Draw the uniform numbers of every stage."""
+        draws = (
+            torch.rand(batch, stage.numbers, generator=generator, device=generator.device) for stage in self.stages
+        )
+        return PolicySample(tuple(draws), batch)
+
+    def log_prob(self, sample: PolicySample) -> Tensor:
+        """Zeros: nothing is learned."""
+        return torch.zeros(len(sample))
+
+    def apply(self, images: Tensor, sample: PolicySample) -> Tensor:
+        """See `AugmentationPolicy.apply`."""
+        check_images(images)
+        if len(sample) != len(images):
+            raise ImagesError(f"{len(images)} images, but the sample was drawn for {len(sample)}.")
+        for stage, draw in zip(self.stages, sample.draws, strict=True):
+            images = stage.apply(images, draw.to(images.device, non_blocking=True))
+        return images
+
+    def decide(self) -> Policy:
+        """The same stages as a value."""
+        return Policy(self.stages)
+
+    def extra_repr(self) -> str:
+        """The stages."""
+        return ", ".join(map(repr, self.stages))
+
+
+def identity() -> FixedPolicy:
+    """Images as they are."""
+    return FixedPolicy(())
+
+
+def crop_and_flip(padding: int = 4, flip: float = 0.5) -> FixedPolicy:
+    """The standard augmentation of CIFAR-10: pad and crop, mirror with probability `flip`."""
+    return FixedPolicy((Crop(padding), Flip(flip)))
+
+
+def cutout(length: int = 16, padding: int = 4, flip: float = 0.5, fill: float = 0.0) -> FixedPolicy:
+    """Crop and flip, then a square of `length` pixels covered."""
+    return FixedPolicy((Crop(padding), Flip(flip), Cutout(length, fill)))
