@@ -1,1 +1,35 @@
-"""."""
+"""Search architectures, augmentation policies and hyper-parameters by gradients.
+
+Read `roles` first: what the parts of a search are. `methods` composes them, `search` runs them.
+"""
+
+from nas_search import methods
+from nas_search.data import Examples, ImageData
+from nas_search.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    Interrupted,
+    NonFiniteError,
+    RunFolderError,
+    SearchError,
+)
+from nas_search.loop import search
+from nas_search.method import Method
+from nas_search.result import SearchResult
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "Examples",
+    "ImageData",
+    "Interrupted",
+    "Method",
+    "NonFiniteError",
+    "RunFolderError",
+    "SearchError",
+    "SearchResult",
+    "methods",
+    "search",
+]

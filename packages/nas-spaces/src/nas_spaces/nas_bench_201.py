@@ -247,7 +247,9 @@ class _Supernet(Supernet):
         """See `Supernet.forward`; `weights` ``(6, 5)``."""
         if tuple(weights.shape) != self.shape:
             raise WeightsError(f"choice weights have shape {tuple(weights.shape)}; this space has {self.shape}.")
-        return self.body(images, weights.to(images), drawn)
+        logits = self.body(images, weights.to(images), drawn)
+        # A drawn path without operations does not read the weights: their gradient is zero then, not missing.
+        return logits if drawn is None else logits + 0 * weights.sum().to(logits)
 
 
 def _forget_statistics(norm: nn.BatchNorm2d) -> None:

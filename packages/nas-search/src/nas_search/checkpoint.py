@@ -1,0 +1,65 @@
+"""Checkpoints: everything that a run needs to continue, in a file that cannot run code when it is read."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas_search.errors import CheckpointError
+from nas_search.files import write_atomically
+
+__all__ = ["load_checkpoint", "save_checkpoint"]
+
+_FORMAT, _VERSION = "nas-search-checkpoint", 1
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any], fingerprint: Mapping[str, str]) -> None:
+    """Write a checkpoint, replacing the one before only when the new one is whole.
+
+    Args:
+        path: of the file.
+        state: tensors, numbers and texts in dictionaries and lists.
+        fingerprint: what the run was configured with; `load_checkpoint` compares it.
+
+    Raises:
+        RunFolderError: it could not be written; the one before is intact.
+    """
+    buffer = io.BytesIO()  # torch's own writer turns a full disk into a RuntimeError without the reason
+    torch.save({"format": _FORMAT, "version": _VERSION, "fingerprint": dict(fingerprint), "state": dict(state)}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path, fingerprint: Mapping[str, str]) -> dict[str, Any]:
+    """Read the state that `save_checkpoint` wrote, onto the host.
+
+    Raises:
+        CheckpointError: the file is damaged, not ours, of another version, or of a run that was configured otherwise;
+            the message names the difference.
+    """
+    try:
+        record = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # A damaged archive surfaces as RuntimeError, UnpicklingError, EOFError, KeyError, ValueError and others.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path} is damaged or not a checkpoint ({reason[:120]}); delete it and start the run again without --resume."
+        ) from error
+    if not isinstance(record, dict) or record.get("format") != _FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint of this program; choose another run folder.")
+    if record.get("version") != _VERSION:
+        raise CheckpointError(
+            f"{path} is of version {record.get('version')!r}; this release reads version {_VERSION}: use the release that wrote it."
+        )
+    saved = record["fingerprint"]
+    changed = [
+        f"{key} was {saved.get(key)}, is {fingerprint.get(key)}"
+        for key in sorted({*saved, *fingerprint})
+        if saved.get(key) != fingerprint.get(key)
+    ]
+    if changed:
+        raise CheckpointError(
+            f"{path} is of another configuration: {'; '.join(changed)}. Resume with the old settings, or choose another folder."
+        )
+    return record["state"]

@@ -1,0 +1,197 @@
+"""Labelled images: what a search is given, and how batches are made of them."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from nas_augment import Policy
+from torch import Tensor, nn
+
+from nas_search.errors import DataError
+
+__all__ = ["BatchStream", "Examples", "ImageData", "Normalize", "split_indices", "stream_seed"]
+
+
+class Examples(NamedTuple):
+    """Images with their labels.
+
+    Attributes:
+        images: ``(batch, channels, height, width)``, uint8 or float in [0, 1].
+        labels: ``(batch,)`` int64.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def take(self, index: Tensor) -> "Examples":
+        """The examples at `index` ``(n,)``, on the device where they are."""
+        index = index.to(self.images.device, non_blocking=True)
+        return Examples(self.images[index], self.labels[index])
+
+    def to(self, device: torch.device) -> "Examples":
+        """The same examples on a device."""
+        return Examples(self.images.to(device, non_blocking=True), self.labels.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A data set of labelled images, whole in memory.
+
+    Args:
+        name: what it is called in reports.
+        train: images and labels that the search and the training use.
+        test: images and labels that only the final evaluation sees.
+        policy: the augmentation that is customary for such images; used where none is searched.
+        class_names: for reports; the numbers when left out.
+
+    Raises:
+        DataError: shapes, types, ranges or numbers that do not fit together, or a single class.
+    """
+
+    name: str
+    train: Examples
+    test: Examples
+    policy: Policy = field(default_factory=Policy)
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for part, examples in (("train", self.train), ("test", self.test)):
+            _check(self.name, part, examples)
+        if self.train.images.shape[1:] != self.test.images.shape[1:]:
+            raise DataError(
+                f"{self.name}: train images are {tuple(self.train.images.shape[1:])}, test images "
+                f"{tuple(self.test.images.shape[1:])} (channels, height, width); they must be of one shape."
+            )
+        if len(self.train.labels.unique()) < 2:
+            raise DataError(f"{self.name}: all train labels are {int(self.train.labels[0])}; a search needs two classes.")
+        highest = int(self.test.labels.max())
+        if highest >= self.classes:
+            raise DataError(f"{self.name}: test label {highest} is out of range: train labels go from 0 to {self.classes - 1}.")
+
+    @property
+    def classes(self) -> int:
+        """The number of classes: one more than the largest train label."""
+        return int(self.train.labels.max()) + 1
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(channels, height, width)``."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all images and labels: equal data has equal fingerprints."""
+        digest = hashlib.sha256()
+        for tensor in (*self.train, *self.test):
+            digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def _check(name: str, part: str, examples: Examples) -> None:
+    images, labels = examples
+    if images.ndim != 4 or 0 in images.shape:
+        raise DataError(f"{name}: {part} images have shape {tuple(images.shape)}; expected (n, channels, height, width).")
+    if images.dtype != torch.uint8 and images.dtype != torch.float32:
+        raise DataError(f"{name}: {part} images are {images.dtype}; expected uint8, or float32 in [0, 1].")
+    if images.is_floating_point() and not bool(((images >= 0) & (images <= 1)).all()):
+        low, high = float(images.min()), float(images.max())
+        raise DataError(f"{name}: {part} images go from {low:g} to {high:g}; expected [0, 1]: divide them by their maximum.")
+    if labels.shape != (len(images),) or labels.dtype != torch.int64:
+        raise DataError(f"{name}: {len(images)} {part} images, but labels are {labels.dtype} of shape {tuple(labels.shape)}.")
+    if int(labels.min()) < 0:
+        raise DataError(f"{name}: {part} label {int(labels.min())} is out of range; labels count from 0.")
+
+
+class Normalize(nn.Module):
+    """``(images - mean) / std`` per channel, after scaling uint8 to [0, 1]; channels-last, as convolutions like best.
+
+    Args:
+        images: what mean and standard deviation are taken of, ``(n, channels, height, width)``.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        super().__init__()
+        unit = images[:: max(1, len(images) // 10_000)]  # ten thousand images tell them to three digits
+        unit = unit.float() / 255 if unit.dtype == torch.uint8 else unit
+        mean, std = unit.mean(dim=(0, 2, 3)), unit.std(dim=(0, 2, 3))
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", mean[:, None, None])
+        self.register_buffer("std", torch.where(std > 0, std, 1.0)[:, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise a batch."""
+        if images.dtype == torch.uint8:
+            images = images.to(self.mean.dtype) / 255
+        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+
+def split_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Split examples in two so that every class is split in the same proportion.
+
+    Args:
+        labels: ``(n,)``.
+        fraction: share of the first part, in (0, 1).
+        seed: of the permutation of each class.
+
+    Returns:
+        The indices of both parts, each in increasing order.
+    """
+    generator = torch.Generator().manual_seed(stream_seed(seed, "split"))
+    first = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        members = (labels == label).nonzero()[:, 0]
+        shuffled = members[torch.randperm(len(members), generator=generator)]
+        first[shuffled[: round(fraction * len(members))]] = True
+    return first.nonzero()[:, 0], (~first).nonzero()[:, 0]
+
+
+def stream_seed(seed: int, *names: object) -> int:
+    """The seed of one of a run's independent streams of random numbers."""
+    text = "/".join(map(str, (seed, *names)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+
+
+class BatchStream:
+    """Endless shuffled batches, each a function of its position alone: nothing needs to be saved to continue.
+
+    The examples are kept on the device where they fit into half of its free memory, else on the host.
+
+    Args:
+        examples: what batches are made of.
+        batch_size: images of a batch; all of them if there are fewer. The incomplete last batch of an epoch is left
+            out, because batch normalisation would see too few images.
+        seed: of the order of every epoch.
+        device: where batches are needed.
+    """
+
+    def __init__(self, examples: Examples, batch_size: int, seed: int, device: torch.device) -> None:
+        self.batch_size = min(batch_size, len(examples.labels))
+        self.seed = seed
+        self.device = device
+        self.examples = examples.to(device) if _fits(examples, device) else examples
+        self._order = (-1, torch.empty(0))
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return len(self.examples.labels) // self.batch_size
+
+    def __getitem__(self, position: int) -> Examples:
+        """The batch at `position`, counted from the beginning of the run."""
+        epoch, step = divmod(position, len(self))
+        if self._order[0] != epoch:
+            generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", epoch))
+            self._order = epoch, torch.randperm(len(self.examples.labels), generator=generator)
+        index = self._order[1][step * self.batch_size : (step + 1) * self.batch_size]
+        return self.examples.take(index).to(self.device)
+
+
+def _fits(examples: Examples, device: torch.device) -> bool:
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return sum(tensor.numel() * tensor.element_size() for tensor in examples) < free / 2

@@ -1,0 +1,144 @@
+"""Where images come from, by the names of the command line: ``digits``, ``npz:FILE``, ``fake:SHAPE``."""
+
+import difflib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nas_augment import Policy
+from nas_augment.fixed import Crop, Flip
+from numpy.typing import NDArray
+
+from nas_search.data import Examples, ImageData, split_indices
+from nas_search.errors import ConfigError, DataError
+
+__all__ = ["digits", "fake", "load_data", "npz", "sources"]
+
+
+def sources() -> dict[str, str]:
+    """How a data source is written, and what it is."""
+    return {
+        "digits": "scikit-learn's 1,797 real 8 x 8 images of handwritten digits; nothing is downloaded",
+        "npz:FILE": "a numpy archive with x_train, y_train, x_test, y_test",
+        "fake:CxHxW": "random images of ten classes, for trying things out",
+    }
+
+
+def load_data(source: str) -> ImageData:
+    """Read a data set by the name of its source.
+
+    Raises:
+        ConfigError: no such source; the message has the nearest one.
+        DataError: the source cannot be read, or is not labelled images.
+    """
+    kind, _, rest = source.partition(":")
+    readers: dict[str, Callable[[], ImageData]] = {
+        "digits": digits,
+        "npz": lambda: npz(rest),
+        "fake": lambda: fake(rest or "3x8x8"),
+    }
+    if kind not in readers:
+        near = difflib.get_close_matches(kind, readers, n=1, cutoff=0.0)[0]
+        written = next(name for name in sources() if name.partition(":")[0] == near)
+        raise ConfigError(f"unknown data source {source!r}; did you mean {written!r}? There are {', '.join(sources())}.")
+    return readers[kind]()
+
+
+def digits() -> ImageData:
+    """scikit-learn's digits: 1,797 real images ``(1, 8, 8)`` of ten classes, a fixed stratified fifth of them for the test."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    # The grey levels 0 to 16 are spread over the whole range of uint8.
+    images = torch.from_numpy(np.rint(bunch.images * (255 / 16)).astype(np.uint8))[:, None]
+    labels = torch.from_numpy(bunch.target.astype(np.int64))
+    test, train = split_indices(labels, fraction=0.2, seed=0)
+    whole = Examples(images, labels)
+    # A mirrored digit is another sign, so the images are only shifted.
+    return ImageData("digits", whole.take(train), whole.take(test), Policy((Crop(1),)))
+
+
+def npz(path: str | Path) -> ImageData:
+    """Read ``x_train, y_train, x_test, y_test`` from a numpy archive.
+
+    Images are ``(n, height, width)``, ``(n, height, width, channels)`` or ``(n, channels, height, width)`` with 1, 3 or 4
+    channels; uint8, or floating point in [0, 1]. Labels are whole numbers from 0. Augmentation by default: a crop padded
+    by an eighth of the width, and a flip.
+
+    Raises:
+        DataError: the file is missing, damaged, lacks an array, or holds no labelled images.
+    """
+    arrays = _read(Path(path))
+    parts = []
+    for part in ("train", "test"):
+        images, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        parts.append(Examples(_images(images, f"x_{part} of {path}"), _labels(labels, f"y_{part} of {path}")))
+    width = parts[0].images.shape[-1]
+    return ImageData(Path(path).stem, parts[0], parts[1], Policy((Crop(max(1, width // 8)), Flip())))
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    names = ("x_train", "y_train", "x_test", "y_test")
+    if not path.is_file():
+        raise DataError(f"no file {path}; expected a numpy archive with {', '.join(names)}.")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} is a single array; expected an archive (numpy.savez) with {', '.join(names)}.")
+            missing = [name for name in names if name not in archive.files]
+            if missing:
+                raise DataError(f"{path} lacks {', '.join(missing)}; it has {', '.join(archive.files) or 'nothing'}.")
+            return {name: archive[name] for name in names}
+    except DataError:
+        raise
+    except Exception as error:
+        # A damaged archive surfaces as BadZipFile, zlib.error, ValueError, EOFError, OSError and others.
+        raise DataError(f"{path} cannot be read as a numpy archive ({error}); write it again with numpy.savez.") from error
+
+
+def _images(array: NDArray[Any], name: str) -> torch.Tensor:
+    if array.dtype.kind not in "uif" or (array.dtype.kind in "ui" and array.dtype != np.uint8):
+        raise DataError(f"{name} is {array.dtype}; expected uint8, or floating point in [0, 1].")
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or not {array.shape[1], array.shape[3]} & {1, 3, 4}:
+        raise DataError(
+            f"{name} has shape {array.shape}; expected (n, height, width), (n, height, width, channels) or "
+            f"(n, channels, height, width) with 1, 3 or 4 channels."
+        )
+    if array.shape[3] in (1, 3, 4):
+        array = array.transpose(0, 3, 1, 2)
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor if tensor.dtype == torch.uint8 else tensor.float()
+
+
+def _labels(array: NDArray[Any], name: str) -> torch.Tensor:
+    if array.dtype.kind not in "uif" or (array.dtype.kind == "f" and not (array == np.rint(array)).all()):
+        raise DataError(f"{name} is {array.dtype} and not whole numbers; expected labels 0, 1, 2, ...")
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def fake(shape: str = "3x8x8", *, count: int = 256, classes: int = 10, seed: int = 0) -> ImageData:
+    """Noise around a random pattern per class: learnable, and made in no time.
+
+    Args:
+        shape: ``CxHxW``.
+        count: train images; a quarter as many are for the test.
+        classes: number of classes.
+        seed: of everything.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", shape)
+    if match is None or "0" in match.groups():
+        raise ConfigError(f"fake data of shape {shape!r}; expected CxHxW such as fake:3x8x8.")
+    generator = torch.Generator().manual_seed(seed)
+    size = tuple(int(number) for number in match.groups())
+    patterns = torch.rand(classes, *size, generator=generator)
+    labels = torch.arange(count + count // 4) % classes
+    noise = torch.rand(len(labels), *size, generator=generator)
+    images = (255 * (0.6 * patterns[labels] + 0.4 * noise)).to(torch.uint8)
+    whole = Examples(images, labels)
+    index = torch.arange(len(labels))
+    return ImageData(f"fake-{shape}", whole.take(index[:count]), whole.take(index[count:]))

@@ -1,0 +1,48 @@
+"""What nas-search raises.
+
+SearchError
+|-- ConfigError (also ValueError)     a name, a key or a value that does not exist or does not fit
+|-- DataError (also ValueError)       images or labels that cannot be used
+|-- RunFolderError (also OSError)     a run folder that cannot be read or written, or that holds another run
+|-- CheckpointError (also ValueError) a checkpoint that is damaged, not ours, or of another configuration
+|-- NonFiniteError (also ArithmeticError)  a loss that became NaN or infinite
+`-- Interrupted                       stopped on request, after saving
+"""
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "Interrupted",
+    "NonFiniteError",
+    "RunFolderError",
+    "SearchError",
+]
+
+
+class SearchError(Exception):
+    """Base of every error that nas-search raises on purpose."""
+
+
+class ConfigError(SearchError, ValueError):
+    """A name, a key or a value that does not exist or does not fit."""
+
+
+class DataError(SearchError, ValueError):
+    """Images or labels that cannot be used."""
+
+
+class RunFolderError(SearchError, OSError):
+    """A run folder that cannot be read or written, or that holds another run."""
+
+
+class CheckpointError(SearchError, ValueError):
+    """A checkpoint that is damaged, not ours, or of another configuration."""
+
+
+class NonFiniteError(SearchError, ArithmeticError):
+    """A loss became NaN or infinite."""
+
+
+class Interrupted(SearchError):
+    """The run was asked to stop, and has saved its state."""

@@ -1,0 +1,28 @@
+"""The accuracy of a network on labelled images."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nas_search.data import Examples
+
+__all__ = ["top1"]
+
+
+def top1(classify: Callable[[Tensor], Tensor], examples: Examples, device: torch.device, batch_size: int = 500) -> float:
+    """The share of `examples` whose largest logit is that of their label, in [0, 1]; without gradient.
+
+    Args:
+        classify: images ``(batch, channels, height, width)`` as in the data to logits ``(batch, classes)``.
+        examples: what is classified.
+        device: where `classify` wants them.
+        batch_size: images classified at once.
+    """
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    with torch.no_grad():
+        for start in range(0, len(examples.labels), batch_size):
+            index = torch.arange(start, min(start + batch_size, len(examples.labels)))
+            images, labels = examples.take(index).to(device)
+            correct += (classify(images).argmax(dim=1) == labels).sum()
+    return int(correct) / len(examples.labels)

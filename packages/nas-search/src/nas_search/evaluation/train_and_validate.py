@@ -1,0 +1,49 @@
+"""Score an architecture by training its network from scratch for a short while."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nas_spaces import Architecture
+
+from nas_search.data import stream_seed
+from nas_search.evaluation.accuracy import top1
+from nas_search.optimizers import SGD, OptimizerSettings
+from nas_search.schedules import Cosine
+from nas_search.loop import drive
+from nas_search.training import TrainState
+
+if TYPE_CHECKING:
+    from nas_search.state import SearchState
+
+__all__ = ["TrainAndValidate"]
+
+
+@dataclass(frozen=True)
+class TrainAndValidate:
+    """Validation accuracy after training on the training part; every architecture starts from a seed of its own.
+
+    Args:
+        epochs: of training.
+        optimizer: of the weights.
+    """
+
+    epochs: int = 1
+    optimizer: OptimizerSettings = SGD(Cosine(0.05))
+
+    def __call__(self, architecture: Architecture, state: "SearchState") -> float:
+        """See `Evaluator`."""
+        sizes = {"channels": state.channels, "cells": state.cells, "in_channels": state.data.image_shape[0]}
+        training = TrainState(
+            lambda: state.space.network(architecture, classes=state.data.classes, **sizes),
+            state.train_examples,
+            policy=state.data.policy,
+            optimizer=self.optimizer,
+            epochs=self.epochs,
+            batch_size=state.batch_size,
+            seed=stream_seed(state.seed, "candidate", len(state.archive)),
+            device=state.device,
+        )
+        drive(training)
+        state.images += len(state.train_examples.labels) * self.epochs
+        training.network.eval()
+        return top1(training.network, state.valid_examples, state.device)

@@ -1,0 +1,32 @@
+"""Writing files so that a crash, a full disk or a kill leaves the old content or the new, never half of either."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from nas_search.errors import RunFolderError
+
+__all__ = ["write_atomically"]
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write to a temporary name beside `path`, flush to the disk, and rename.
+
+    Raises:
+        RunFolderError: the file could not be written; what stood there before still does.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise RunFolderError(
+            f"cannot write {path} ({error.strerror or error}); what was there before is intact. "
+            f"Free space or make the folder writable, then go on with --resume."
+        ) from error

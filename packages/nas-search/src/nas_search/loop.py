@@ -1,0 +1,193 @@
+"""The one loop: it advances a run step by step, watches its figures, tells the observers, saves and stops.
+
+`search` makes the state of a search, drives it, and ends it with the method's selector.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from nas_spaces import SearchSpace
+
+from nas_search.data import ImageData, stream_seed
+from nas_search.describe import describe
+from nas_search.errors import Interrupted, NonFiniteError
+from nas_search.interruption import StopSignals
+from nas_search.measure import choose_device, peak_memory_mib
+from nas_search.method import Method
+from nas_search.result import SearchResult
+from nas_search.roles import Event, Observer
+from nas_search.run_folder import RunFolder, Store
+from nas_search.run_state import RunState
+from nas_search.state import SearchState
+
+__all__ = ["drive", "search"]
+
+# How many steps an accelerator may run ahead before the host looks at their figures; on the CPU looking costs nothing.
+_LOOK = 20
+
+
+def search(
+    space: SearchSpace,
+    data: ImageData,
+    method: Method,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int = 0,
+    device: str = "auto",
+    out: str | Path | None = None,
+    resume: bool = False,
+    observers: Sequence[Observer] = (),
+    channels: int = 16,
+    cells: int | None = None,
+) -> SearchResult:
+    """Search an architecture, and whatever else the method learns.
+
+    Equal arguments give equal results: bit for bit on a CPU with the same number of threads. The global random state is
+    left as it was.
+
+    Args:
+        space: where architectures come from.
+        data: labelled images; their test part is not touched.
+        method: what a step does; see `nas_search.methods`.
+        epochs: passes over the training part.
+        batch_size: images of a train batch and of a validation batch.
+        seed: of all randomness.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        out: the run folder, for checkpoints, events and the result; nothing is written when left out.
+        resume: continue the run in `out`. The result is that of a run that was not interrupted.
+        observers: told of every step and epoch.
+        channels: width of the supernet's first cell.
+        cells: depth of the supernet, in the unit of the space; the space's own by default.
+
+    Returns:
+        The architecture with the policy to train it with, and how the search went.
+
+    Raises:
+        ConfigError: arguments that do not fit together.
+        RunFolderError: `out` holds another run, or cannot be written.
+        CheckpointError: the checkpoint to resume from is damaged, or of another configuration.
+        NonFiniteError: a loss became NaN or infinite.
+        Interrupted: SIGINT or SIGTERM asked to stop; the state is saved in `out`.
+
+    Example:
+        >>> from nas_search import methods
+        >>> from nas_search.data_sources import fake
+        >>> from nas_spaces import nas_bench_201
+        >>> result = search(
+        ...     nas_bench_201(), fake("1x8x8"), methods.gdas(), epochs=1, batch_size=32, channels=4, cells=1, device="cpu"
+        ... )
+        >>> nas_bench_201().parse(str(result.architecture)) == result.architecture
+        True
+    """
+    sizes = {"epochs": epochs, "batch_size": batch_size, "channels": channels, "cells": cells}
+    where = choose_device(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(seed, "global"))
+        state = SearchState(
+            space, data, method, epochs=epochs, batch_size=batch_size, seed=seed, device=where, channels=channels, cells=cells
+        )
+        store = None
+        if out is not None:
+            folder = RunFolder(out)
+            folder.claim(resume=resume)
+            values = {"space": space.name, "method": method, "data": data.fingerprint, "seed": seed, **sizes}
+            store = Store(folder.last, {key: describe(value) for key, value in values.items()}, folder.events)
+            if resume:
+                store.restore(state)
+        drive(state, observers=observers, store=store)
+        result = _finish(state)
+    if out is not None:
+        result.save(out)
+    return result
+
+
+def _finish(state: SearchState) -> SearchResult:
+    architecture = state.method.selector(state)
+    last = state.history[-1]
+    metrics = {name: last[name] for name in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy") if name in last}
+    scores = dict(state.archive)
+    if str(architecture) in scores:
+        metrics["selected_accuracy"] = scores[str(architecture)]
+    return SearchResult(
+        architecture=architecture,
+        policy=state.policy.decide(),
+        history=tuple(state.history),
+        method=state.method.name,
+        seed=state.seed,
+        metrics=metrics,
+        seconds=sum(record["seconds"] for record in state.history),
+        peak_memory_mib=peak_memory_mib(state.device),
+    )
+
+
+def drive(state: RunState, *, observers: Sequence[Observer] = (), store: Store | None = None) -> None:
+    """Run to the end from wherever the state is.
+
+    With a store the state is saved after every epoch, and when SIGINT or SIGTERM asks to stop.
+
+    Raises:
+        NonFiniteError: a figure became NaN or infinite; the checkpoint before is kept.
+        Interrupted: stopped on request, after saving.
+        RunFolderError: saving failed; what was saved before is intact.
+    """
+    look = 1 if state.device.type == "cpu" else _LOOK
+    with StopSignals(active=store is not None) as stop:
+        while state.epoch < state.epochs:
+            while state.step < state.steps:
+                rate = state.learning_rate
+                state.meter.add(state.step, state.advance())
+                state.step += 1
+                if state.step % look == 0 or state.step == state.steps or stop.requested:
+                    _check(state, rate, store)
+                    _tell(observers, state, "step")
+                if stop.requested:
+                    _stop(state, store)
+            record = state.close_epoch()
+            _tell(observers, state, "epoch", record)
+            if store is not None:
+                store.save(state)
+            if stop.requested:
+                _stop(state, store)
+
+
+def _check(state: RunState, rate: float | None, store: Store | None) -> None:
+    bad = state.meter.flush()
+    if bad is None:
+        return
+    kept = f"the last good checkpoint is {store.checkpoint}" if store and store.checkpoint.exists() else "no checkpoint yet"
+    at = "" if rate is None else f" at learning rate {rate:.4g}"
+    raise NonFiniteError(
+        f"the loss became NaN or infinite in epoch {state.epoch + 1}, step {bad + 1} of the {state.name}{at}; {kept}. "
+        f"Start a new run with a smaller learning rate (--set learning_rate=...)."
+    )
+
+
+def _stop(state: RunState, store: Store | None) -> None:
+    assert store is not None
+    state.tick()
+    store.save(state)
+    raise Interrupted(
+        f"stopped in epoch {state.epoch + 1} of {state.epochs} of the {state.name}, after step {state.step}; "
+        f"saved in {store.checkpoint}."
+    )
+
+
+def _tell(
+    observers: Sequence[Observer],
+    state: RunState,
+    kind: Literal["step", "epoch"],
+    record: dict[str, object] | None = None,
+) -> None:
+    if not observers:
+        return
+    if record is None:
+        state.tick()
+        record = dict(state.meter.means())
+        if state.images:
+            record["images_per_second"] = state.images / max(state.seconds, 1e-9)
+    event = Event(kind, state.name, state.epoch, state.epochs, state.step, state.steps, record)
+    for observer in observers:
+        observer(event)

@@ -1,0 +1,54 @@
+"""A method: one part for each role, as a value."""
+
+from dataclasses import dataclass
+
+from nas_hypergrad import FirstOrder, Hypergradient
+
+from nas_search.losses import Plain
+from nas_search.optimizers import SGD, Adam, OptimizerSettings
+from nas_search.roles import (
+    PolicyFactory,
+    Regularizer,
+    RelaxationFactory,
+    Sampler,
+    Selector,
+    SupernetLoss,
+    Update,
+)
+
+__all__ = ["Method"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What a search does, without any of its data: see `nas_search.roles` for what each part is.
+
+    Args:
+        name: as in reports.
+        updates: what one step of the search does, in order.
+        sampler: what a weight step trains, or what a black-box method evaluates next.
+        selector: how the search ends with an architecture.
+        relaxation: makes the architecture parameters for a space's choices; None if there are none.
+        hypergradient: how the gradient of the outer variables is estimated.
+        loss: of a weight step.
+        policy: makes the augmentation policy; None for the one that is customary for the data.
+        regularizers: terms of the outer loss.
+        weights: optimiser of the supernet's weights; None for black-box methods, which have no supernet.
+        outer: optimiser of the outer variables.
+        train_share: the share of the train images that weight steps see; the rest validates.
+        steps: steps of an epoch; None for one pass over the training part.
+    """
+
+    name: str
+    updates: tuple[Update, ...]
+    sampler: Sampler
+    selector: Selector
+    relaxation: RelaxationFactory | None = None
+    hypergradient: Hypergradient = FirstOrder()
+    loss: SupernetLoss = Plain()
+    policy: PolicyFactory | None = None
+    regularizers: tuple[Regularizer, ...] = ()
+    weights: OptimizerSettings | None = SGD()
+    outer: OptimizerSettings = Adam()
+    train_share: float = 0.5
+    steps: int | None = None

@@ -1,0 +1,116 @@
+"""The bilevel problem of one step: what the hypergradient estimators are given."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from nas_augment import Augmented, PolicySample
+from nas_hypergrad import BilevelProblem
+from nas_hypergrad.problem import Variables
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from nas_search.roles import ChoiceWeights
+
+if TYPE_CHECKING:
+    from nas_search.state import Batch, SearchState
+
+__all__ = ["Objective", "accuracy"]
+
+
+class Objective:
+    """The losses of one step as functions of the supernet's weights and of the outer variables.
+
+    Everything random (the choice weights' noise, the augmentation) is drawn once: an estimator may evaluate a loss many
+    times, and every time sees the same draw.
+
+    Inner variables are named as the supernet's parameters; outer ones are ``relaxation.*`` and ``policy.*``. Where the
+    policy learns, each drawn term of the inner loss is multiplied by ``exp(log_p - stop_gradient(log_p))``, which is 1:
+    its derivative is the score function, so that an unrolled estimator yields DAAS, Eq. 13.
+
+    Args:
+        state: the search.
+        batch: of this step.
+
+    Differs from DARTS:
+        1. Validation images are not augmented, so that the outer loss is that of the images as they are.
+    """
+
+    def __init__(self, state: "SearchState", batch: "Batch") -> None:
+        self._state, self._batch = state, batch
+        relaxation = state.relaxation
+        self._noise = None if relaxation is None else relaxation.noise(state.generator)
+        self._fixed_choice = state.method.sampler(state) if relaxation is None else None
+        self.figures: dict[str, Tensor] = {}
+
+    @property
+    def problem(self) -> BilevelProblem:
+        """Both losses."""
+        return BilevelProblem(self.inner_loss, self.outer_loss)
+
+    @cached_property
+    def _sample(self) -> PolicySample:
+        return self._state.policy.sample(len(self._batch.train.labels), generator=self._state.generator)
+
+    def inner_loss(self, inner: Variables, outer: Variables) -> Tensor:
+        """The training loss: mean cross-entropy of the augmented train batch."""
+        images, log_prob = self._augment(outer)
+        logits = functional_call(self._state.require_supernet(), dict(inner), (images, *self._choose(outer)))
+        terms = F.cross_entropy(logits, self._batch.train.labels, reduction="none")
+        if log_prob.requires_grad:
+            terms = terms * (log_prob - log_prob.detach()).exp().to(terms)
+        return terms.mean()
+
+    def outer_loss(self, inner: Variables, outer: Variables) -> Tensor:
+        """The validation loss: mean cross-entropy of the validation batch, plus the method's regularisers."""
+        choice = self._choose(outer)
+        images, labels = self._batch.valid
+        images = self._state.normalize(images)
+        logits = functional_call(self._state.require_supernet(), dict(inner), (images, *choice))
+        loss = F.cross_entropy(logits, labels)
+        self.figures = {"valid_loss": loss.detach(), "valid_accuracy": accuracy(logits, labels)}
+        for regularizer in self._state.method.regularizers:
+            loss = loss + regularizer(choice.weights, self._state.progress).to(loss)
+        return loss
+
+    def _choose(self, outer: Variables) -> ChoiceWeights:
+        if self._fixed_choice is not None:
+            return self._fixed_choice
+        relaxation = self._state.relaxation
+        assert relaxation is not None
+        return functional_call(relaxation, _part(outer, "relaxation."), (self._noise, self._state.progress))
+
+    def _augment(self, outer: Variables) -> Augmented:
+        """The train batch under this step's draw, and the draw's log-probability under the outer variables."""
+        policy, sample = self._state.policy, self._sample
+        with torch.no_grad():
+            images = self._state.normalize(policy.apply(self._batch.train.images, sample))
+        parameters = _part(outer, "policy.")
+        if not parameters:
+            return Augmented(images, policy.log_prob(sample))
+        return Augmented(images, functional_call(_LogProb(policy), _prefixed(parameters, "policy."), (sample,)))
+
+
+class _LogProb(torch.nn.Module):
+    """`log_prob` as a ``forward``, which is what ``functional_call`` can call."""
+
+    def __init__(self, policy: torch.nn.Module) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, sample: PolicySample) -> Tensor:
+        return self.policy.log_prob(sample)  # type: ignore[operator]
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The share of the images whose largest logit is that of their label, a scalar tensor."""
+    return (logits.detach().argmax(dim=1) == labels).float().mean()
+
+
+def _part(variables: Variables, prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in variables.items() if name.startswith(prefix)}
+
+
+def _prefixed(variables: Variables, prefix: str) -> dict[str, Tensor]:
+    return {prefix + name: value for name, value in variables.items()}

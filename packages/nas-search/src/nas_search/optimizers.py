@@ -1,0 +1,93 @@
+"""Optimisers as values: settings that a method holds, built for parameters when a search starts."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nas_search.roles import Schedule
+from nas_search.schedules import Constant, Cosine
+
+__all__ = ["SGD", "Adam", "OptimizerSettings", "apply_step"]
+
+
+class OptimizerSettings(Protocol):
+    """What builds an optimiser, and what a step with it needs to know."""
+
+    @property
+    def learning_rate(self) -> Schedule:
+        """The learning rate over the run."""
+        ...
+
+    @property
+    def clip(self) -> float | None:
+        """The largest norm of the whole gradient; None for no limit."""
+        ...
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """An optimiser of these parameters."""
+        ...
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent with momentum; the defaults are those of NAS-Bench-201's searches.
+
+    Args:
+        learning_rate: over the run, cosine from 0.025 to 0.001 by default.
+        momentum: factor of the velocity.
+        weight_decay: added to the gradient times the parameter.
+        nesterov: look ahead along the velocity.
+        clip: largest norm of the gradient.
+    """
+
+    learning_rate: Schedule = Cosine(0.025, 0.001)
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    nesterov: bool = True
+    clip: float | None = 5.0
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """A ``torch.optim.SGD``."""
+        return torch.optim.SGD(
+            parameters,
+            lr=self.learning_rate(0.0),
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            nesterov=self.nesterov and self.momentum > 0,
+        )
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam; the defaults are those of DARTS for architecture parameters.
+
+    Args:
+        learning_rate: over the run.
+        betas: decay of the first and the second moment.
+        weight_decay: added to the gradient times the parameter.
+        clip: largest norm of the gradient.
+    """
+
+    learning_rate: Schedule = Constant(3e-4)
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = 1e-3
+    clip: float | None = None
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """A ``torch.optim.Adam``."""
+        return torch.optim.Adam(
+            parameters, lr=self.learning_rate(0.0), betas=self.betas, weight_decay=self.weight_decay
+        )
+
+
+def apply_step(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, progress: float) -> None:
+    """Take one step along the gradients that the parameters hold, at the learning rate of this point of the run."""
+    parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    if settings.clip is not None:
+        nn.utils.clip_grad_norm_(parameters, settings.clip)
+    for group in optimizer.param_groups:
+        group["lr"] = settings.learning_rate(progress)
+    optimizer.step()

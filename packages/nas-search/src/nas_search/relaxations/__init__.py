@@ -1,0 +1,6 @@
+"""Relaxations: architecture parameters to choice weights. One file each."""
+
+from nas_search.relaxations.gumbel import HardGumbel
+from nas_search.relaxations.softmax import Softmax
+
+__all__ = ["HardGumbel", "Softmax"]

@@ -1,0 +1,54 @@
+"""The hard Gumbel-softmax relaxation of GDAS."""
+
+import torch
+from nas_spaces import Choices
+from torch import Tensor, nn
+
+from nas_search.relaxations.softmax import masked_logits
+from nas_search.roles import ChoiceWeights, Relaxation, Schedule
+from nas_search.schedules import Linear
+
+__all__ = ["HardGumbel"]
+
+
+class HardGumbel(Relaxation):
+    """One drawn option per row, with the gradient of the relaxed draw (Dong and Yang, "GDAS", CVPR 2019, Eq. 3 to 6).
+
+    ``soft = softmax((log softmax(logits) + gumbel) / temperature)``; the weights are the one-hot argmax of `soft`, with
+    the gradient of `soft` (straight-through).
+
+    Args:
+        choices: the decisions of the space.
+        temperature: over the run; 10 to 0.1 in the paper's code for NAS-Bench-201.
+        scale: standard deviation of the initial logits.
+
+    Differs from the paper:
+        1. Only drawn options are evaluated, so the others receive gradient through the softmax alone; the released code
+           adds their zero weights to the sum, which gives each of them the same constant gradient.
+    """
+
+    def __init__(self, choices: Choices, temperature: Schedule = Linear(10.0, 0.1), scale: float = 1e-3) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.mask: Tensor
+        self.register_buffer("mask", choices.mask, persistent=False)
+        self.logits = nn.Parameter(scale * torch.randn(choices.shape))
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        """Standard Gumbel noise, ``(choices, options)``: ``-log(e)`` with `e` standard exponential."""
+        return -torch.empty_like(self.logits).exponential_(generator=generator).log()
+
+    def forward(self, noise: Tensor | None, progress: float) -> ChoiceWeights:
+        """See `Relaxation.forward`; without noise the most probable options are taken."""
+        scores = masked_logits(self.logits, self.mask).log_softmax(dim=1)
+        if noise is not None:
+            scores = scores + noise
+        soft = (scores / self.temperature(progress)).softmax(dim=1)
+        # The argmax of the scores, not of `soft`, which may tie in float32 at a low temperature.
+        index = scores.detach().argmax(dim=1)
+        hard = torch.zeros_like(soft).scatter_(1, index[:, None], 1.0)
+        return ChoiceWeights(hard + soft - soft.detach(), tuple((option,) for option in index.tolist()))
+
+    def probabilities(self) -> Tensor:
+        """``softmax(logits)``: how often each option is drawn; without gradient."""
+        return masked_logits(self.logits.detach(), self.mask).softmax(dim=1)

@@ -1,0 +1,116 @@
+"""What a search ends with."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nas_augment import Policy, PolicyError
+from nas_spaces import Architecture, ArchitectureError, SearchSpace, UnknownSpaceError, catalog
+
+from nas_search.errors import RunFolderError
+from nas_search.files import write_atomically
+from nas_search.measure import versions
+from nas_search.run_folder import RunFolder
+
+__all__ = ["SearchResult"]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search ends with, as a value.
+
+    Args:
+        architecture: the one that was found.
+        policy: the augmentation to train it with.
+        hyperparameters: those of training that were learned; empty if none were.
+        history: one record per epoch: losses, accuracies, entropy of the weights, timings.
+        method: name of the method.
+        seed: of the search.
+        metrics: figures of the result by name.
+        seconds: time that the epochs took.
+        peak_memory_mib: the most memory taken, of the GPU or of the process.
+        versions: of Python and the packages that the search ran with.
+    """
+
+    architecture: Architecture
+    policy: Policy
+    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    history: tuple[Mapping[str, Any], ...] = ()
+    method: str = ""
+    seed: int = 0
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    peak_memory_mib: float | None = None
+    versions: Mapping[str, str] = field(default_factory=versions)
+
+    @property
+    def images_per_second(self) -> float | None:
+        """The median over the epochs; None if the method trains no supernet."""
+        rates = sorted(record["images_per_second"] for record in self.history if "images_per_second" in record)
+        return rates[len(rates) // 2] if rates else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``result.json``: everything but the history, in JSON's types."""
+        return {
+            "method": self.method,
+            "space": self.architecture.space,
+            "architecture": str(self.architecture),
+            "policy": json.loads(self.policy.to_json()),
+            "hyperparameters": dict(self.hyperparameters),
+            "metrics": dict(self.metrics),
+            "seed": self.seed,
+            "epochs": len(self.history),
+            "seconds": self.seconds,
+            "images_per_second": self.images_per_second,
+            "peak_memory_mib": self.peak_memory_mib,
+            "versions": dict(self.versions),
+        }
+
+    def save(self, directory: str | Path) -> None:
+        """Write ``result.json`` and ``events.jsonl`` into a folder, which is made if needed.
+
+        Raises:
+            RunFolderError: they could not be written.
+        """
+        folder = RunFolder(directory)
+        try:
+            folder.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"cannot make {folder.root} ({error.strerror}).") from error
+        write_atomically(folder.events, "".join(json.dumps(record) + "\n" for record in self.history))
+        write_atomically(folder.result, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
+
+    @staticmethod
+    def load(directory: str | Path, space: SearchSpace | None = None) -> "SearchResult":
+        """Read what `save` wrote.
+
+        Args:
+            directory: the run folder.
+            space: the space of the architecture; found by its name when left out.
+
+        Raises:
+            RunFolderError: there is no result, or it was changed or damaged.
+        """
+        folder = RunFolder(directory)
+        record = folder.read_result()
+        try:
+            space = space or catalog.space(record["space"])
+            architecture = space.parse(record["architecture"])
+            policy = Policy.from_json(json.dumps(record["policy"]))
+            return SearchResult(
+                architecture=architecture,
+                policy=policy,
+                hyperparameters=record["hyperparameters"],
+                history=tuple(folder.read_events()),
+                method=record["method"],
+                seed=record["seed"],
+                metrics=record["metrics"],
+                seconds=record["seconds"],
+                peak_memory_mib=record["peak_memory_mib"],
+                versions=record["versions"],
+            )
+        except (KeyError, TypeError, AttributeError, ArchitectureError, PolicyError, UnknownSpaceError, ValueError) as error:
+            raise RunFolderError(f"{folder.result} is not a whole result ({error}); it was changed or damaged.") from error
+

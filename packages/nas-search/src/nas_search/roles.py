@@ -1,0 +1,182 @@
+"""The roles of a search: read this page first.
+
+A method (`nas_search.method.Method`) names one part for each role, and the one loop (`nas_search.loop`) runs them. What
+learns is an ``nn.Module``; what does not is a function or a frozen dataclass that meets a ``Protocol`` of one method.
+
+=====================  ==========================================================  =====================================
+role                   what it does                                                implementations in
+=====================  ==========================================================  =====================================
+`Relaxation`           architecture parameters -> choice weights                   ``relaxations/``
+``Supernet``           images and choice weights -> logits                         nas_spaces
+``AugmentationPolicy`` images -> augmented images and their log-probability        nas_augment
+``Hypergradient``      a bilevel problem -> gradient of the outer variables        nas_hypergrad
+`Sampler`              the choice weights that a weight step trains                ``samplers/``
+`SupernetLoss`         the loss of a weight step                                   ``losses/``
+`Regularizer`          a term added to the outer loss                              ``regularizers``
+`Update`               what one step of the search does, in order                  ``updates``
+`Selector`             the finished search -> architecture                         ``selection/``
+`Evaluator`            architecture -> score                                       ``evaluation/``
+`Schedule`             progress of the run -> value                                ``schedules``
+`Observer`             is told of every step and epoch                             third parties, nas_cli
+=====================  ==========================================================  =====================================
+
+Letters: `images` ``(batch, channels, height, width)``, `labels` ``(batch,)``, `weights` ``(choices, options)``,
+`progress` in [0, 1]: the part of the run that is done.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+
+import torch
+from nas_augment import AugmentationPolicy
+from nas_hypergrad import Hypergradient
+from nas_spaces import Architecture, Choices, Drawn, Supernet
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from nas_search.state import Batch, SearchState
+
+__all__ = [
+    "AugmentationPolicy",
+    "ChoiceWeights",
+    "Evaluator",
+    "Event",
+    "Hypergradient",
+    "Observer",
+    "PolicyFactory",
+    "Regularizer",
+    "Relaxation",
+    "RelaxationFactory",
+    "Sampler",
+    "Schedule",
+    "Selector",
+    "Supernet",
+    "SupernetLoss",
+    "Update",
+]
+
+
+class ChoiceWeights(NamedTuple):
+    """Choice weights, and for a sampled path the drawn options as integers on the host.
+
+    Attributes:
+        weights: ``(choices, options)``.
+        drawn: the options of each row that are evaluated at all; all of them when None.
+    """
+
+    weights: Tensor
+    drawn: Drawn | None = None
+
+
+class Relaxation(nn.Module, ABC):
+    """Turns architecture parameters, its own ``nn.Parameter`` s, into choice weights.
+
+    The parameters stay on the host: a sampled path is then known to the host without waiting for the device.
+    """
+
+    @abstractmethod
+    def noise(self, generator: torch.Generator) -> Tensor | None:
+        """Draw what `forward` needs of randomness, None if nothing: equal noise gives equal weights."""
+
+    @abstractmethod
+    def forward(self, noise: Tensor | None, progress: float) -> ChoiceWeights:
+        """The choice weights under the current parameters, differentiable in them."""
+
+    @abstractmethod
+    def probabilities(self) -> Tensor:
+        """What an architecture is derived from, ``(choices, options)``; rows sum to 1; without gradient."""
+
+
+RelaxationFactory: TypeAlias = Callable[[Choices], Relaxation]
+PolicyFactory: TypeAlias = Callable[[], AugmentationPolicy]
+
+
+class Sampler(Protocol):
+    """Draws the choice weights that a weight step trains, or that a black-box method evaluates next."""
+
+    def __call__(self, state: "SearchState") -> ChoiceWeights:
+        """Return weights without gradient, drawn with ``state.generator``."""
+        ...
+
+
+class SupernetLoss(Protocol):
+    """The loss of a weight step, made of one or more evaluations of the supernet on the current batch."""
+
+    def __call__(
+        self, evaluate: Callable[[ChoiceWeights], Tensor], choice: ChoiceWeights, state: "SearchState"
+    ) -> Tensor:
+        """Return a scalar; ``evaluate(choice)`` is the mean cross-entropy of the batch under a choice."""
+        ...
+
+
+class Regularizer(Protocol):
+    """A term added to the outer loss."""
+
+    def __call__(self, weights: Tensor, progress: float) -> Tensor:
+        """Return a scalar, differentiable in `weights` ``(choices, options)``."""
+        ...
+
+
+class Update(Protocol):
+    """One part of a step of the search. A method lists its updates in the order in which they run."""
+
+    def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
+        """Change the state, and return scalars to be averaged over the epoch."""
+        ...
+
+
+class Selector(Protocol):
+    """Ends the search with an architecture."""
+
+    def __call__(self, state: "SearchState") -> Architecture:
+        """Return the architecture that the finished search stands for."""
+        ...
+
+
+class Evaluator(Protocol):
+    """Scores an architecture; larger is better."""
+
+    def __call__(self, architecture: Architecture, state: "SearchState") -> float:
+        """Return the score, for example validation accuracy in [0, 1]."""
+        ...
+
+
+class Schedule(Protocol):
+    """A value that changes during the run."""
+
+    def __call__(self, progress: float) -> float:
+        """Return the value at `progress` in [0, 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Event:
+    """What an observer is told.
+
+    Args:
+        kind: ``step`` after every step, ``epoch`` after every epoch.
+        run: ``search``, ``train`` or whatever else is being run.
+        epoch: epochs finished before this one.
+        epochs: epochs of the whole run.
+        step: steps finished in this epoch.
+        steps: steps of an epoch.
+        record: the means so far; an observer may add to it at the end of an epoch, and what it adds is kept in the history.
+    """
+
+    kind: Literal["step", "epoch"]
+    run: str
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    record: dict[str, Any]
+
+
+class Observer(Protocol):
+    """Is told of every step and every epoch."""
+
+    def __call__(self, event: Event) -> None:
+        """Take note; an observer that raises stops the run."""
+        ...

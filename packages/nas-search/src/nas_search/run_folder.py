@@ -1,0 +1,140 @@
+"""The folder of a run: what stands in it, who may write to it, and how a run continues in it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nas_search.checkpoint import load_checkpoint, save_checkpoint
+from nas_search.errors import RunFolderError
+from nas_search.files import write_atomically
+from nas_search.run_state import RunState
+
+__all__ = ["RunFolder", "Store"]
+
+
+class RunFolder:
+    """The paths of a run.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.config = self.root / "config.toml"
+        self.events = self.root / "events.jsonl"
+        self.result = self.root / "result.json"
+        self.report = self.root / "report.html"
+        self.model = self.root / "model.pt"
+        self.training = self.root / "train.json"
+        self.checkpoints = self.root / "checkpoints"
+        self.last = self.checkpoints / "last.pt"
+
+    def claim(self, *, resume: bool) -> None:
+        """Make the folder, or make sure that a run may continue in it.
+
+        Raises:
+            RunFolderError: it holds something and `resume` is false, or it is no run and `resume` is true, or it cannot be
+                written.
+        """
+        ours = self.config.exists() or self.last.exists()
+        if resume and not ours:
+            raise RunFolderError(f"{self.root} holds no run to resume; leave out --resume to start one there.")
+        if not resume and self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
+            what = "another run" if ours else "other files"
+            remedy = "go on with it by --resume, or choose" if ours else "choose"
+            raise RunFolderError(f"{self.root} exists and holds {what}; {remedy} another folder with --out.")
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"cannot make {self.checkpoints} ({error.strerror}); choose another folder with --out.") from error
+
+    def read_events(self) -> list[dict[str, Any]]:
+        """The epochs' records, in order; an unfinished last line is left out."""
+        if not self.events.exists():
+            return []
+        lines = self.events.read_text().split("\n")
+        # What follows the last line break is a line that was being written when the run was killed.
+        return [json.loads(line) for line in lines[:-1] if line]
+
+    def read_result(self) -> dict[str, Any]:
+        """The content of ``result.json``.
+
+        Raises:
+            RunFolderError: there is none, or it is not JSON.
+        """
+        return self.read_json(self.result, "search has not finished: go on with `nascli search --resume`")
+
+    def read_json(self, path: Path, missing: str) -> dict[str, Any]:
+        """The content of a JSON file of the folder; `missing` says why it may not be there and what to do.
+
+        Raises:
+            RunFolderError: there is none, or it is not a JSON object.
+        """
+        if not self.root.is_dir():
+            raise RunFolderError(f"no run folder {self.root}.")
+        try:
+            record = json.loads(path.read_text())
+        except FileNotFoundError as error:
+            raise RunFolderError(f"{self.root} has no {path.name}; its {missing}.") from error
+        except (OSError, ValueError) as error:
+            raise RunFolderError(f"{path} cannot be read ({error}); it was changed or damaged after it was written.") from error
+        if not isinstance(record, dict):
+            raise RunFolderError(f"{path} is not a JSON object; it was changed after it was written.")
+        return record
+
+
+class Store:
+    """Where the loop saves a run, and restores it from.
+
+    Args:
+        checkpoint: the checkpoint's file.
+        fingerprint: what the run was configured with.
+        events: the file that gets one line per epoch; None for no such file.
+    """
+
+    def __init__(self, checkpoint: Path, fingerprint: Mapping[str, str], events: Path | None = None) -> None:
+        self.checkpoint, self.fingerprint, self.events = checkpoint, dict(fingerprint), events
+
+    def save(self, state: RunState) -> None:
+        """Write the checkpoint, then the lines of the history that the events do not have yet.
+
+        Raises:
+            RunFolderError: something could not be written; what was written before is intact.
+        """
+        save_checkpoint(self.checkpoint, state.state_dict(), self.fingerprint)
+        if self.events is not None:
+            _append(self.events, state.history)
+
+    def restore(self, state: RunState) -> bool:
+        """Continue from the checkpoint; False if there is none yet.
+
+        Raises:
+            CheckpointError: it is damaged, or of another configuration.
+        """
+        if not self.checkpoint.exists():
+            return False
+        state.load_state_dict(load_checkpoint(self.checkpoint, self.fingerprint))
+        if self.events is not None:
+            _append(self.events, state.history)
+        return True
+
+
+def _append(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Bring the events up to the history: the checkpoint is written first, so a kill leaves at most lines to be added."""
+    written = path.read_bytes() if path.exists() else b""
+    whole, _, unfinished = written.rpartition(b"\n")
+    count = whole.count(b"\n") + 1 if whole else 0
+    lines = "".join(json.dumps(record) + "\n" for record in history[count:])
+    if unfinished:
+        kept = whole + b"\n" if whole else b""
+        write_atomically(path, kept + lines.encode())
+    elif lines:
+        try:
+            with path.open("a") as file:
+                file.write(lines)
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot write {path} ({error.strerror}); the checkpoint is intact. Free space, then go on with --resume."
+            ) from error

@@ -1,0 +1,135 @@
+"""What every run has: a position, figures, random numbers, and modules that are saved and restored with them."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas_search.data import stream_seed
+from nas_search.errors import ConfigError
+from nas_search.meter import Meter
+
+__all__ = ["RunState", "check_positive"]
+
+
+class RunState(ABC):
+    """A search or a training at one moment: what the loop advances, saves and restores.
+
+    Args:
+        epochs: of the whole run.
+        seed: of all randomness of the run.
+        device: where images and weights live.
+    """
+
+    def __init__(self, *, epochs: int, seed: int, device: torch.device) -> None:
+        check_positive(epochs=epochs)
+        self.epochs, self.seed, self.device = epochs, seed, device
+        self.epoch = self.step = 0
+        self.images = 0
+        self.seconds = 0.0
+        self.meter = Meter()
+        self.history: list[dict[str, Any]] = []
+        # On the host, so that the same architectures and augmentations are drawn on every device.
+        self.generator = torch.Generator().manual_seed(stream_seed(seed, "draws"))
+        self._clock = time.perf_counter()
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """``search`` or ``train``."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Steps of an epoch."""
+
+    @property
+    @abstractmethod
+    def learning_rate(self) -> float | None:
+        """The learning rate of the weights at this moment; None if none are trained."""
+
+    @abstractmethod
+    def advance(self) -> Mapping[str, Tensor]:
+        """Take one step; the figures that it reports."""
+
+    @abstractmethod
+    def finish_epoch(self) -> dict[str, Any]:
+        """What the history holds of this epoch besides the means of the steps' figures."""
+
+    @abstractmethod
+    def modules(self) -> dict[str, nn.Module]:
+        """The modules whose states are saved."""
+
+    @abstractmethod
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimisers whose states are saved."""
+
+    @property
+    def progress(self) -> float:
+        """The part of the run that is done, in [0, 1]."""
+        return min(1.0, (self.epoch + self.step / self.steps) / self.epochs)
+
+    @property
+    def position(self) -> int:
+        """Steps taken since the beginning of the run."""
+        return self.epoch * self.steps + self.step
+
+    def tick(self) -> None:
+        """Add the time since the last call to the seconds of this epoch."""
+        now = time.perf_counter()
+        self.seconds += now - self._clock
+        self._clock = now
+
+    def close_epoch(self) -> dict[str, Any]:
+        """Move on to the next epoch; the record of this one, which is also appended to the history."""
+        self.tick()
+        record: dict[str, Any] = {"epoch": self.epoch + 1, **self.meter.means(), **self.finish_epoch()}
+        record["seconds"] = self.seconds
+        if self.images:
+            record["images_per_second"] = self.images / max(self.seconds, 1e-9)
+        self.history.append(record)
+        self.epoch, self.step, self.images, self.seconds = self.epoch + 1, 0, 0, 0.0
+        self.meter = Meter()
+        return record
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs to continue bit for bit; tensors, numbers and texts only."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "images": self.images,
+            "seconds": self.seconds,
+            "meter": self.meter.state_dict(),
+            "history": self.history,
+            "generator": self.generator.get_state(),
+            "global_random_state": torch.random.get_rng_state(),
+            "modules": {name: module.state_dict() for name, module in self.modules().items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers().items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        for name, module in self.modules().items():
+            module.load_state_dict(state["modules"][name])
+        for name, optimizer in self.optimizers().items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.images, self.seconds = state["images"], state["seconds"]
+        self.meter.load_state_dict(state["meter"])
+        self.history = list(state["history"])
+        self.generator.set_state(state["generator"].cpu())
+        torch.random.set_rng_state(state["global_random_state"].cpu())
+
+
+def check_positive(**sizes: int) -> None:
+    """Refuse numbers below 1.
+
+    Raises:
+        ConfigError: naming the first of them.
+    """
+    for name, value in sizes.items():
+        if value < 1:
+            raise ConfigError(f"{name} is {value}; expected 1 or more.")

@@ -1,0 +1,7 @@
+"""Selectors: the finished search to an architecture. One file each."""
+
+from nas_search.selection.best_evaluated import BestEvaluated
+from nas_search.selection.best_sampled import BestSampled
+from nas_search.selection.derive import Derive
+
+__all__ = ["BestEvaluated", "BestSampled", "Derive"]

@@ -1,0 +1,24 @@
+"""End with what the architecture parameters say."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nas_spaces import Architecture
+
+from nas_search.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nas_search.state import SearchState
+
+__all__ = ["Derive"]
+
+
+@dataclass(frozen=True)
+class Derive:
+    """The space's own rule of derivation, applied to the relaxation's probabilities."""
+
+    def __call__(self, state: "SearchState") -> Architecture:
+        """See `Selector`."""
+        if state.relaxation is None:
+            raise ConfigError(f"method {state.method.name!r} derives from its relaxation, but has none.")
+        return state.space.discretize(state.relaxation.probabilities())

@@ -1,0 +1,94 @@
+"""Training one network from scratch: what evaluates a found architecture, or a candidate of a black-box search."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from nas_augment import Policy
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas_search.data import BatchStream, Examples, Normalize, stream_seed
+from nas_search.objective import accuracy
+from nas_search.optimizers import OptimizerSettings, apply_step
+from nas_search.run_state import RunState, check_positive
+
+__all__ = ["TrainState"]
+
+
+class TrainState(RunState):
+    """A training at one moment.
+
+    `network` takes images as they are in the data: it normalises them itself, so it can be shipped alone.
+
+    Args:
+        make_network: builds the network; called under the seed, so that equal seeds start equal.
+        examples: images and labels to train on.
+        policy: the augmentation.
+        optimizer: of the weights.
+        epochs: of the whole training.
+        batch_size: images of a batch.
+        seed: of the initial weights, the order of the images and every draw.
+        device: where images and weights live.
+    """
+
+    def __init__(
+        self,
+        make_network: Callable[[], nn.Module],
+        examples: Examples,
+        *,
+        policy: Policy,
+        optimizer: OptimizerSettings,
+        epochs: int,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        super().__init__(epochs=epochs, seed=seed, device=device)
+        check_positive(batch_size=batch_size)
+        self.policy, self.settings = policy, optimizer
+        self.batches = BatchStream(examples, batch_size, stream_seed(seed, "train"), device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = nn.Sequential(Normalize(examples.images), make_network())
+        self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = optimizer.build(self.network.parameters())
+
+    @property
+    def name(self) -> str:
+        """``train``."""
+        return "train"
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return len(self.batches)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate at this moment."""
+        return self.settings.learning_rate(self.progress)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The network."""
+        return {"network": self.network}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimiser of its weights."""
+        return {"weights": self.optimizer}
+
+    def advance(self) -> Mapping[str, Tensor]:
+        """One optimiser step; reports ``train_loss`` and ``train_accuracy``."""
+        self.network.train()
+        images, labels = self.batches[self.position]
+        logits = self.network(self.policy.apply(images, generator=self.generator))
+        loss = F.cross_entropy(logits, labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        apply_step(self.optimizer, self.settings, self.progress)
+        self.images += len(labels)
+        return {"train_loss": loss.detach(), "train_accuracy": accuracy(logits, labels)}
+
+    def finish_epoch(self) -> dict[str, Any]:
+        """The learning rate; the test images are not touched before the end."""
+        return {"learning_rate": self.learning_rate}
