@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from nas_augment import Policy
 from torch import Tensor, nn
 
+from nas_augment import Policy
 from nas_search.errors import DataError
 
 __all__ = ["BatchStream", "Examples", "ImageData", "Normalize", "split_indices", "stream_seed"]
@@ -65,10 +65,14 @@ class ImageData:
                 f"{tuple(self.test.images.shape[1:])} (channels, height, width); they must be of one shape."
             )
         if len(self.train.labels.unique()) < 2:
-            raise DataError(f"{self.name}: all train labels are {int(self.train.labels[0])}; a search needs two classes.")
+            raise DataError(
+                f"{self.name}: all train labels are {int(self.train.labels[0])}; a search needs two classes."
+            )
         highest = int(self.test.labels.max())
         if highest >= self.classes:
-            raise DataError(f"{self.name}: test label {highest} is out of range: train labels go from 0 to {self.classes - 1}.")
+            raise DataError(
+                f"{self.name}: test label {highest} is out of range: train labels go from 0 to {self.classes - 1}."
+            )
 
     @property
     def classes(self) -> int:
@@ -94,14 +98,20 @@ class ImageData:
 def _check(name: str, part: str, examples: Examples) -> None:
     images, labels = examples
     if images.ndim != 4 or 0 in images.shape:
-        raise DataError(f"{name}: {part} images have shape {tuple(images.shape)}; expected (n, channels, height, width).")
+        raise DataError(
+            f"{name}: {part} images have shape {tuple(images.shape)}; expected (n, channels, height, width)."
+        )
     if images.dtype != torch.uint8 and images.dtype != torch.float32:
         raise DataError(f"{name}: {part} images are {images.dtype}; expected uint8, or float32 in [0, 1].")
     if images.is_floating_point() and not bool(((images >= 0) & (images <= 1)).all()):
         low, high = float(images.min()), float(images.max())
-        raise DataError(f"{name}: {part} images go from {low:g} to {high:g}; expected [0, 1]: divide them by their maximum.")
+        raise DataError(
+            f"{name}: {part} images go from {low:g} to {high:g}; expected [0, 1]: divide them by their maximum."
+        )
     if labels.shape != (len(images),) or labels.dtype != torch.int64:
-        raise DataError(f"{name}: {len(images)} {part} images, but labels are {labels.dtype} of shape {tuple(labels.shape)}.")
+        raise DataError(
+            f"{name}: {len(images)} {part} images, but labels are {labels.dtype} of shape {tuple(labels.shape)}."
+        )
     if int(labels.min()) < 0:
         raise DataError(f"{name}: {part} label {int(labels.min())} is out of range; labels count from 0.")
 

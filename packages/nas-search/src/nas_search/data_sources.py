@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from nas_augment import Policy
-from nas_augment.fixed import Crop, Flip
 from numpy.typing import NDArray
 
+from nas_augment import Policy
+from nas_augment.fixed import Crop, Flip
 from nas_search.data import Examples, ImageData, split_indices
 from nas_search.errors import ConfigError, DataError
 
@@ -43,7 +43,9 @@ def load_data(source: str) -> ImageData:
     if kind not in readers:
         near = difflib.get_close_matches(kind, readers, n=1, cutoff=0.0)[0]
         written = next(name for name in sources() if name.partition(":")[0] == near)
-        raise ConfigError(f"unknown data source {source!r}; did you mean {written!r}? There are {', '.join(sources())}.")
+        raise ConfigError(
+            f"unknown data source {source!r}; did you mean {written!r}? There are {', '.join(sources())}."
+        )
     return readers[kind]()
 
 
@@ -96,7 +98,9 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         raise
     except Exception as error:
         # A damaged archive surfaces as BadZipFile, zlib.error, ValueError, EOFError, OSError and others.
-        raise DataError(f"{path} cannot be read as a numpy archive ({error}); write it again with numpy.savez.") from error
+        raise DataError(
+            f"{path} cannot be read as a numpy archive ({error}); write it again with numpy.savez."
+        ) from error
 
 
 def _images(array: NDArray[Any], name: str) -> torch.Tensor:

@@ -44,5 +44,5 @@ class NonFiniteError(SearchError, ArithmeticError):
     """A loss became NaN or infinite."""
 
 
-class Interrupted(SearchError):
+class Interrupted(SearchError):  # noqa: N818 - it is no error
     """The run was asked to stop, and has saved its state."""

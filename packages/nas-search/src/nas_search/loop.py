@@ -5,10 +5,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from nas_spaces import SearchSpace
 
 from nas_search.data import ImageData, stream_seed
 from nas_search.describe import describe
@@ -21,6 +20,7 @@ from nas_search.roles import Event, Observer
 from nas_search.run_folder import RunFolder, Store
 from nas_search.run_state import RunState
 from nas_search.state import SearchState
+from nas_spaces import SearchSpace
 
 __all__ = ["drive", "search"]
 
@@ -87,7 +87,15 @@ def search(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "global"))
         state = SearchState(
-            space, data, method, epochs=epochs, batch_size=batch_size, seed=seed, device=where, channels=channels, cells=cells
+            space,
+            data,
+            method,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            device=where,
+            channels=channels,
+            cells=cells,
         )
         store = None
         if out is not None:
@@ -107,7 +115,8 @@ def search(
 def _finish(state: SearchState) -> SearchResult:
     architecture = state.method.selector(state)
     last = state.history[-1]
-    metrics = {name: last[name] for name in ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy") if name in last}
+    figures = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+    metrics: dict[str, Any] = {name: last[name] for name in figures if name in last}
     scores = dict(state.archive)
     if str(architecture) in scores:
         metrics["selected_accuracy"] = scores[str(architecture)]
@@ -157,7 +166,11 @@ def _check(state: RunState, rate: float | None, store: Store | None) -> None:
     bad = state.meter.flush()
     if bad is None:
         return
-    kept = f"the last good checkpoint is {store.checkpoint}" if store and store.checkpoint.exists() else "no checkpoint yet"
+    kept = (
+        f"the last good checkpoint is {store.checkpoint}"
+        if store and store.checkpoint.exists()
+        else "no checkpoint yet"
+    )
     at = "" if rate is None else f" at learning rate {rate:.4g}"
     raise NonFiniteError(
         f"the loss became NaN or infinite in epoch {state.epoch + 1}, step {bad + 1} of the {state.name}{at}; {kept}. "

@@ -24,7 +24,9 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise ConfigError(f"unknown device {name!r}; expected auto, cpu or cuda.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device cuda was asked for, but torch finds no GPU; use --device auto or cpu, and see `nascli doctor`.")
+        raise ConfigError(
+            "device cuda was asked for, but torch finds no GPU; use --device auto or cpu, and see `nascli doctor`."
+        )
     return device
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from nas_hypergrad import FirstOrder, Hypergradient
-
 from nas_search.losses import Plain
 from nas_search.optimizers import SGD, Adam, OptimizerSettings
 from nas_search.roles import (

@@ -104,7 +104,7 @@ def random_nas(
     )
 
 
-def random_search(*, candidate_epochs: int = 1, learning_rate: float = 0.05) -> Method:
+def random_search(*, candidate_epochs: int = 3, learning_rate: float = 0.05) -> Method:
     """Train one random architecture an epoch, and take the one of the best validation accuracy: the black-box baseline.
 
     An epoch costs as many passes over the training part as `candidate_epochs` says.

@@ -4,13 +4,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
-from nas_augment import Augmented, PolicySample
-from nas_hypergrad import BilevelProblem
-from nas_hypergrad.problem import Variables
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from nas_augment import Augmented, PolicySample
+from nas_hypergrad import BilevelProblem
+from nas_hypergrad.problem import Variables
 from nas_search.roles import ChoiceWeights
 
 if TYPE_CHECKING:

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from nas_augment import Policy, PolicyError
-from nas_spaces import Architecture, ArchitectureError, SearchSpace, UnknownSpaceError, catalog
-
 from nas_search.errors import RunFolderError
 from nas_search.files import write_atomically
 from nas_search.measure import versions
 from nas_search.run_folder import RunFolder
+from nas_spaces import Architecture, ArchitectureError, SearchSpace, UnknownSpaceError, catalog
 
 __all__ = ["SearchResult"]
 
@@ -111,6 +110,15 @@ class SearchResult:
                 peak_memory_mib=record["peak_memory_mib"],
                 versions=record["versions"],
             )
-        except (KeyError, TypeError, AttributeError, ArchitectureError, PolicyError, UnknownSpaceError, ValueError) as error:
-            raise RunFolderError(f"{folder.result} is not a whole result ({error}); it was changed or damaged.") from error
-
+        except (
+            KeyError,
+            TypeError,
+            AttributeError,
+            ArchitectureError,
+            PolicyError,
+            UnknownSpaceError,
+            ValueError,
+        ) as error:
+            raise RunFolderError(
+                f"{folder.result} is not a whole result ({error}); it was changed or damaged."
+            ) from error

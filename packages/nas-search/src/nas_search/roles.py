@@ -30,10 +30,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import torch
+from torch import Tensor, nn
+
 from nas_augment import AugmentationPolicy
 from nas_hypergrad import Hypergradient
 from nas_spaces import Architecture, Choices, Drawn, Supernet
-from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from nas_search.state import Batch, SearchState

@@ -48,7 +48,9 @@ class RunFolder:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunFolderError(f"cannot make {self.checkpoints} ({error.strerror}); choose another folder with --out.") from error
+            raise RunFolderError(
+                f"cannot make {self.checkpoints} ({error.strerror}); choose another folder with --out."
+            ) from error
 
     def read_events(self) -> list[dict[str, Any]]:
         """The epochs' records, in order; an unfinished last line is left out."""
@@ -79,7 +81,9 @@ class RunFolder:
         except FileNotFoundError as error:
             raise RunFolderError(f"{self.root} has no {path.name}; its {missing}.") from error
         except (OSError, ValueError) as error:
-            raise RunFolderError(f"{path} cannot be read ({error}); it was changed or damaged after it was written.") from error
+            raise RunFolderError(
+                f"{path} cannot be read ({error}); it was changed or damaged after it was written."
+            ) from error
         if not isinstance(record, dict):
             raise RunFolderError(f"{path} is not a JSON object; it was changed after it was written.")
         return record

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from nas_augment import Policy
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas_augment import Policy
 from nas_search.data import BatchStream, Examples, Normalize, stream_seed
 from nas_search.objective import accuracy
 from nas_search.optimizers import OptimizerSettings, apply_step

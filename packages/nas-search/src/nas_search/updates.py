@@ -55,7 +55,9 @@ class OuterStep:
         """Report ``valid_loss`` and ``valid_accuracy`` of the last evaluation of the outer loss."""
         outer = state.outer_parameters()
         if state.outer_optimizer is None:
-            raise ConfigError(f"method {state.method.name!r} has an OuterStep, but nothing to learn in the outer problem.")
+            raise ConfigError(
+                f"method {state.method.name!r} has an OuterStep, but nothing to learn in the outer problem."
+            )
         objective = Objective(state, batch)
         inner = dict(state.require_supernet().named_parameters())
         grads = state.method.hypergradient(objective.problem, inner, outer)

@@ -10,7 +10,9 @@ from nas_search.data import Examples
 __all__ = ["top1"]
 
 
-def top1(classify: Callable[[Tensor], Tensor], examples: Examples, device: torch.device, batch_size: int = 500) -> float:
+def top1(
+    classify: Callable[[Tensor], Tensor], examples: Examples, device: torch.device, batch_size: int = 500
+) -> float:
     """The share of `examples` whose largest logit is that of their label, in [0, 1]; without gradient.
 
     Args:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from nas_spaces import Architecture
 
 from nas_search.evaluation.accuracy import top1
+from nas_spaces import Architecture
 
 if TYPE_CHECKING:
     from nas_search.state import SearchState

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas_spaces import Architecture
-
 from nas_search.data import stream_seed
 from nas_search.evaluation.accuracy import top1
+from nas_search.loop import drive
 from nas_search.optimizers import SGD, OptimizerSettings
 from nas_search.schedules import Cosine
-from nas_search.loop import drive
 from nas_search.training import TrainState
+from nas_spaces import Architecture
 
 if TYPE_CHECKING:
     from nas_search.state import SearchState
@@ -32,9 +31,14 @@ class TrainAndValidate:
 
     def __call__(self, architecture: Architecture, state: "SearchState") -> float:
         """See `Evaluator`."""
-        sizes = {"channels": state.channels, "cells": state.cells, "in_channels": state.data.image_shape[0]}
         training = TrainState(
-            lambda: state.space.network(architecture, classes=state.data.classes, **sizes),
+            lambda: state.space.network(
+                architecture,
+                classes=state.data.classes,
+                channels=state.channels,
+                cells=state.cells,
+                in_channels=state.data.image_shape[0],
+            ),
             state.train_examples,
             policy=state.data.policy,
             optimizer=self.optimizer,

@@ -1,12 +1,12 @@
 """The hard Gumbel-softmax relaxation of GDAS."""
 
 import torch
-from nas_spaces import Choices
 from torch import Tensor, nn
 
 from nas_search.relaxations.softmax import masked_logits
 from nas_search.roles import ChoiceWeights, Relaxation, Schedule
 from nas_search.schedules import Linear
+from nas_spaces import Choices
 
 __all__ = ["HardGumbel"]
 

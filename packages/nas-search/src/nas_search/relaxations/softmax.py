@@ -1,10 +1,10 @@
 """The softmax relaxation of DARTS."""
 
 import torch
-from nas_spaces import Choices
 from torch import Tensor, nn
 
 from nas_search.roles import ChoiceWeights, Relaxation
+from nas_spaces import Choices
 
 __all__ = ["Softmax", "masked_logits"]
 

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas_spaces import Architecture
-
 from nas_search.evaluation import SupernetAccuracy
 from nas_search.roles import Evaluator
+from nas_spaces import Architecture
 
 if TYPE_CHECKING:
     from nas_search.state import SearchState

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas_spaces import Architecture
-
 from nas_search.errors import ConfigError
+from nas_spaces import Architecture
 
 if TYPE_CHECKING:
     from nas_search.state import SearchState

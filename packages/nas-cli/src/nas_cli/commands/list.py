@@ -1,0 +1,81 @@
+"""``nascli list``."""
+
+import click
+
+from nas_cli.output import print_json
+
+__all__ = ["command"]
+
+_KINDS = ("spaces", "methods", "policies", "data", "hypergradients")
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(_KINDS), metavar="|".join(_KINDS))
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(kind: str, name: str | None, as_json: bool) -> None:
+    r"""List what is installed, ours and others'; with the NAME of a method, its settings.
+
+    \b
+    Examples:
+      nascli list methods
+      nascli list methods gdas
+    """
+    if name is not None:
+        _settings(kind, name, as_json)
+        return
+    entries = _entries(kind)
+    if as_json:
+        print_json(entries)
+        return
+    width = max(map(len, entries))
+    for entry, text in entries.items():
+        click.echo(f"{entry:<{width}}  {text}")
+
+
+def _entries(kind: str) -> dict[str, str]:
+    from nas_search import catalog
+    from nas_search.data_sources import sources
+    from nas_spaces import catalog as spaces
+
+    if kind == "data":
+        return sources()
+    if kind == "hypergradients":
+        import nas_hypergrad
+
+        estimators = ("FirstOrder", "Unrolled", "Implicit")
+        return {
+            name: _first(getattr(nas_hypergrad, name).__doc__) for name in estimators if hasattr(nas_hypergrad, name)
+        }
+    places = {"spaces": spaces.names, "methods": catalog.methods, "policies": catalog.policies}[kind]()
+    return {name: _summary(place) for name, place in places.items()}
+
+
+def _summary(place: str) -> str:
+    """The first line of what a ``module:function`` says of itself; a plug-in that does not import says so."""
+    from importlib import import_module
+
+    module, _, function = place.partition(":")
+    try:
+        return _first(getattr(import_module(module), function).__doc__)
+    except (ImportError, AttributeError) as error:
+        return f"(broken: {error})"
+
+
+def _first(text: str | None) -> str:
+    lines = (text or "").strip().splitlines()
+    return lines[0] if lines else ""
+
+
+def _settings(kind: str, name: str, as_json: bool) -> None:
+    from nas_search import ConfigError, catalog
+
+    if kind != "methods":
+        raise ConfigError(f"only methods have settings to list; leave out {name!r}.")
+    settings = catalog.settings(name)
+    if as_json:
+        print_json(settings)
+        return
+    click.echo(f"{_summary(catalog.methods()[name.replace('-', '_')])}\n")
+    for key, default in settings.items():
+        click.echo(f"  {key} = {default!r}")

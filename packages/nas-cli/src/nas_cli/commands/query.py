@@ -1,0 +1,42 @@
+"""``nascli query``."""
+
+import click
+
+from nas_cli.output import print_json
+
+__all__ = ["command"]
+
+
+@click.command("query")
+@click.argument("architecture", metavar="ARCH")
+@click.option("--table", required=True, metavar="FILE", help="The tabular benchmark.")
+@click.option("--dataset", default="cifar10", show_default=True, help="Data set of the table.")
+@click.option(
+    "--space", default="nas_bench_201", show_default=True, metavar="S", help="Space of the architecture's text."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(architecture: str, table: str, dataset: str, space: str, as_json: bool) -> None:
+    r"""Say what a tabular benchmark knows of an architecture.
+
+    \b
+    Example:
+      nascli query "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|" --table nas_bench_201.npz
+    """
+    from nas_spaces import catalog, load_table
+
+    parsed = catalog.space(space).parse(architecture)
+    loaded = load_table(table, dataset)
+    record = {
+        "architecture": str(parsed),
+        "dataset": dataset,
+        "test": loaded.query(parsed),
+        "valid": loaded.query(parsed, "valid"),
+        "rank": loaded.rank(parsed),
+        "of": len(loaded),
+        "regret": loaded.regret(parsed),
+    }
+    if as_json:
+        print_json(record)
+        return
+    click.echo(f"test {record['test']:.2f} %, valid {record['valid']:.2f} % on {dataset}")
+    click.echo(f"rank {record['rank']:,} of {record['of']:,}, {record['regret']:.2f} below the best")

@@ -1,0 +1,81 @@
+"""``nascli search``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nas_cli.output import print_json, print_search, progress
+
+__all__ = ["command"]
+
+
+@click.command("search")
+@click.option("--space", metavar="S", help="Search space (nas_bench_201); see `nascli list spaces`.")
+@click.option("--method", metavar="M", help="Search method (gdas); see `nascli list methods`.")
+@click.option("--data", metavar="D", help="Data source (digits); see `nascli list data`.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder; a new one under runs/ by default."
+)
+@click.option("--epochs", type=int, metavar="N", help="Epochs of the search (40).")
+@click.option(
+    "--train-epochs", type=int, metavar="N", help="Epochs of the training of the result; 0 for none (as --epochs)."
+)
+@click.option("--batch-size", type=int, metavar="N", help="Images of a batch (64).")
+@click.option("--channels", type=int, metavar="C", help="Width of the first cell (16).")
+@click.option("--cells", type=int, metavar="N", help="Depth, in the unit of the space (1).")
+@click.option("--table", metavar="FILE", help="Tabular benchmark in which the result is looked up.")
+@click.option("--seed", type=int, metavar="N", help="Seed of all randomness (0).")
+@click.option("--device", metavar="auto|cpu|cuda", help="Where to compute (auto).")
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Read the configuration from a file."
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set any key, or a setting of the method.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else on stdout.")
+def command(
+    out: Path | None, config: Path | None, settings: tuple[str, ...], resume: bool, as_json: bool, **given: Any
+) -> None:
+    r"""Search a network on images, train it, and write a report.
+
+    Without any option this searches a small NAS-Bench-201 network for scikit-learn's digits. Options override --config,
+    which overrides the defaults.
+
+    \b
+    Examples:
+      nascli search
+      nascli search --data npz:cifar10.npz --method darts --epochs 50 --out runs/darts
+      nascli search --config runs/darts/config.toml --seed 1
+      nascli search --out runs/darts --resume
+    """
+    from nas_search import ConfigError
+    from nas_search.config import RunConfig, parse_setting
+    from nas_search.runs import free_folder, run_search
+
+    if resume and out is None:
+        raise ConfigError("--resume needs the run folder: nascli search --out DIR --resume.")
+    base = config if config is not None or not resume or out is None else out / "config.toml"
+    chosen = (
+        RunConfig() if base is None or (resume and config is None and not base.exists()) else RunConfig.from_toml(base)
+    )
+    values = {key: value for key, value in given.items() if value is not None}
+    chosen = chosen.updated(values).updated(dict(parse_setting(text) for text in settings))
+    folder = free_folder(chosen) if out is None else out
+    with progress(quiet=as_json) as observers:
+        try:
+            record = run_search(chosen, folder, resume=resume, observers=observers)
+        except (KeyboardInterrupt, Exception) as error:
+            _hint(error, folder)
+            raise
+    if as_json:
+        print_json(record)
+    else:
+        print_search(record)
+
+
+def _hint(error: BaseException, folder: Path) -> None:
+    """Say how to go on with what was saved."""
+    from nas_search import Interrupted
+
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        click.echo(f"nascli: go on with: nascli search --out {folder} --resume", err=True)

@@ -1,0 +1,40 @@
+"""``nascli train``."""
+
+from pathlib import Path
+
+import click
+
+from nas_cli.output import print_json, progress
+
+__all__ = ["command"]
+
+
+@click.command("train")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--epochs", type=int, metavar="N", help="Epochs; those of the run's configuration by default.")
+@click.option("--resume", is_flag=True, help="Go on with a training that was interrupted.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else on stdout.")
+def command(run: Path, epochs: int | None, resume: bool, as_json: bool) -> None:
+    r"""Train the network that RUN found from scratch, with the policy found, on all its train images.
+
+    Writes RUN/model.pt and RUN/train.json, and the report anew.
+
+    \b
+    Example:
+      nascli train runs/gdas-digits-seed0-1 --epochs 100
+    """
+    from nas_search import Interrupted
+    from nas_search.runs import run_training
+
+    with progress(quiet=as_json) as observers:
+        try:
+            record = run_training(run, epochs=epochs, resume=resume, observers=observers)
+        except (KeyboardInterrupt, Interrupted):
+            length = f" --epochs {epochs}" if epochs else ""
+            click.echo(f"nascli: go on with: nascli train {run}{length} --resume", err=True)
+            raise
+    if as_json:
+        print_json({key: value for key, value in record.items() if key != "history"})
+    else:
+        click.echo(f"test accuracy {100 * record['test_accuracy']:.2f} % after {record['epochs']} epochs")
+        click.echo(f"model         {run / 'model.pt'}")

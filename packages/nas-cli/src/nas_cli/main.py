@@ -1,0 +1,119 @@
+"""``nascli``: commands by name, each imported only when it is called, and errors in one line."""
+
+import difflib
+import os
+import signal
+import sys
+from importlib import import_module
+
+import click
+
+__all__ = ["main", "nascli"]
+
+# The help of every command stands here as well, so that `nascli --help` imports neither torch nor the commands.
+_COMMANDS = {
+    "search": "Search a network on images, train it, and write a report.",
+    "train": "Train the network that a run found, from scratch.",
+    "report": "Write one page about one or several runs.",
+    "show": "Show an architecture as text and as a picture.",
+    "query": "Say what a tabular benchmark knows of an architecture.",
+    "list": "List the installed spaces, methods, policies and data sources.",
+    "doctor": "Show versions and devices, and what is missing for what.",
+}
+
+
+class _Commands(click.Group):
+    """A group that imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"nas_cli.commands.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1, cutoff=0.0)[0]
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near!r}?")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(None, "--version", package_name="nas-cli", prog_name="nascli")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def nascli(context: click.Context, debug: bool) -> None:
+    """Search network architectures, augmentation and hyper-parameters by gradients.
+
+    Without any option, `nascli search` searches and trains a network for handwritten digits in about a minute.
+    """
+    context.obj = {"debug": debug}
+
+
+def main() -> None:
+    """Run ``nascli`` and leave with 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    # What is outside of a run's own handling of signals ends like Ctrl-C too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    debug = "--debug" in sys.argv[1:]
+    try:
+        nascli.main(args=_hoist_debug(sys.argv[1:]), prog_name="nascli", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted. Whatever was written is whole; go on with the same command and --resume.")
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has enough of it; Python must not complain when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        sys.exit(_explain(error))
+
+
+def _hoist_debug(arguments: list[str]) -> list[str]:
+    """``--debug`` may stand anywhere."""
+    rest = [argument for argument in arguments if argument != "--debug"]
+    return ["--debug", *rest] if len(rest) < len(arguments) else rest
+
+
+def _explain(error: Exception) -> int:
+    """Print an error in one line; the exit status."""
+    # Imported here: an error of the libraries can only have been raised where they are imported already.
+    from nas_augment import AugmentError
+    from nas_search import ConfigError, Interrupted, SearchError
+    from nas_spaces import ArchitectureError, SpacesError, UnknownSpaceError
+
+    if isinstance(error, Interrupted):
+        _say(str(error))
+        return 130
+    if isinstance(error, ConfigError | UnknownSpaceError | ArchitectureError):
+        _say(str(error))
+        return 2
+    if isinstance(error, SearchError | SpacesError | AugmentError | MemoryError):
+        _say(str(error) or "out of memory: try a smaller --batch-size, --channels or --cells.")
+        return 1
+    _say(f"{type(error).__name__}: {_first_line(error)} (an error of ours, or of a plug-in; --debug shows where)")
+    return 1
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else ""
+
+
+def _say(message: str) -> None:
+    click.echo(f"nascli: {' '.join(message.split())}", err=True)

@@ -1,0 +1,114 @@
+"""What is printed: a progress bar or plain lines while a run goes on, and the result at its end."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from nas_search.roles import Event, Observer
+
+__all__ = ["print_json", "print_search", "progress"]
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator["list[Observer]"]:
+    """Observers that show how a run goes, on stderr: a bar on a terminal, a line per epoch elsewhere, nothing if quiet."""
+    if quiet:
+        yield []
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+            yield [_Bar(bars)]
+    else:
+        yield [_Lines()]
+
+
+class _Bar:
+    """One bar per run: steps, loss, accuracy, images per second, time left."""
+
+    def __init__(self, bars: "Progress") -> None:
+        self.bars = bars
+        self.tasks: dict[tuple[str, int], TaskID] = {}
+        self._runs = 0
+        self._last = (0, 0)
+
+    def __call__(self, event: "Event") -> None:
+        position = event.epoch * event.steps + event.step
+        if position < self._last[0]:
+            self._runs += 1  # a second run of the same name starts from the beginning
+        self._last = (position, 0)
+        key = (event.run, self._runs)
+        if key not in self.tasks:
+            self.tasks[key] = self.bars.add_task(event.run, total=event.epochs * event.steps, figures="")
+        self.bars.update(self.tasks[key], completed=position, figures=_figures(event.record))
+
+
+class _Lines:
+    """One line per epoch, at most one a second except for the last."""
+
+    def __init__(self) -> None:
+        self._printed = 0.0
+
+    def __call__(self, event: "Event") -> None:
+        if event.kind != "epoch":
+            return
+        now = time.monotonic()
+        if now - self._printed >= 1 or event.epoch == event.epochs:
+            self._printed = now
+            click.echo(f"{event.run} epoch {event.epoch}/{event.epochs}  {_figures(event.record)}", err=True)
+
+
+def _figures(record: Mapping[str, Any]) -> str:
+    shown = []
+    for part in ("train", "valid"):
+        if f"{part}_loss" in record:
+            shown.append(f"{part} loss {record[f'{part}_loss']:.3f}")
+        if f"{part}_accuracy" in record:
+            shown.append(f"{part} acc {100 * record[f'{part}_accuracy']:.1f}%")
+    if "images_per_second" in record:
+        shown.append(f"{record['images_per_second']:,.0f} img/s")
+    return "  ".join(shown)
+
+
+def print_json(record: Mapping[str, Any]) -> None:
+    """The one JSON object on stdout that ``--json`` promises."""
+    click.echo(json.dumps(record, allow_nan=False))
+
+
+def print_search(record: Mapping[str, Any]) -> None:
+    """What a search found, and what to do next."""
+    metrics = record["metrics"]
+    lines = [("architecture", record["architecture"])]
+    if "test_accuracy" in metrics:
+        lines.append(("test accuracy", f"{100 * metrics['test_accuracy']:.2f} %  (trained from scratch)"))
+    if "random_test_accuracy" in metrics:
+        shown = f"{100 * metrics['random_test_accuracy']:.2f} %  ({metrics['random_architecture']})"
+        lines.append(("random one", shown))
+    if "table_test" in metrics:
+        table = f"{metrics['table_test']:.2f} % on {metrics['table_dataset']}, rank {metrics['table_rank']:,}"
+        lines.append(("table", f"{table} of {metrics['table_size']:,}, regret {metrics['table_regret']:.2f}"))
+    if "parameters" in metrics:
+        size = f"{metrics['parameters']:,} parameters, {metrics['multiply_adds'] / 1e6:.2f} M multiply-adds"
+        lines.append(("size", size))
+    lines.append(("search took", f"{record['seconds']:.1f} s"))
+    lines.append(("report", record["report"]))
+    for label, text in lines:
+        click.echo(f"{label:>14}  {text}")
+    run = record["run"]
+    click.echo(f"\nNext:  nascli show {run}   |   nascli train {run} --epochs 100   |   nascli report {run}")

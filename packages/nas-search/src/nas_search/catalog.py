@@ -1,0 +1,95 @@
+"""Methods and policies by name: ours, and those registered under the entry points ``nas.methods`` and ``nas.policies``."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from nas_augment import Policy
+from nas_search.errors import ConfigError
+from nas_search.method import Method
+
+__all__ = ["method", "methods", "nearest", "policies", "policy", "settings"]
+
+_METHODS = {name: f"nas_search.methods:{name}" for name in ("darts", "gdas", "random_nas", "random_search")}
+_POLICIES = {name: f"nas_augment.fixed:{name}" for name in ("identity", "crop_and_flip", "cutout")}
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The name that looks most like `word`."""
+    return difflib.get_close_matches(word, list(known), n=1, cutoff=0.0)[0]
+
+
+def methods() -> dict[str, str]:
+    """The name of every installed method and where it is defined, as ``module:function``."""
+    return _METHODS | _plugins("nas.methods", _METHODS)
+
+
+def policies() -> dict[str, str]:
+    """The name of every installed augmentation policy and where it is defined, as ``module:function``."""
+    return _POLICIES | _plugins("nas.policies", _POLICIES)
+
+
+def method(name: str, values: Mapping[str, Any] | None = None) -> Method:
+    """Compose a method by its name; hyphens and underscores are the same.
+
+    Args:
+        name: of the method.
+        values: settings other than the defaults, by the names of the function's parameters.
+
+    Raises:
+        ConfigError: no such method or setting (with the nearest name), or a value of the wrong type.
+    """
+    make = _find("method", name, methods())
+    checked = {key: _check(name, key, value, settings(name)) for key, value in (values or {}).items()}
+    return make(**checked)
+
+
+def settings(name: str) -> dict[str, Any]:
+    """The settings of a method with their defaults.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    return {key: p.default for key, p in inspect.signature(_find("method", name, methods())).parameters.items()}
+
+
+def policy(name: str) -> Policy:
+    """A fixed augmentation policy by its name.
+
+    Raises:
+        ConfigError: no such policy; the message has the nearest name.
+    """
+    return _find("policy", name, policies())().decide()
+
+
+def _plugins(group: str, ours: Mapping[str, str]) -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=group) if point.name not in ours}
+
+
+def _find(kind: str, name: str, known: Mapping[str, str]) -> Callable[..., Any]:
+    key = name.replace("-", "_")
+    if key not in known:
+        raise ConfigError(
+            f"unknown {kind} {name!r}; did you mean {nearest(key, known)!r}? Installed: {', '.join(known)}."
+        )
+    module, _, function = known[key].partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
+
+
+def _check(name: str, key: str, value: Any, defaults: Mapping[str, Any]) -> Any:
+    if key not in defaults:
+        has = f"did you mean {nearest(key, defaults)!r}? It has {', '.join(defaults)}." if defaults else "It has none."
+        raise ConfigError(f"method {name!r} has no setting {key!r}; {has}")
+    default = defaults[key]
+    wanted = type(default)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if default is not None and (not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)):
+        raise ConfigError(
+            f"setting {key!r} of method {name!r} is {value!r}; expected {wanted.__name__}, such as {default!r}."
+        )
+    return value

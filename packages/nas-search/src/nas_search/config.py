@@ -1,0 +1,159 @@
+"""The configuration of a run from the command line: one value, written to and read from TOML."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from nas_search import catalog
+from nas_search.errors import ConfigError
+from nas_search.run_state import check_positive
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["RunConfig", "parse_setting"]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what ``nascli search`` does.
+
+    Args:
+        space: name of the search space.
+        method: name of the method.
+        data: data source, such as ``digits`` or ``npz:FILE``.
+        policy: name of a fixed augmentation policy; ``default`` is the one that is customary for the data.
+        table: file of a tabular benchmark that the result is looked up in; empty for none.
+        epochs: of the search.
+        train_epochs: of the training of the result; 0 for none, the same as `epochs` when left out (-1).
+        batch_size: images of a batch.
+        channels: width of the first cell.
+        cells: depth, in the unit of the space.
+        seed: of all randomness.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        settings: those of the method.
+
+    Raises:
+        ConfigError: a number that is too small, or a value of the wrong type.
+    """
+
+    space: str = "nas_bench_201"
+    method: str = "gdas"
+    data: str = "digits"
+    policy: str = "default"
+    table: str = ""
+    epochs: int = 40
+    train_epochs: int = -1
+    batch_size: int = 64
+    channels: int = 16
+    cells: int = 1
+    seed: int = 0
+    device: str = "auto"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            wanted = Mapping if item.name == "settings" else type(item.default)
+            if not isinstance(value, wanted) or isinstance(value, bool):
+                raise ConfigError(f"{item.name} is {value!r}; expected {wanted.__name__}, such as {item.default!r}.")
+        check_positive(epochs=self.epochs, batch_size=self.batch_size, channels=self.channels, cells=self.cells)
+        if self.train_epochs < -1 or self.seed < 0:
+            raise ConfigError(f"train_epochs is {self.train_epochs} and seed is {self.seed}; expected 0 or more.")
+
+    @property
+    def training_epochs(self) -> int:
+        """Epochs of the training of the result."""
+        return self.epochs if self.train_epochs == -1 else self.train_epochs
+
+    def resolved(self) -> "RunConfig":
+        """The same with names in their canonical form, files by their full paths, and every setting written out.
+
+        Raises:
+            ConfigError: an unknown method or setting.
+        """
+        method = self.method.replace("-", "_")
+        settings = {key: value for key, value in catalog.settings(method).items() if value is not None}
+        catalog.method(method, self.settings)
+        return replace(
+            self,
+            method=method,
+            space=self.space.replace("-", "_"),
+            data=_full_path(self.data),
+            table=str(Path(self.table).resolve()) if self.table else "",
+            train_epochs=self.training_epochs,
+            settings={**settings, **self.settings},
+        )
+
+    def updated(self, values: Mapping[str, Any]) -> "RunConfig":
+        """The same with some keys changed; a key that is not ours is taken as a setting of the method.
+
+        Raises:
+            ConfigError: a key that neither the configuration nor the method has, with the nearest one.
+        """
+        names = [item.name for item in fields(self) if item.name != "settings"]
+        ours = {key: value for key, value in values.items() if key in names}
+        changed = replace(self, **ours)
+        known = catalog.settings(changed.method)
+        settings = {key: value for key, value in values.items() if key not in names}
+        for key in settings:
+            if key not in known:
+                near = catalog.nearest(key, [*names, *known])
+                raise ConfigError(
+                    f"unknown key {key!r}; did you mean {near!r}? There are {', '.join([*names, *known])}."
+                )
+        return replace(changed, settings={**changed.settings, **settings})
+
+    def to_toml(self) -> str:
+        """The configuration as TOML text."""
+        return tomli_w.dumps(asdict(self))
+
+    @staticmethod
+    def from_toml(path: str | Path) -> "RunConfig":
+        """Read a configuration.
+
+        Raises:
+            ConfigError: the file is missing, is not TOML, or has an unknown key or a value of the wrong type.
+        """
+        try:
+            with Path(path).open("rb") as file:
+                record = tomllib.load(file)
+        except OSError as error:
+            raise ConfigError(f"cannot read {path} ({error.strerror}).") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not TOML: {error}.") from error
+        known = [item.name for item in fields(RunConfig)]
+        for key in record:
+            if key not in known:
+                raise ConfigError(f"unknown key {key!r} in {path}; did you mean {catalog.nearest(key, known)!r}?")
+        return RunConfig(**record)
+
+
+def _full_path(source: str) -> str:
+    kind, _, path = source.partition(":")
+    return f"{kind}:{Path(path).resolve()}" if kind == "npz" and path else source
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Read ``KEY=VALUE``; the value is a TOML value, or a text if it is none.
+
+    Raises:
+        ConfigError: there is no ``=``.
+
+    Example:
+        >>> parse_setting("learning_rate=0.1"), parse_setting("method=darts")
+        (('learning_rate', 0.1), ('method', 'darts'))
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"{text!r} is not of the form KEY=VALUE.")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()

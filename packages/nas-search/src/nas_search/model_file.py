@@ -1,0 +1,68 @@
+"""A trained network in one file, which is rebuilt from the name of its architecture and cannot run code."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas_search.data import Normalize
+from nas_search.errors import RunFolderError
+from nas_search.files import write_atomically
+from nas_spaces import SearchSpace, SpacesError, catalog
+
+__all__ = ["load_model", "save_model"]
+
+_FORMAT, _VERSION = "nas-search-model", 1
+
+
+def save_model(path: Path, network: nn.Module, build: Mapping[str, Any]) -> None:
+    """Write the weights of a trained network.
+
+    Args:
+        path: of the file.
+        network: as `nas_search.training.TrainState` makes it: images as they are in the data to logits.
+        build: what rebuilds it: ``space``, ``architecture``, ``classes``, ``channels``, ``cells``, ``in_channels``.
+
+    Raises:
+        RunFolderError: it could not be written.
+    """
+    weights = {name: value.cpu() for name, value in network.state_dict().items()}
+    buffer = io.BytesIO()
+    torch.save({"format": _FORMAT, "version": _VERSION, "build": dict(build), "weights": weights}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_model(path: str | Path, space: SearchSpace | None = None) -> nn.Module:
+    """Rebuild a trained network, in evaluation mode on the host.
+
+    It takes images ``(batch, channels, height, width)``, uint8 or float in [0, 1], and returns logits.
+
+    Args:
+        path: the ``model.pt`` of a run.
+        space: the space of the architecture; found by its name when left out.
+
+    Raises:
+        RunFolderError: the file is missing, damaged, or not a model of ours.
+    """
+    try:
+        record = torch.load(path, map_location="cpu", weights_only=True)
+        build = dict(record["build"])
+        home = space or catalog.space(build["space"])
+        sizes = {key: build[key] for key in ("classes", "channels", "cells", "in_channels")}
+        network = nn.Sequential(
+            Normalize(torch.zeros(1, build["in_channels"], 1, 2)),  # replaced by the saved mean and deviation
+            home.network(home.parse(build["architecture"]), **sizes),
+        )
+        network.load_state_dict(record["weights"])
+    except FileNotFoundError as error:
+        raise RunFolderError(f"no trained network at {path}; make one with `nascli train`.") from error
+    except SpacesError as error:
+        raise RunFolderError(f"{path} cannot be rebuilt: {error}") from error
+    except Exception as error:
+        # A damaged file surfaces as RuntimeError, UnpicklingError, KeyError, TypeError and others.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunFolderError(f"{path} is damaged or not a trained network ({reason[:120]}); train it again.") from error
+    return network.eval()

@@ -1,0 +1,274 @@
+"""The runs of the command line, as library calls: search, then train what was found, and report both."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas_augment import Policy
+from nas_search import catalog
+from nas_search.config import RunConfig
+from nas_search.data import ImageData, stream_seed
+from nas_search.data_sources import load_data
+from nas_search.describe import describe
+from nas_search.errors import CheckpointError, ConfigError, RunFolderError
+from nas_search.evaluation import top1
+from nas_search.files import write_atomically
+from nas_search.loop import drive, search
+from nas_search.measure import choose_device
+from nas_search.model_file import save_model
+from nas_search.optimizers import SGD
+from nas_search.reports.html import write_report
+from nas_search.result import SearchResult
+from nas_search.roles import Event, Observer
+from nas_search.run_folder import RunFolder, Store
+from nas_search.schedules import Cosine
+from nas_search.training import TrainState
+from nas_spaces import Architecture, SearchSpace, Table, load_table
+from nas_spaces import catalog as spaces
+
+__all__ = ["free_folder", "run_search", "run_training"]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the names of a configuration stand for."""
+
+    config: RunConfig
+    space: SearchSpace
+    data: ImageData
+    device: torch.device
+
+    @staticmethod
+    def of(config: RunConfig) -> "_Parts":
+        data = load_data(config.data)
+        if config.policy != "default":
+            data = replace(data, policy=catalog.policy(config.policy))
+        return _Parts(config, spaces.space(config.space), data, choose_device(config.device))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {
+            "classes": self.data.classes,
+            "channels": self.config.channels,
+            "cells": self.config.cells,
+            "in_channels": self.data.image_shape[0],
+        }
+
+
+def free_folder(config: RunConfig, parent: str | Path = "runs") -> Path:
+    """A folder that does not exist yet, named after the method, the data and the seed."""
+    data = config.data.partition(":")[0]
+    stem = Path(parent) / f"{config.method}-{data}-seed{config.seed}"
+    return next(path for number in range(1, 10**6) if not (path := stem.with_name(f"{stem.name}-{number}")).exists())
+
+
+def run_search(
+    config: RunConfig, out: str | Path, *, resume: bool = False, observers: Sequence[Observer] = ()
+) -> dict[str, Any]:
+    """Search, look the result up, train it and a random architecture alike, and write the report.
+
+    Everything that can be wrong about the configuration is found before anything is written.
+
+    Args:
+        config: what to do.
+        out: the run folder.
+        resume: continue the run in `out`.
+        observers: told of every step and epoch of the search and of the trainings.
+
+    Returns:
+        The content of ``result.json``.
+
+    Raises:
+        SearchError, SpacesError: see `nas_search.search`, `load_data` and `load_table`.
+    """
+    config = config.resolved()
+    parts = _Parts.of(config)
+    method = catalog.method(config.method, config.settings)
+    table = load_table(config.table) if config.table else None
+    folder = RunFolder(out)
+    folder.claim(resume=resume)
+    if folder.config.exists():
+        _require_same(RunConfig.from_toml(folder.config), config, folder)
+    else:
+        write_atomically(folder.config, config.to_toml())
+    watchers = list(observers)
+    if table is not None:
+        watchers.insert(0, TableValue(table))
+    result = search(
+        parts.space,
+        parts.data,
+        method,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        device=config.device,
+        out=out,
+        resume=True,  # the folder is claimed, and holds a checkpoint only if the run goes on
+        observers=watchers,
+        channels=config.channels,
+        cells=config.cells,
+    )
+    metrics: dict[str, Any] = {**result.metrics, **_counts(parts, result.architecture)}
+    if table is not None:
+        metrics.update(_table_metrics(table, result.architecture))
+    if config.training_epochs:
+        metrics.update(_train_both(parts, result, folder, observers))
+    result = replace(result, metrics=metrics)
+    result.save(out)
+    write_report([folder.root], folder.report)
+    return {**result.to_dict(), "run": str(folder.root), "report": str(folder.report)}
+
+
+def run_training(
+    run: str | Path, *, epochs: int | None = None, resume: bool = False, observers: Sequence[Observer] = ()
+) -> dict[str, Any]:
+    """Train the network that a run found from scratch, on all its train images, and write ``model.pt`` and ``train.json``.
+
+    Args:
+        run: the run folder.
+        epochs: of the training; those of the configuration when left out.
+        resume: continue a training that was interrupted.
+        observers: told of every step and epoch.
+
+    Returns:
+        The content of ``train.json``.
+
+    Raises:
+        RunFolderError: there is no finished search in the folder.
+        CheckpointError: the training to resume was configured otherwise.
+    """
+    folder = RunFolder(run)
+    result = SearchResult.load(run)
+    config = RunConfig.from_toml(folder.config)
+    epochs = config.training_epochs if epochs is None else epochs
+    if epochs < 1:
+        raise ConfigError(f"epochs of the training is {epochs}; expected 1 or more.")
+    parts = _Parts.of(replace(config, train_epochs=epochs))
+    checkpoint = folder.checkpoints / "train.pt"
+    if resume and not checkpoint.exists():
+        raise RunFolderError(f"{folder.root} has no training to resume; leave out --resume to start one.")
+    if not resume:
+        checkpoint.unlink(missing_ok=True)
+    record = _train_found(parts, result, folder, observers)
+    result = replace(result, metrics={**result.metrics, "test_accuracy": record["test_accuracy"]})
+    result.save(run)
+    write_report([folder.root], folder.report)
+    return record
+
+
+def _require_same(before: RunConfig, now: RunConfig, folder: RunFolder) -> None:
+    """Refuse to continue with other settings; where it runs may change."""
+    changed = [
+        f"{item.name} was {getattr(before, item.name)!r}, is {getattr(now, item.name)!r}"
+        for item in fields(RunConfig)
+        if item.name != "device" and getattr(before, item.name) != getattr(now, item.name)
+    ]
+    if changed:
+        raise CheckpointError(
+            f"{folder.root} is a run of another configuration: {'; '.join(changed)}. Resume with the old settings, or "
+            f"choose another folder with --out."
+        )
+
+
+class TableValue:
+    """An observer that adds to the history what a table says of the architecture derived after each epoch.
+
+    Args:
+        table: the tabular benchmark.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    def __call__(self, event: Event) -> None:
+        """See `Observer`."""
+        if event.kind == "epoch" and "architecture" in event.record:
+            event.record["table_test"] = self.table.query(event.record["architecture"])
+
+
+def _counts(parts: _Parts, architecture: Architecture) -> dict[str, int]:
+    sizes = {key: value for key, value in parts.sizes.items() if key != "in_channels"}
+    counts = parts.space.count(architecture, image=parts.data.image_shape, **sizes)
+    return {"parameters": counts.parameters, "multiply_adds": counts.multiply_adds}
+
+
+def _table_metrics(table: Table, architecture: Architecture) -> dict[str, Any]:
+    return {
+        "table_dataset": table.dataset,
+        "table_test": table.query(architecture),
+        "table_rank": table.rank(architecture),
+        "table_size": len(table),
+        "table_regret": table.regret(architecture),
+        "table_best": table.best(),
+        "table_random": table.mean(),
+    }
+
+
+def _train_both(
+    parts: _Parts, result: SearchResult, folder: RunFolder, observers: Sequence[Observer]
+) -> dict[str, Any]:
+    """Train what was found, and beside it a random architecture in the same way."""
+    generator = torch.Generator().manual_seed(stream_seed(parts.config.seed, "random architecture"))
+    other = parts.space.sample(generator)
+    found = _train_found(parts, result, folder, observers)
+    beside, _ = _train(parts, other, result.policy, folder.checkpoints / "random.pt", observers)
+    return {
+        "test_accuracy": found["test_accuracy"],
+        "random_architecture": str(other),
+        "random_test_accuracy": beside["test_accuracy"],
+    }
+
+
+def _train_found(
+    parts: _Parts, result: SearchResult, folder: RunFolder, observers: Sequence[Observer]
+) -> dict[str, Any]:
+    record, network = _train(parts, result.architecture, result.policy, folder.checkpoints / "train.pt", observers)
+    build = {"space": parts.space.name, "architecture": str(result.architecture), **parts.sizes}
+    save_model(folder.model, network, build)
+    write_atomically(folder.training, json.dumps(record, indent=2, allow_nan=False) + "\n")
+    return record
+
+
+def _train(
+    parts: _Parts, architecture: Architecture, policy: Policy, checkpoint: Path, observers: Sequence[Observer]
+) -> tuple[dict[str, Any], torch.nn.Module]:
+    config, optimizer = parts.config, SGD(Cosine(0.05))
+    values = {
+        "architecture": str(architecture),
+        "policy": policy,
+        "optimizer": optimizer,
+        "data": parts.data.fingerprint,
+        "epochs": config.training_epochs,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        **parts.sizes,
+    }
+    store = Store(checkpoint, {key: describe(value) for key, value in values.items()})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(config.seed, "global"))
+        state = TrainState(
+            lambda: parts.space.network(architecture, **parts.sizes),
+            parts.data.train,
+            policy=policy,
+            optimizer=optimizer,
+            epochs=config.training_epochs,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            device=parts.device,
+        )
+        store.restore(state)
+        drive(state, observers=observers, store=store)
+    state.network.eval()
+    record = {
+        "architecture": str(architecture),
+        "test_accuracy": top1(state.network, parts.data.test, parts.device),
+        "epochs": config.training_epochs,
+        "seed": config.seed,
+        "seconds": sum(epoch["seconds"] for epoch in state.history),
+        "history": state.history,
+    }
+    return record, state.network
