@@ -9,8 +9,9 @@ __all__ = ["Architecture"]
 class Architecture:
     """One network of a search space, named by the options it takes in each row of the space's choices.
 
-    Made by a space (`sample`, `parse`, `discretize`, ...), never by hand: the space guarantees that ``space.parse(str(a))
-    == a``. Two architectures are equal when their space and their options are; the text is derived from those.
+    Made by a space (`sample`, `parse`, `discretize`, ...), never by hand: the space guarantees that
+    ``space.parse(str(a)) == a``. Two architectures are equal when their space and their options are; the text is
+    derived from those.
 
     Args:
         space: name of the space it belongs to.

@@ -1,51 +1,31 @@
 """A cell's graph as a picture: SVG without any dependency, PNG through matplotlib (extra ``draw``)."""
 
+import itertools
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas_spaces.errors import SpacesError
+from nas_spaces.layout import LABEL_HEIGHT, NODE_HEIGHT, NODE_WIDTH, Layout, Point, label_width, layout
 
 if TYPE_CHECKING:
     import networkx as nx
+    from matplotlib.axes import Axes
 
-__all__ = ["layout", "save_png", "to_svg"]
+__all__ = ["save_png", "to_svg"]
 
-_COLUMN, _ROW, _WIDTH, _HEIGHT, _MARGIN = 190.0, 84.0, 84.0, 36.0, 24.0
+_MARGIN, _TITLE = 16.0, 24.0
+_INK, _FILL, _BORDER = "#566573", "#eef3f8", "#34495e"
+# The first key that an operation's name contains gives its colour.
 _COLORS = {
-    "skip": "#7f8c8d",
-    "1x1": "#2e86c1",
-    "3x3": "#1e8449",
-    "5x5": "#b9770e",
+    "skip": "#6c7a7d",
     "pool": "#8e44ad",
+    "dil": "#c0392b",
+    "1x1": "#2471a3",
+    "3x3": "#1e8449",
+    "5x5": "#9a6400",
+    "7x7": "#0e6655",
 }
-
-
-def layout(graph: "nx.DiGraph[int]") -> dict[int, tuple[float, float]]:
-    """Place the nodes from left to right in the order of their depth, ``{node: (column, row)}``.
-
-    A node stands one column right of its deepest predecessor (nodes of a cell without inputs stand after the first).
-    Rows alternate above and below the axis, so that an edge which jumps over a column does not run through its node.
-    """
-    import networkx as nx
-
-    order = list(nx.topological_sort(graph))
-    first = min(order, default=0)
-    columns: dict[int, int] = {}
-    for node in order:
-        before = [columns[source] for source in graph.predecessors(node)]
-        columns[node] = max(before) + 1 if before else int(node != first)
-    if order:
-        last = max(order)
-        columns[last] = max([columns[last], *(columns[node] + 1 for node in order if node != last)])
-    places: dict[int, tuple[float, float]] = {}
-    for column in sorted(set(columns.values())):
-        here = [node for node in order if columns[node] == column]
-        middle = column not in (0, columns[max(order)])
-        shift = (0.0 if not middle else 0.5 if column % 2 else -0.5) if len(here) == 1 else 0.0
-        for index, node in enumerate(sorted(here)):
-            places[node] = (float(column), 1.6 * (index - (len(here) - 1) / 2) + shift)
-    return places
 
 
 def to_svg(graph: "nx.DiGraph[int]", title: str = "") -> str:
@@ -55,55 +35,72 @@ def to_svg(graph: "nx.DiGraph[int]", title: str = "") -> str:
         graph: as `SearchSpace.graph` makes it: nodes with a ``label``, edges with an ``operation``.
         title: the picture's accessible title.
     """
-    places = {node: (x * _COLUMN, y * _ROW) for node, (x, y) in layout(graph).items()}
-    if not places:
-        places = {0: (0.0, 0.0)}
-    left = min(x for x, _ in places.values()) - _WIDTH / 2 - _MARGIN
-    right = max(x for x, _ in places.values()) + _WIDTH / 2 + _MARGIN
-    # Curved edges bulge beyond the outermost nodes by at most this much.
-    bulge = _ROW * 0.9
-    top = min(y for _, y in places.values()) - _HEIGHT / 2 - _MARGIN - bulge
-    bottom = max(y for _, y in places.values()) + _HEIGHT / 2 + _MARGIN + bulge
-    width, height = right - left, bottom - top
+    place = layout(graph)
+    left, top, right, bottom = place.box
+    left, top, width, height = left - _MARGIN, top - _MARGIN, right - left + 2 * _MARGIN, bottom - top + 2 * _MARGIN
+    labels = _labels(graph)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{left:.0f} {top:.0f} {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" role="img" font-family="system-ui, sans-serif" font-size="13">',
-        f"<title>{escape(title)}</title>" if title else "",
+        f"<title>{_text(title)}</title>" if title else "",
         '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 0 8 4 0 8z" fill="#555"/></marker></defs>',
+        f'<path d="M0 0 8 4 0 8z" fill="{_INK}"/></marker></defs>',
         f'<rect x="{left:.0f}" y="{top:.0f}" width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>',
     ]
-    parts += [_edge(places, source, target, data) for source, target, data in graph.edges(data=True)]
-    parts += [_node(places[node], str(data.get("label", node))) for node, data in graph.nodes(data=True)]
+    # Labels after all lines, so that no line crosses a text.
+    parts += [_line(points, _color(labels[edge])) for edge, points in place.edges.items()]
+    parts += [_label(place.labels[edge], text) for edge, text in labels.items() if text]
+    parts += [_node(place.nodes[node], str(data.get("label", node))) for node, data in graph.nodes(data=True)]
     return "\n".join(part for part in parts if part) + "\n</svg>\n"
 
 
-def _node(place: tuple[float, float], label: str) -> str:
+def _labels(graph: "nx.DiGraph[int]") -> dict[tuple[int, int], str]:
+    return {(source, target): str(data.get("operation", "")) for source, target, data in graph.edges(data=True)}
+
+
+def _color(operation: str) -> str:
+    return next((value for key, value in _COLORS.items() if key in operation), _INK)
+
+
+def _text(text: str) -> str:
+    """Escaped, and without the control characters that XML does not know."""
+    return escape("".join(character for character in text if character.isprintable()))
+
+
+def _node(place: Point, label: str) -> str:
     x, y = place
+    # A long label is squeezed into its box rather than drawn over the edge.
+    squeeze = f' textLength="{NODE_WIDTH - 8:.0f}" lengthAdjust="spacingAndGlyphs"' if len(label) > 11 else ""
     return (
-        f'<rect x="{x - _WIDTH / 2:.1f}" y="{y - _HEIGHT / 2:.1f}" width="{_WIDTH:.0f}" height="{_HEIGHT:.0f}" rx="8" '
-        f'fill="#eef3f8" stroke="#34495e"/><text x="{x:.1f}" y="{y + 4.5:.1f}" text-anchor="middle">{escape(label)}</text>'
+        f'<rect x="{x - NODE_WIDTH / 2:.1f}" y="{y - NODE_HEIGHT / 2:.1f}" width="{NODE_WIDTH:.0f}" '
+        f'height="{NODE_HEIGHT:.0f}" rx="8" fill="{_FILL}" stroke="{_BORDER}"/>'
+        f'<text x="{x:.1f}" y="{y + 4.5:.1f}" text-anchor="middle"{squeeze}>{_text(label)}</text>'
     )
 
 
-def _edge(places: dict[int, tuple[float, float]], source: int, target: int, data: dict[str, Any]) -> str:
-    (x0, y0), (x1, y1) = places[source], places[target]
-    x0, x1 = x0 + _WIDTH / 2, x1 - _WIDTH / 2
-    columns = round((x1 - x0 + _WIDTH) / _COLUMN)
-    # An edge over several columns bends away from the axis, the longer the further.
-    bend = 0.0 if columns <= 1 else (-1.0 if y0 + y1 <= 0 else 1.0) * _ROW * min(1.2, 0.55 * (columns - 1))
-    control = (x0 + (x1 - x0) / 3, y0 + bend), (x0 + 2 * (x1 - x0) / 3, y1 + bend)
-    middle_x = (x0 + 3 * control[0][0] + 3 * control[1][0] + x1) / 8
-    middle_y = (y0 + 3 * control[0][1] + 3 * control[1][1] + y1) / 8
-    operation = str(data.get("operation", ""))
-    color = next((value for key, value in _COLORS.items() if key in operation), "#555555")
-    width = 6.6 * len(operation) + 10
+def _curves(points: tuple[Point, ...]) -> list[tuple[Point, Point, Point]]:
+    """Cubic Bezier segments, horizontal at every point: ``(control, control, end)`` of each."""
+    segments = []
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
+        middle = (x0 + x1) / 2
+        segments.append(((middle, y0), (middle, y1), (x1, y1)))
+    return segments
+
+
+def _line(points: tuple[Point, ...], color: str) -> str:
+    path = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
+    for segment in _curves(points):
+        path += "C" + " ".join(f"{x:.1f} {y:.1f}" for x, y in segment)
+    return f'<path d="{path}" fill="none" stroke="{color}" stroke-width="1.8" marker-end="url(#head)"/>'
+
+
+def _label(place: Point, text: str) -> str:
+    x, y = place
+    width = label_width(text)
     return (
-        f'<path d="M{x0:.1f} {y0:.1f}C{control[0][0]:.1f} {control[0][1]:.1f} {control[1][0]:.1f} {control[1][1]:.1f} '
-        f'{x1:.1f} {y1:.1f}" fill="none" stroke="{color}" stroke-width="1.8" marker-end="url(#head)"/>'
-        f'<rect x="{middle_x - width / 2:.1f}" y="{middle_y - 10:.1f}" width="{width:.1f}" height="20" rx="4" fill="#ffffff" '
-        f'fill-opacity="0.9"/><text x="{middle_x:.1f}" y="{middle_y + 4:.1f}" text-anchor="middle" font-size="12" '
-        f'fill="{color}">{escape(operation)}</text>'
+        f'<rect x="{x - width / 2:.1f}" y="{y - LABEL_HEIGHT / 2:.1f}" width="{width:.1f}" height="{LABEL_HEIGHT:.0f}" '
+        f'rx="4" fill="#ffffff"/><text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle" font-size="12" '
+        f'fill="{_color(text)}">{_text(text)}</text>'
     )
 
 
@@ -117,45 +114,64 @@ def save_png(graph: "nx.DiGraph[int]", path: Path, title: str = "") -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise SpacesError('PNG pictures need matplotlib: pip install "nas-spaces[draw]".') from error
-    places = layout(graph)
-    columns = 1 + max((x for x, _ in places.values()), default=0.0)
-    figure = Figure(figsize=(2.6 * columns, 3.6), dpi=150)
+        raise SpacesError(
+            'PNG pictures need matplotlib: pip install "nas-spaces[draw]". SVG pictures (to_svg) need nothing.'
+        ) from error
+    place = layout(graph)
+    left, top, right, bottom = place.box
+    top -= _TITLE if title else 0.0
+    # 100 units of the layout are one inch, so that the texts below have the size the layout reserved for them.
+    figure = Figure(figsize=((right - left + 2 * _MARGIN) / 100, (bottom - top + 2 * _MARGIN) / 100))
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.set_title(title, fontsize=9)
-    axes.axis("off")
-    for node, (x, y) in places.items():
-        label = str(graph.nodes[node].get("label", node))
-        box = {"boxstyle": "round,pad=0.5", "facecolor": "#eef3f8", "edgecolor": "#34495e"}
-        axes.text(x, -y, label, ha="center", va="center", bbox=box, zorder=3)
-    for source, target, data in graph.edges(data=True):
-        (x0, y0), (x1, y1) = places[source], places[target]
-        span = abs(x1 - x0)
-        radius = 0.0 if span <= 1 else (-0.32 if y0 + y1 <= 0 else 0.32)
-        operation = str(data.get("operation", ""))
-        color = next((value for key, value in _COLORS.items() if key in operation), "#555555")
-        arrow = {
-            "arrowstyle": "-|>",
-            "connectionstyle": f"arc3,rad={radius}",
-            "color": color,
-            "shrinkA": 18,
-            "shrinkB": 22,
-        }
-        axes.annotate("", (x1, -y1), (x0, -y0), arrowprops=arrow)
-        lift = -radius * span / 2
-        axes.text(
-            (x0 + x1) / 2,
-            -(y0 + y1) / 2 + lift,
-            operation,
-            ha="center",
-            va="center",
-            fontsize=8,
-            color=color,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0},
-            zorder=2,
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set_axis_off()
+    axes.set_xlim(left - _MARGIN, right + _MARGIN)
+    axes.set_ylim(bottom + _MARGIN, top - _MARGIN)
+    if title:
+        axes.text((left + right) / 2, top, _plain(title), ha="center", va="center", fontsize=9)
+    _paint(axes, graph, place)
+    figure.savefig(path, format="png", dpi=160)
+
+
+def _plain(text: str) -> str:
+    """Without the dollar signs that matplotlib would read as formulas."""
+    return text.replace("$", r"\$")
+
+
+def _paint(axes: "Axes", graph: "nx.DiGraph[int]", place: Layout) -> None:
+    from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+    from matplotlib.path import Path as Outline
+
+    labels = _labels(graph)
+    for edge, points in place.edges.items():
+        segments = _curves(points)
+        vertices = [points[0], *(point for segment in segments for point in segment)]
+        codes = [Outline.MOVETO, *[Outline.CURVE4] * (len(vertices) - 1)]
+        color = _color(labels[edge])
+        axes.add_patch(
+            FancyArrowPatch(
+                path=Outline(vertices, codes), arrowstyle="-|>", mutation_scale=10, color=color, fill=False, zorder=1
+            )
         )
-    rows = [y for _, y in places.values()] or [0.0]
-    axes.set_xlim(-0.5, columns - 0.5)
-    axes.set_ylim(-max(rows) - 1.1, -min(rows) + 1.1)
-    figure.savefig(path, format="png", bbox_inches="tight")
+    for edge, text in labels.items():
+        if text:
+            axes.text(
+                *place.labels[edge],
+                _plain(text),
+                ha="center",
+                va="center",
+                fontsize=8,
+                color=_color(text),
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+                zorder=2,
+            )
+    for node, data in graph.nodes(data=True):
+        x, y = place.nodes[node]
+        corner = (x - NODE_WIDTH / 2, y - NODE_HEIGHT / 2)
+        style = "round,pad=0,rounding_size=8"
+        axes.add_patch(
+            FancyBboxPatch(
+                corner, NODE_WIDTH, NODE_HEIGHT, boxstyle=style, facecolor=_FILL, edgecolor=_BORDER, zorder=3
+            )
+        )
+        axes.text(x, y, _plain(str(data.get("label", node))), ha="center", va="center", fontsize=8, zorder=4)

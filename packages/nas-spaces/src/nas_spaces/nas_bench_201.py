@@ -80,7 +80,8 @@ class NasBench201(RowwiseSpace):
         nodes = text.strip().split("+")
         if len(nodes) != NODES - 1:
             raise ArchitectureError(
-                f"{text!r} has {len(nodes)} nodes separated by '+', expected {NODES - 1}, as in {self.format([0] * 6)!r}."
+                f"{text!r} has {len(nodes)} nodes separated by '+', expected {NODES - 1}, "
+                f"as in {self.format([0] * len(EDGES))!r}."
             )
         options = dict[tuple[int, int], int]()
         for target, node in enumerate(nodes, start=1):

@@ -24,7 +24,8 @@ class Table:
         dataset: the data set that `query` and its companions read unless they are told another.
 
     Raises:
-        TableError: columns of different lengths, or an architecture that stands twice.
+        TableError: no rows, columns of different lengths or of anything but finite numbers, an architecture that stands
+            twice, or no test accuracy of the data set.
     """
 
     def __init__(
@@ -33,11 +34,15 @@ class Table:
         self._rows = {str(text): row for row, text in enumerate(architectures)}
         self._columns = dict(columns)
         self.dataset = dataset
+        if not self._rows:
+            raise TableError("the table has no rows.")
         if len(self._rows) != len(architectures):
             raise TableError(f"{len(architectures) - len(self._rows)} architectures stand twice in the table.")
         for name, values in self._columns.items():
             if values.shape != (len(architectures),):
                 raise TableError(f"column {name!r} has shape {values.shape}, expected ({len(architectures)},).")
+            if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+                raise TableError(f"column {name!r} has entries that are not finite numbers.")
         self._column("test", None, None)
 
     def __len__(self) -> int:
@@ -61,7 +66,8 @@ class Table:
 
         Args:
             architecture: the architecture, or its text form.
-            metric: ``test`` or ``valid`` (accuracy in percent), ``train_time`` (seconds), ``params``, ``flops`` (millions).
+            metric: ``test`` or ``valid`` (accuracy in percent), ``train_time`` (seconds), ``params`` or ``flops``
+                (millions).
             dataset: another data set than the table's own.
             epochs: how long the networks were trained; the longest that the table has when left out.
 
@@ -88,11 +94,31 @@ class Table:
         """The mean over all architectures: what a uniformly random one is worth."""
         return float(self._column(metric, dataset, None).mean())
 
+    def save(self, path: str | Path) -> None:
+        """Write the table as the ``.npz`` file that `load_table` reads fastest; complete or not at all.
+
+        Raises:
+            TableError: the file cannot be written.
+        """
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            with partial.open("wb") as file:
+                # Texts and numbers only (checked on construction), so NumPy has nothing to pickle.
+                arrays: dict[str, Any] = {"arch": np.array(list(self._rows)), **self._columns}
+                np.savez_compressed(file, **arrays)
+            partial.replace(path)
+        except OSError as error:
+            raise TableError(f"the table cannot be written to {path}: {error}.") from error
+        finally:
+            partial.unlink(missing_ok=True)
+
     def _row(self, architecture: Architecture | str) -> int:
         row = self._rows.get(str(architecture))
         if row is None:
             raise TableError(
-                f"architecture {architecture} is not in the table of {len(self)}; its texts look like {next(iter(self._rows))}."
+                f"architecture {architecture} is not in the table of {len(self)}; "
+                f"its texts look like {next(iter(self._rows))}."
             )
         return row
 
@@ -127,21 +153,18 @@ def load_table(path: str | Path, dataset: str = "cifar10") -> Table:
 
         return load_nats_bench(path, dataset)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Opened here, since NumPy leaves a file open that it cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             columns = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
         raise TableError(
             f"{path} cannot be read as a table ({error}); expected an .npz file written by numpy.savez."
         ) from error
-    except Exception as error:  # noqa: BLE001 - a damaged archive surfaces as zlib.error, struct.error and others
+    except Exception as error:  # A damaged archive surfaces as zlib.error, struct.error and others.
         raise TableError(f"{path} is damaged: {error}.") from error
     architectures = columns.pop("arch", None)
     if architectures is None or architectures.ndim != 1 or architectures.dtype.kind != "U":
         raise TableError(
             f"{path} has no one-dimensional array 'arch' of texts; it has {', '.join(sorted(columns)) or 'nothing'}."
         )
-    numeric = {name: values for name, values in columns.items() if values.dtype.kind in "fiu"}
-    for name, values in numeric.items():
-        if not np.isfinite(values).all():
-            raise TableError(f"column {name!r} of {path} has entries that are not numbers.")
-    return Table(architectures, numeric, dataset)
+    return Table(architectures, {name: values for name, values in columns.items() if values.dtype.kind != "U"}, dataset)

@@ -1,0 +1,35 @@
+import pytest
+import torch
+
+from nas_spaces import Choices, WeightsError
+
+CHOICES = Choices(options=(("a", "b"), ("a", "b", "c")), groups={"all": range(2)}, picks=(1, 2))
+
+
+def test_shape_and_mask() -> None:
+    assert len(CHOICES) == 2
+    assert CHOICES.shape == (2, 3)
+    assert CHOICES.mask.tolist() == [[True, True, False], [True, True, True]]
+
+
+def test_one_pick_a_row_unless_told() -> None:
+    assert Choices(options=CHOICES.options).picks == (1, 1)
+
+
+def test_one_hot_marks_every_option_taken() -> None:
+    assert CHOICES.one_hot(((1,), (0, 2))).tolist() == [[0, 1, 0], [1, 0, 1]]
+    assert not CHOICES.one_hot(((), ())).any()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_must_be_finite(value: float) -> None:
+    weights = torch.zeros(2, 3)
+    CHOICES.check(weights)
+    weights[1, 0] = value
+    with pytest.raises(WeightsError, match="row 1 are not finite"):
+        CHOICES.check(weights)
+
+
+def test_weights_must_have_the_shape() -> None:
+    with pytest.raises(WeightsError, match=r"shape \(3, 2\); this space has \(2, 3\)"):
+        CHOICES.check(torch.zeros(3, 2))

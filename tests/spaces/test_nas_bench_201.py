@@ -1,0 +1,212 @@
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas_spaces import Architecture, ArchitectureError, SpacesError, WeightsError, nas_bench_201
+from nas_spaces.nas_bench_201 import EDGES, OPERATIONS
+from nas_spaces.testing import check_space, check_supernet
+
+SPACE = nas_bench_201()
+TEXT = "|nor_conv_3x3~0|+|skip_connect~0|avg_pool_3x3~1|+|nor_conv_1x1~0|none~1|nor_conv_3x3~2|"
+
+
+def random_architectures(number: int, seed: int = 0) -> list[Architecture]:
+    generator = torch.Generator().manual_seed(seed)
+    return [SPACE.sample(generator) for _ in range(number)]
+
+
+def test_space_conforms() -> None:
+    check_space(SPACE)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (3, 3), (1, 1)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_supernet_conforms_on_small_and_odd_images(size: tuple[int, int], channels: int) -> None:
+    images = torch.randn(4, channels, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    check_supernet(SPACE, images)
+
+
+def test_supernet_conforms_in_float32() -> None:
+    check_supernet(SPACE, torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1)))
+
+
+@pytest.mark.slow
+def test_counts_follow_the_published_formula() -> None:
+    for a in random_architectures(200):
+        taken = [OPERATIONS[option] for (option,) in a.options]
+        ones, threes = taken.count("nor_conv_1x1"), taken.count("nor_conv_3x3")
+        counts = SPACE.count(a)
+        assert counts.parameters == 73_306 + 28_000 * ones + 243_040 * threes
+        assert counts.multiply_adds == 7_783_050 + 3_932_160 * ones + 35_389_440 * threes
+
+
+def test_counts_equal_the_table(real_data: Path) -> None:
+    with np.load(real_data / "nas_bench_201.npz") as table:
+        rows = {str(text): row for row, text in enumerate(table["arch"])}
+        parameters, flops = table["cifar10_params"], table["cifar10_flops"]
+        for a in random_architectures(20, seed=3):
+            counts = SPACE.count(a)
+            assert counts.parameters / 1e6 == pytest.approx(parameters[rows[str(a)]], abs=1e-6)
+            assert counts.multiply_adds / 1e6 == pytest.approx(flops[rows[str(a)]], abs=1e-4)
+        assert {str(a) for a in SPACE} == set(rows)
+
+
+def test_size_counts_its_iteration() -> None:
+    assert SPACE.size == 15_625 == len({a.options for a in SPACE})
+
+
+def test_text_form() -> None:
+    assert str(SPACE.parse(TEXT)) == TEXT
+    shuffled = TEXT.replace("|skip_connect~0|avg_pool_3x3~1|", "|avg_pool_3x3~1|skip_connect~0|")
+    assert SPACE.parse(f" {shuffled}\n") == SPACE.parse(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "1 nodes separated by"),
+        ("|skip_connect~0|+|skip_connect~0|skip_connect~1|", "2 nodes separated by"),
+        (TEXT.replace("nor_conv_1x1", "conv_9x9"), "unknown operation 'conv_9x9'"),
+        (TEXT.replace("nor_conv_1x1~0", "nor_conv_1x1"), "not of the form 'operation~input'"),
+        (TEXT.replace("avg_pool_3x3~1", "avg_pool_3x3~2"), "node 2 has inputs 0 to 1"),
+        (TEXT.replace("avg_pool_3x3~1", "avg_pool_3x3~0"), "names input 0 twice"),
+        (TEXT.replace("avg_pool_3x3~1|", ""), "node 2 of .* has 1 inputs, expected 2"),
+    ],
+)
+def test_parse_errors_name_what_was_read(text: str, message: str) -> None:
+    with pytest.raises(ArchitectureError, match=message):
+        SPACE.parse(text)
+
+
+@pytest.mark.parametrize("options", [[0] * 5, [0] * 7, [5, 0, 0, 0, 0, 0], [-1, 0, 0, 0, 0, 0]])
+def test_options_outside_the_space_are_refused(options: list[int]) -> None:
+    with pytest.raises(ArchitectureError):
+        SPACE.architecture(options)
+
+
+def test_an_architecture_of_another_space_is_refused() -> None:
+    other = Architecture("darts", ((0,),) * 6, "text")
+    for call in (SPACE.weights, SPACE.graph, SPACE.network, lambda a: list(SPACE.neighbors(a))):
+        with pytest.raises(ArchitectureError, match="belongs to space 'darts'"):
+            call(other)
+
+
+@pytest.mark.parametrize("weights", [torch.zeros(5, 6), torch.zeros(6), torch.zeros(6, 5, 1)])
+def test_weights_of_another_shape_are_refused(weights: Tensor) -> None:
+    with pytest.raises(WeightsError, match="this space has"):
+        SPACE.discretize(weights)
+    with pytest.raises(WeightsError, match="this space has"):
+        SPACE.supernet(channels=2, cells=1)(torch.randn(2, 3, 8, 8), weights)
+
+
+def test_weights_that_are_not_numbers_are_refused() -> None:
+    weights = torch.zeros(6, 5)
+    weights[3, 2] = torch.nan
+    with pytest.raises(WeightsError, match="row 3"):
+        SPACE.discretize(weights)
+
+
+def test_discretize_takes_the_largest_and_the_first_of_equals() -> None:
+    weights = torch.zeros(6, 5)
+    weights[1, 3] = 1.0
+    assert SPACE.discretize(weights).options == ((0,), (3,), (0,), (0,), (0,), (0,))
+
+
+def test_graph_has_one_edge_per_operation() -> None:
+    graph = SPACE.graph(SPACE.parse(TEXT))
+    assert nx.is_directed_acyclic_graph(graph)
+    assert {(s, t): d["operation"] for s, t, d in graph.edges(data=True)} == {
+        (0, 1): "nor_conv_3x3",
+        (0, 2): "skip_connect",
+        (1, 2): "avg_pool_3x3",
+        (0, 3): "nor_conv_1x1",
+        (2, 3): "nor_conv_3x3",
+    }
+    assert len(SPACE.graph(SPACE.architecture([0] * 6))) == 4
+
+
+def longhand_cell(cell: torch.nn.Module, features: Tensor, weights: Tensor) -> Tensor:
+    """The mixed cell straight from its definition: every operation of every edge on its own, then the weighted sum."""
+    state = dict(cell.named_parameters())
+    width = features.shape[1]
+    nodes = [features]
+    for target in range(1, 4):
+        total = torch.zeros_like(features)
+        for row, (source, t) in enumerate(EDGES):
+            if t != target:
+                continue
+            # Output channels of a node's convolution: one slice per edge that leaves it, in the order of the edges.
+            position = [r for r, edge in enumerate(EDGES) if edge[0] == source].index(row)
+            piece = slice(position * width, (position + 1) * width)
+            node = nodes[source]
+            outputs = [
+                torch.zeros_like(node),
+                node,
+                normalised(F.conv2d(node.relu(), state[f"conv_1x1.{source}.weight"][piece])),
+                normalised(F.conv2d(node.relu(), state[f"conv_3x3.{source}.weight"][piece], padding=1)),
+                F.avg_pool2d(node, 3, 1, 1, count_include_pad=False),
+            ]
+            for option, output in enumerate(outputs):
+                total = total + weights[row, option] * output
+        nodes.append(total)
+    return nodes[-1]
+
+
+def normalised(x: Tensor) -> Tensor:
+    mean = x.mean(dim=(0, 2, 3), keepdim=True)
+    variance = x.var(dim=(0, 2, 3), keepdim=True, unbiased=False)
+    return (x - mean) / (variance + 1e-5).sqrt()
+
+
+def test_mixed_cell_equals_its_definition_with_gradients() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        supernet = SPACE.supernet(classes=2, channels=3, cells=1).double()
+        cell = supernet.get_submodule("body.stages.0.0")
+        features = torch.randn(4, 3, 6, 5, dtype=torch.float64, requires_grad=True)
+        weights = torch.randn(6, 5, dtype=torch.float64, requires_grad=True)
+    inputs = [features, weights, *cell.parameters()]
+    ours, theirs = cell(features, weights, None), longhand_cell(cell, features, weights)
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+    target = torch.linspace(-1, 1, ours.numel(), dtype=torch.float64).reshape(ours.shape)
+    gradients = [torch.autograd.grad((output * target).sum(), inputs) for output in (ours, theirs)]
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+
+
+def test_supernet_and_network_agree_on_an_architecture_without_normalised_edges() -> None:
+    a = SPACE.parse("|skip_connect~0|+|skip_connect~0|avg_pool_3x3~1|+|none~0|avg_pool_3x3~1|skip_connect~2|")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        supernet = SPACE.supernet(classes=3, channels=4, cells=1).double()
+        network = SPACE.network(a, classes=3, channels=4, cells=1).double()
+        images = torch.randn(5, 3, 8, 8, dtype=torch.float64)
+    shared = {name.removeprefix("body."): value for name, value in supernet.state_dict().items()}
+    network.load_state_dict({name: shared.get(name, value) for name, value in network.state_dict().items()})
+    torch.testing.assert_close(network.train()(images), supernet(images, SPACE.weights(a).double()))
+
+
+def test_a_drawn_path_gives_gradients_to_its_own_options_only() -> None:
+    a = SPACE.parse(TEXT)
+    supernet = SPACE.supernet(classes=2, channels=2, cells=1)
+    weights = SPACE.weights(a).requires_grad_()
+    supernet(torch.randn(3, 3, 8, 8), weights, a.options).square().sum().backward()
+    assert weights.grad is not None
+    assert not weights.grad[SPACE.weights(a) == 0].any()
+
+
+def test_neighbors_differ_in_one_row() -> None:
+    a = SPACE.parse(TEXT)
+    neighbors = list(SPACE.neighbors(a))
+    assert len(neighbors) == 6 * 4
+    assert all(SPACE.distance(a, b) == 1 for b in neighbors)
+
+
+def test_errors_share_a_base() -> None:
+    assert issubclass(ArchitectureError, SpacesError)
+    assert issubclass(ArchitectureError, ValueError)
