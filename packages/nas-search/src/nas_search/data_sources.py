@@ -66,9 +66,9 @@ def digits() -> ImageData:
 def npz(path: str | Path) -> ImageData:
     """Read ``x_train, y_train, x_test, y_test`` from a numpy archive.
 
-    Images are ``(n, height, width)``, ``(n, height, width, channels)`` or ``(n, channels, height, width)`` with 1, 3 or 4
-    channels; uint8, or floating point in [0, 1]. Labels are whole numbers from 0. Augmentation by default: a crop padded
-    by an eighth of the width, and a flip.
+    Images are ``(n, height, width)``, ``(n, height, width, channels)`` or ``(n, channels, height, width)`` with 1, 3
+    or 4 channels (last, where both could be meant); uint8, or floating point in [0, 1]. Labels are whole numbers from 0.
+    Augmentation by default: a crop padded by an eighth of the width, and a flip.
 
     Raises:
         DataError: the file is missing, damaged, lacks an array, or holds no labelled images.
@@ -87,7 +87,8 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise DataError(f"no file {path}; expected a numpy archive with {', '.join(names)}.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} is a single array; expected an archive (numpy.savez) with {', '.join(names)}.")
             missing = [name for name in names if name not in archive.files]

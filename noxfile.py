@@ -1,0 +1,94 @@
+"""What developers and CI run: `nox -l` lists the sessions."""
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "typecheck", "tests", "isolated", "build"]
+
+ROOT = Path(__file__).parent
+# In the order of their dependencies: leaves first.
+PACKAGES = ("nas-hypergrad", "nas-spaces", "nas-augment", "nas-search", "nas-cli")
+CONSTRAINTS = ("-c", str(ROOT / "constraints.txt"))
+PYTEST = ("pytest>=9", "hypothesis>=6.140")
+
+
+def install_all(session: nox.Session, *more: str) -> None:
+    """All five packages as they stand in the tree, at once, so that none is looked for on an index."""
+    editable = [argument for package in PACKAGES for argument in ("-e", str(ROOT / "packages" / package))]
+    session.install(*CONSTRAINTS, *editable, *more)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and the arrows of the design: which package may import which."""
+    install_all(session, "ruff", "import-linter")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Strict types of the packages, the tests and this file."""
+    install_all(session, "mypy", "types-networkx", "nox", *PYTEST)
+    session.run("mypy", *(f"packages/{package}/src" for package in PACKAGES))
+    session.run("mypy", "tests", "noxfile.py")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests over the packages in the tree, with branch coverage; arguments go to pytest."""
+    install_all(session, "pytest-cov", "matplotlib>=3.8", "nats-bench>=1.8", *PYTEST)
+    session.run("pytest", "--cov", "--cov-report=term:skip-covered", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("package", PACKAGES, ids=PACKAGES)
+def isolated(session: nox.Session, package: str) -> None:
+    """The tests of one package against its wheel, in an environment that has only what the wheel declares."""
+    wheels = Path(session.create_tmp()) / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    for each in PACKAGES:
+        build_wheel(session, ROOT / "packages" / each, wheels)
+    session.install(
+        *CONSTRAINTS, "--find-links", str(wheels), str(next(wheels.glob(f"{module(package)}-*.whl"))), *PYTEST
+    )
+    session.run("pytest", "-m", "not slow", f"tests/{package.removeprefix('nas-')}", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Wheel and source archive of every package, into dist/; the wheels are installed together and say who they are."""
+    dist = ROOT / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.install(*CONSTRAINTS, "build")
+    for package in PACKAGES:
+        session.run("python", "-m", "build", "--outdir", str(dist), str(ROOT / "packages" / package), silent=True)
+    session.install(*CONSTRAINTS, *(str(wheel) for wheel in sorted(dist.glob("*.whl"))))
+    with session.chdir(session.create_tmp()):
+        session.run("nascli", "--version")
+        session.run("nascli", "list", "methods")
+
+
+@nox.session
+def search(session: nox.Session) -> None:
+    """The main job: search and train a network on real data; arguments go to `nascli search`."""
+    install_all(session)
+    session.run("nascli", "search", *session.posargs)
+
+
+def build_wheel(session: nox.Session, source: Path, folder: Path) -> None:
+    """Build a wheel without installing anything into the session's environment."""
+    if session.venv_backend == "uv":
+        session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), str(source))
+    else:
+        session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source))
+
+
+def module(package: str) -> str:
+    """The import name of a distribution."""
+    return package.replace("-", "_")

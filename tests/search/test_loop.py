@@ -1,0 +1,248 @@
+"""The loop: interruption, resumption, broken losses, full disks."""
+
+import errno
+import os
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from nas_search import (
+    CheckpointError,
+    ConfigError,
+    ImageData,
+    Interrupted,
+    Method,
+    NonFiniteError,
+    RunFolderError,
+    methods,
+    search,
+)
+from nas_search.roles import ChoiceWeights, Event
+from nas_search.run_folder import RunFolder
+from nas_spaces import nas_bench_201
+from torch import Tensor
+
+SPACE = nas_bench_201()
+
+
+def stop_at(epoch: int, step: int, number: int = signal.SIGINT) -> Any:
+    def observer(event: Event) -> None:
+        if (event.kind, event.epoch, event.step) == ("step", epoch, step):
+            os.kill(os.getpid(), number)
+
+    return observer
+
+
+def content(out: Path) -> dict[str, Any]:
+    """The state of the last checkpoint without its timings."""
+    state = torch.load(out / "checkpoints" / "last.pt", weights_only=True)["state"]
+    state.pop("seconds")
+    timings = ("seconds", "images_per_second")
+    state["history"] = [{key: value for key, value in line.items() if key not in timings} for line in state["history"]]
+    return state
+
+
+def assert_same(a: Any, b: Any) -> None:
+    """Equal bit for bit, through dictionaries and lists."""
+    assert type(a) is type(b)
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    elif isinstance(a, Tensor):
+        assert torch.equal(a, b)
+    else:
+        assert a == b
+
+
+@pytest.mark.parametrize("name", methods.__all__)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_search_stopped_in_the_middle_of_an_epoch_resumes_bit_for_bit(
+    name: str, number: int, data: ImageData, small: dict[str, Any], tmp_path: Path
+) -> None:
+    method = getattr(methods, name)()
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    expected = search(SPACE, data, method, out=whole, **small)
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match=r"after step 1; saved in .*last\.pt"):
+        search(SPACE, data, method, out=parts, observers=(stop_at(1, 1, number),), **small)
+    assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+    assert len(RunFolder(parts).read_events()) == 1
+    result = search(SPACE, data, method, out=parts, resume=True, **small)
+    assert result.architecture == expected.architecture
+    assert_same(content(parts), content(whole))
+    assert [line["epoch"] for line in RunFolder(parts).read_events()] == [1, 2]
+
+
+def test_a_second_signal_interrupts_at_once(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    def twice(event: Event) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        search(SPACE, data, methods.gdas(), out=tmp_path / "run", observers=(twice,), **small)
+
+
+def test_a_search_without_a_folder_leaves_signals_alone(data: ImageData, small: dict[str, Any]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        search(SPACE, data, methods.gdas(), observers=(stop_at(0, 1),), **small)
+
+
+def test_a_search_runs_outside_of_the_main_thread(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    results: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: results.append(search(SPACE, data, methods.gdas(), out=tmp_path / "run", **small))
+    )
+    thread.start()
+    thread.join()
+    assert len(results) == 1
+
+
+def test_a_killed_search_goes_on_from_the_last_epoch(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    class Killed(BaseException):
+        """What no handler saves after."""
+
+    def kill(event: Event) -> None:
+        if event.epoch == 1 and event.step == 1:
+            raise Killed
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    search(SPACE, data, methods.gdas(), out=whole, **small)
+    with pytest.raises(Killed):
+        search(SPACE, data, methods.gdas(), out=parts, observers=(kill,), **small)
+    events = RunFolder(parts).events
+    events.write_text(events.read_text() + '{"epoch": 2, "train_lo')  # the line that was being written
+    search(SPACE, data, methods.gdas(), out=parts, resume=True, **small)
+    assert_same(content(parts), content(whole))
+    assert [line["epoch"] for line in RunFolder(parts).read_events()] == [1, 2]
+
+
+def test_resuming_a_finished_search_gives_its_result_again(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    method = methods.random_nas(samples=5)
+    first = search(SPACE, data, method, out=tmp_path / "run", **small)
+    again = search(SPACE, data, method, out=tmp_path / "run", resume=True, **small)
+    assert (first.architecture, first.metrics) == (again.architecture, again.metrics)
+
+
+def test_a_folder_of_another_run_is_not_touched(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    search(SPACE, data, methods.gdas(), out=out, **small)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(RunFolderError, match=r"holds another run; go on with it by --resume, or choose another folder"):
+        search(SPACE, data, methods.gdas(), out=out, **small)
+    with pytest.raises(CheckpointError, match=r"another configuration: seed was 0, is 1\. Resume with the old settings"):
+        search(SPACE, data, methods.gdas(), out=out, resume=True, **small | {"seed": 1})
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [({"epochs": 3}, "epochs"), ({"batch_size": 8}, "batch_size"), ({"channels": 8}, "channels"), ({"cells": 2}, "cells")],
+)
+def test_another_configuration_is_named(
+    changes: dict[str, Any], key: str, data: ImageData, small: dict[str, Any], tmp_path: Path
+) -> None:
+    search(SPACE, data, methods.gdas(), out=tmp_path / "run", **small)
+    with pytest.raises(CheckpointError, match=f"{key} was"):
+        search(SPACE, data, methods.gdas(), out=tmp_path / "run", resume=True, **small | changes)
+    with pytest.raises(CheckpointError, match="method was"):
+        search(SPACE, data, methods.gdas(temperature=5.0), out=tmp_path / "run", resume=True, **small)
+    other = replace(data, test=data.test._replace(images=data.test.images.flip(0)))
+    with pytest.raises(CheckpointError, match="data was"):
+        search(SPACE, other, methods.gdas(), out=tmp_path / "run", resume=True, **small)
+
+
+def test_nothing_to_resume_is_said(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="holds no run to resume; leave out --resume"):
+        search(SPACE, data, methods.gdas(), out=tmp_path / "run", resume=True, **small)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunFolderError, match="holds other files; choose another folder"):
+        search(SPACE, data, methods.gdas(), out=tmp_path, **small)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def broken_after(steps: int) -> Method:
+    """A method whose loss is NaN from some step on."""
+    taken = [0]
+
+    def loss(evaluate: Any, choice: ChoiceWeights, state: Any) -> Tensor:
+        taken[0] += 1
+        value: Tensor = evaluate(choice)
+        return value * torch.nan if taken[0] > steps else value
+
+    return replace(methods.gdas(), loss=loss)
+
+
+def test_a_loss_that_becomes_nan_stops_the_run_and_keeps_the_checkpoint(
+    data: ImageData, small: dict[str, Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    # Two steps an epoch: the fourth is the second of epoch 2.
+    with pytest.raises(NonFiniteError, match=r"epoch 2, step 2 of the search at learning rate 0\.0\d+; the last good checkpoint is"):
+        search(SPACE, data, broken_after(3), out=out, **small)
+    assert content(out)["epoch"] == 1
+    assert all(torch.isfinite(value).all() for value in content(out)["modules"]["supernet"].values())
+
+
+def test_a_loss_that_is_nan_at_once_has_no_checkpoint_to_name(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteError, match="epoch 1, step 1 .*; no checkpoint yet"):
+        search(SPACE, data, broken_after(0), out=tmp_path / "run", **small)
+    assert not (tmp_path / "run" / "checkpoints" / "last.pt").exists()
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(
+    data: ImageData, small: dict[str, Any], tmp_path: Path
+) -> None:
+    resource = pytest.importorskip("resource")
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    search(SPACE, data, methods.gdas(), out=whole, **small)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(event: Event) -> None:
+        if event.kind == "epoch" and event.epoch == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+
+    try:
+        with pytest.raises(RunFolderError, match=r"cannot write .*last\.pt .*; what was there before is intact\. Free space") as caught:
+            search(SPACE, data, methods.gdas(), out=out, observers=(fill,), **small)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert isinstance(caught.value.__cause__, OSError)
+    assert caught.value.__cause__.errno == errno.EFBIG
+    assert content(out)["epoch"] == 1
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["last.pt"]
+    search(SPACE, data, methods.gdas(), out=out, resume=True, **small)
+    assert_same(content(out), content(whole))
+
+
+def test_the_global_random_state_is_left_alone(data: ImageData, small: dict[str, Any]) -> None:
+    state = torch.random.get_rng_state()
+    search(SPACE, data, methods.gdas(), **small)
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "channels", "cells"])
+def test_sizes_below_one_are_refused(name: str, data: ImageData, small: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is 0; expected 1 or more"):
+        search(SPACE, data, methods.gdas(), **small | {name: 0})
+
+
+def test_observers_see_every_step_and_what_they_add_is_kept(data: ImageData, small: dict[str, Any]) -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    def observer(event: Event) -> None:
+        seen.append((event.kind, event.epoch, event.step))
+        if event.kind == "epoch":
+            event.record["extra"] = 7
+
+    result = search(SPACE, data, methods.gdas(), observers=(observer,), **small)
+    assert seen == [("step", 0, 1), ("step", 0, 2), ("epoch", 1, 0), ("step", 1, 1), ("step", 1, 2), ("epoch", 2, 0)]
+    assert [record["extra"] for record in result.history] == [7, 7]

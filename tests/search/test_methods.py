@@ -1,0 +1,52 @@
+"""Every named method obeys the laws of `check_method`, and does what its paper says."""
+
+from typing import Any
+
+import pytest
+import torch
+from nas_search import ConfigError, ImageData, Method, methods, search
+from nas_search.describe import describe
+from nas_search.testing import check_method
+from nas_spaces import nas_bench_201
+
+
+@pytest.mark.parametrize("name", methods.__all__)
+def test_every_method_obeys_the_laws(name: str) -> None:
+    make = getattr(methods, name)
+    method: Method = make(samples=10) if name == "random_nas" else make()
+    result = check_method(method)
+    assert result.method == name
+
+
+@pytest.mark.parametrize("name", methods.__all__)
+def test_a_method_is_a_value(name: str) -> None:
+    make = getattr(methods, name)
+    assert describe(make()) == describe(make())
+    assert " at 0x" not in describe(make())
+
+
+def test_second_order_is_refused_until_it_is_there() -> None:
+    with pytest.raises(ConfigError, match="order of darts is 2"):
+        methods.darts(2)
+
+
+@pytest.mark.parametrize("name", ["darts", "gdas"])
+def test_the_architecture_that_explains_the_labels_is_found(name: str, small: dict[str, Any]) -> None:
+    """Labels that only a path through the cell can tell: an edge that is cut leaves nothing to learn from.
+
+    The space's `none` on every edge into the output gives constant logits, so a search that minimises the validation loss
+    must move away from it.
+    """
+    from nas_search.data_sources import fake
+
+    method = getattr(methods, name)(architecture_learning_rate=0.05, learning_rate=0.1)
+    result = search(nas_bench_201(), fake("1x8x8", count=256, classes=4), method, **small | {"epochs": 12})
+    into_output = [options for options in result.architecture.options[3:] if options != (0,)]
+    assert into_output
+    assert result.history[-1]["entropy"] < result.history[0]["entropy"] < torch.log(torch.tensor(5.0)) + 1e-6
+
+
+def test_random_search_trains_one_candidate_an_epoch(data: ImageData, small: dict[str, Any]) -> None:
+    result = search(nas_bench_201(), data, methods.random_search(), **small | {"epochs": 4})
+    assert len(result.history) == 4
+    assert result.metrics["selected_accuracy"] == max(record["valid_accuracy"] for record in result.history)

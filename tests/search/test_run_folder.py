@@ -1,0 +1,42 @@
+import json
+from pathlib import Path
+
+import pytest
+from nas_search import RunFolderError
+from nas_search.run_folder import RunFolder
+
+
+def test_a_new_folder_is_made_and_an_empty_one_is_taken(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "deep" / "run").claim(resume=False)
+    assert (tmp_path / "deep" / "run" / "checkpoints").is_dir()
+    (tmp_path / "empty").mkdir()
+    RunFolder(tmp_path / "empty").claim(resume=False)
+
+
+def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(RunFolderError, match="exists and holds other files"):
+        RunFolder(tmp_path / "run").claim(resume=False)
+    with pytest.raises(RunFolderError, match="cannot make .*; choose another folder with --out"):
+        RunFolder(tmp_path / "run" / "inside").claim(resume=False)
+
+
+def test_events_are_read_up_to_the_last_whole_line(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.read_events() == []
+    folder.events.write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
+    assert folder.read_events() == [{"epoch": 1}, {"epoch": 2}]
+
+
+def test_results_that_are_missing_or_damaged_are_said(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with pytest.raises(RunFolderError, match=r"has no result\.json; its search has not finished"):
+        folder.read_result()
+    folder.result.write_text('{"method": ')
+    with pytest.raises(RunFolderError, match="cannot be read .*damaged"):
+        folder.read_result()
+    folder.result.write_text(json.dumps([1]))
+    with pytest.raises(RunFolderError, match="not a JSON object"):
+        folder.read_result()
+    with pytest.raises(RunFolderError, match="no run folder"):
+        RunFolder(tmp_path / "nowhere").read_result()

@@ -1,0 +1,48 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from nas_search import ConfigError, ImageData, Method, methods
+from nas_search.samplers import Relaxed
+from nas_search.selection import BestEvaluated, BestSampled, Derive
+from nas_search.state import SearchState
+from nas_spaces import Architecture, nas_bench_201
+
+
+def make(data: ImageData, small: dict[str, Any], method: Method) -> SearchState:
+    return SearchState(nas_bench_201(), data, method, **small | {"seed": 0, "device": torch.device("cpu")})
+
+
+def test_derive_takes_the_largest_probability_of_every_row(data: ImageData, small: dict[str, Any]) -> None:
+    state = make(data, small, methods.darts())
+    target = nas_bench_201().sample(torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        state.outer_parameters()["relaxation.logits"].copy_(nas_bench_201().weights(target))
+    assert Derive()(state) == target
+
+
+def test_parts_that_need_a_relaxation_say_so(data: ImageData, small: dict[str, Any]) -> None:
+    state = make(data, small, methods.random_nas())
+    with pytest.raises(ConfigError, match="'random_nas' derives from its relaxation, but has none"):
+        Derive()(state)
+    with pytest.raises(ConfigError, match="'random_nas' samples from its relaxation, but has none"):
+        Relaxed()(state)
+
+
+def test_the_best_of_the_sampled_is_taken_and_all_are_noted(data: ImageData, small: dict[str, Any]) -> None:
+    state = make(data, small, methods.random_nas())
+
+    def convolutions(architecture: Architecture, state: SearchState) -> float:
+        return float(str(architecture).count("nor_conv_3x3"))
+
+    best = BestSampled(30, convolutions)(state)
+    assert len({text for text, _ in state.archive}) == len(state.archive) > 20
+    assert str(best).count("nor_conv_3x3") == max(score for _, score in state.archive)
+
+
+def test_the_first_of_the_best_evaluated_is_taken(data: ImageData, small: dict[str, Any]) -> None:
+    state = make(data, small, replace(methods.random_search()))
+    texts = [str(architecture) for _, architecture in zip(range(3), nas_bench_201(), strict=False)]
+    state.archive = list(zip(texts, [0.1, 0.7, 0.7], strict=True))
+    assert str(BestEvaluated()(state)) == texts[1]
