@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from nas_search import ImageData
 from nas_search.data_sources import fake
 

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from nas_search import CheckpointError
 from nas_search.checkpoint import load_checkpoint, save_checkpoint
 
@@ -23,7 +24,9 @@ def test_a_damaged_checkpoint_is_refused_with_the_remedy(tmp_path: Path) -> None
     whole = path.read_bytes()
     for damaged in (b"", whole[:50], whole[: len(whole) // 2], b"not a checkpoint at all", whole[::-1]):
         path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match="is damaged or not a checkpoint .*; delete it and start the run again"):
+        with pytest.raises(
+            CheckpointError, match="is damaged or not a checkpoint .*; delete it and start the run again"
+        ):
             load_checkpoint(path, FINGERPRINT)
 
 
@@ -48,7 +51,9 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[Any, ...]:
             return (marker.write_text, ("x",))
 
-    torch.save({"format": "nas-search-checkpoint", "version": 1, "fingerprint": Trap(), "state": {}}, tmp_path / "last.pt")
+    torch.save(
+        {"format": "nas-search-checkpoint", "version": 1, "fingerprint": Trap(), "state": {}}, tmp_path / "last.pt"
+    )
     with pytest.raises(CheckpointError, match="not a checkpoint"):
         load_checkpoint(tmp_path / "last.pt", FINGERPRINT)
     assert not marker.exists()

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from nas_search import DataError, Examples, ImageData
 from nas_search.data import BatchStream, Normalize, split_indices, stream_seed
 
@@ -73,12 +74,17 @@ def test_the_split_is_stratified_complete_and_seeded() -> None:
 
 
 def test_streams_of_one_seed_differ_from_each_other() -> None:
-    assert len({stream_seed(0, "train"), stream_seed(0, "valid"), stream_seed(1, "train"), stream_seed(0, "order", 1)}) == 4
+    assert (
+        len({stream_seed(0, "train"), stream_seed(0, "valid"), stream_seed(1, "train"), stream_seed(0, "order", 1)})
+        == 4
+    )
 
 
 def test_an_epoch_of_batches_sees_every_image_once_and_epochs_differ() -> None:
     stream = BatchStream(Examples(torch.arange(12).reshape(12, 1, 1, 1).float(), torch.arange(12)), 4, 0, CPU)
-    epochs = [torch.cat([stream[epoch * len(stream) + step].labels for step in range(len(stream))]) for epoch in range(2)]
+    epochs = [
+        torch.cat([stream[epoch * len(stream) + step].labels for step in range(len(stream))]) for epoch in range(2)
+    ]
     assert all(torch.equal(epoch.sort().values, torch.arange(12)) for epoch in epochs)
     assert not torch.equal(epochs[0], epochs[1])
     batch = stream[1]

@@ -4,9 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
+
 from nas_search import ConfigError, DataError
 from nas_search.data_sources import digits, fake, load_data, npz
-from sklearn.datasets import load_digits
 
 GOOD: dict[str, Any] = {
     "x_train": np.zeros((6, 8, 8, 3), np.uint8),

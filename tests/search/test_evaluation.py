@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from nas_search import Examples, ImageData, methods
 from nas_search.evaluation import SupernetAccuracy, TrainAndValidate, top1
 from nas_search.state import SearchState
@@ -16,19 +17,29 @@ def test_top1_counts_every_image_once_whatever_the_batch_size() -> None:
         assert accuracy == pytest.approx(5 / 7)
 
 
-def test_supernet_accuracy_is_that_of_the_path_and_does_not_change_the_state(data: ImageData, small: dict[str, Any]) -> None:
-    state = SearchState(nas_bench_201(), data, methods.random_nas(), **small | {"seed": 0, "device": torch.device("cpu")})
+def test_supernet_accuracy_is_that_of_the_path_and_does_not_change_the_state(
+    data: ImageData, small: dict[str, Any]
+) -> None:
+    state = SearchState(
+        nas_bench_201(), data, methods.random_nas(), **small | {"seed": 0, "device": torch.device("cpu")}
+    )
     architecture = nas_bench_201().sample(state.generator)
     before = {name: value.clone() for name, value in state.require_supernet().state_dict().items()}
     scores = [SupernetAccuracy()(architecture, state) for _ in range(2)]
-    logits = state.require_supernet()(state.normalize(state.valid_examples.images), nas_bench_201().weights(architecture))
+    logits = state.require_supernet()(
+        state.normalize(state.valid_examples.images), nas_bench_201().weights(architecture)
+    )
     expected = (logits.argmax(dim=1) == state.valid_examples.labels).float().mean().item()
     assert scores == pytest.approx([expected, expected])
     assert all(torch.equal(value, before[name]) for name, value in state.require_supernet().state_dict().items())
 
 
 def test_a_candidate_learns_when_it_is_trained_longer(data: ImageData, small: dict[str, Any]) -> None:
-    state = SearchState(nas_bench_201(), data, methods.random_search(), **small | {"seed": 0, "device": torch.device("cpu")})
-    architecture = nas_bench_201().parse("|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|")
+    state = SearchState(
+        nas_bench_201(), data, methods.random_search(), **small | {"seed": 0, "device": torch.device("cpu")}
+    )
+    architecture = nas_bench_201().parse(
+        "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
+    )
     assert TrainAndValidate(epochs=20)(architecture, state) > 0.7
     assert state.images == 20 * 32

@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from nas_search import RunFolderError
 from nas_search.files import write_atomically
 

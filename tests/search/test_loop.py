@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from nas_search import (
     CheckpointError,
     ConfigError,
@@ -24,7 +26,6 @@ from nas_search import (
 from nas_search.roles import ChoiceWeights, Event
 from nas_search.run_folder import RunFolder
 from nas_spaces import nas_bench_201
-from torch import Tensor
 
 SPACE = nas_bench_201()
 
@@ -125,7 +126,9 @@ def test_a_killed_search_goes_on_from_the_last_epoch(data: ImageData, small: dic
     assert [line["epoch"] for line in RunFolder(parts).read_events()] == [1, 2]
 
 
-def test_resuming_a_finished_search_gives_its_result_again(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+def test_resuming_a_finished_search_gives_its_result_again(
+    data: ImageData, small: dict[str, Any], tmp_path: Path
+) -> None:
     method = methods.random_nas(samples=5)
     first = search(SPACE, data, method, out=tmp_path / "run", **small)
     again = search(SPACE, data, method, out=tmp_path / "run", resume=True, **small)
@@ -138,14 +141,21 @@ def test_a_folder_of_another_run_is_not_touched(data: ImageData, small: dict[str
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     with pytest.raises(RunFolderError, match=r"holds another run; go on with it by --resume, or choose another folder"):
         search(SPACE, data, methods.gdas(), out=out, **small)
-    with pytest.raises(CheckpointError, match=r"another configuration: seed was 0, is 1\. Resume with the old settings"):
+    with pytest.raises(
+        CheckpointError, match=r"another configuration: seed was 0, is 1\. Resume with the old settings"
+    ):
         search(SPACE, data, methods.gdas(), out=out, resume=True, **small | {"seed": 1})
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
     ("changes", "key"),
-    [({"epochs": 3}, "epochs"), ({"batch_size": 8}, "batch_size"), ({"channels": 8}, "channels"), ({"cells": 2}, "cells")],
+    [
+        ({"epochs": 3}, "epochs"),
+        ({"batch_size": 8}, "batch_size"),
+        ({"channels": 8}, "channels"),
+        ({"cells": 2}, "cells"),
+    ],
 )
 def test_another_configuration_is_named(
     changes: dict[str, Any], key: str, data: ImageData, small: dict[str, Any], tmp_path: Path
@@ -186,21 +196,23 @@ def test_a_loss_that_becomes_nan_stops_the_run_and_keeps_the_checkpoint(
 ) -> None:
     out = tmp_path / "run"
     # Two steps an epoch: the fourth is the second of epoch 2.
-    with pytest.raises(NonFiniteError, match=r"epoch 2, step 2 of the search at learning rate 0\.0\d+; the last good checkpoint is"):
+    with pytest.raises(
+        NonFiniteError, match=r"epoch 2, step 2 of the search at learning rate 0\.0\d+; the last good checkpoint is"
+    ):
         search(SPACE, data, broken_after(3), out=out, **small)
     assert content(out)["epoch"] == 1
     assert all(torch.isfinite(value).all() for value in content(out)["modules"]["supernet"].values())
 
 
-def test_a_loss_that_is_nan_at_once_has_no_checkpoint_to_name(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+def test_a_loss_that_is_nan_at_once_has_no_checkpoint_to_name(
+    data: ImageData, small: dict[str, Any], tmp_path: Path
+) -> None:
     with pytest.raises(NonFiniteError, match="epoch 1, step 1 .*; no checkpoint yet"):
         search(SPACE, data, broken_after(0), out=tmp_path / "run", **small)
     assert not (tmp_path / "run" / "checkpoints" / "last.pt").exists()
 
 
-def test_a_full_disk_keeps_the_checkpoint_before(
-    data: ImageData, small: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_full_disk_keeps_the_checkpoint_before(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     out, whole = tmp_path / "run", tmp_path / "whole"
     search(SPACE, data, methods.gdas(), out=whole, **small)
@@ -211,7 +223,9 @@ def test_a_full_disk_keeps_the_checkpoint_before(
             resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
 
     try:
-        with pytest.raises(RunFolderError, match=r"cannot write .*last\.pt .*; what was there before is intact\. Free space") as caught:
+        with pytest.raises(
+            RunFolderError, match=r"cannot write .*last\.pt .*; what was there before is intact\. Free space"
+        ) as caught:
             search(SPACE, data, methods.gdas(), out=out, observers=(fill,), **small)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

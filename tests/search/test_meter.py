@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from nas_search.meter import Meter
 
 

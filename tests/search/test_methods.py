@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from nas_search import ConfigError, ImageData, Method, methods, search
 from nas_search.describe import describe
 from nas_search.testing import check_method

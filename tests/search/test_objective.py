@@ -4,14 +4,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from nas_augment import AugmentationPolicy, Policy, PolicySample
 from nas_search import ImageData, methods
 from nas_search.objective import Objective, accuracy
 from nas_search.regularizers import Entropy
 from nas_search.schedules import Constant
 from nas_search.state import Batch, SearchState
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 def make(data: ImageData, small: dict[str, Any], **changes: Any) -> tuple[SearchState, Batch]:

@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch import nn
+
 from nas_search.optimizers import SGD, Adam, apply_step
 from nas_search.schedules import Constant, Linear
-from torch import nn
 
 
 def test_sgd_step_meets_the_longhand_update() -> None:

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from nas_search.regularizers import Entropy, entropy
 from nas_search.schedules import Linear
 

@@ -1,10 +1,11 @@
 import pytest
 import torch
+from torch.nn import functional as F
+
 from nas_search.relaxations import HardGumbel, Softmax
 from nas_search.roles import Relaxation
 from nas_search.schedules import Constant
 from nas_spaces import Choices
-from torch.nn import functional as F
 
 CHOICES = Choices(options=(("a", "b", "c"), ("a", "b")))
 

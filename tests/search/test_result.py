@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from nas_augment.fixed import crop_and_flip
 from nas_search import RunFolderError, SearchResult
 from nas_spaces import nas_bench_201

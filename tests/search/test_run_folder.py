@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from nas_search import RunFolderError
 from nas_search.run_folder import RunFolder
 

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+
 from nas_search import ConfigError
 from nas_search.schedules import Constant, Cosine, Linear
 

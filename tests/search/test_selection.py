@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from nas_search import ConfigError, ImageData, Method, methods
 from nas_search.samplers import Relaxed
 from nas_search.selection import BestEvaluated, BestSampled, Derive

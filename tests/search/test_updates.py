@@ -3,12 +3,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
+
 from nas_hypergrad import ProblemError
 from nas_search import ConfigError, ImageData, methods
 from nas_search.state import Batch, SearchState
 from nas_search.updates import EvaluateCandidate, OuterStep, WeightStep
 from nas_spaces import Architecture, nas_bench_201
-from torch.nn import functional as F
 
 
 def make(data: ImageData, small: dict[str, Any], method: Any) -> tuple[SearchState, Batch]:
@@ -25,7 +26,9 @@ def test_a_weight_step_is_the_optimizer_step_of_the_cross_entropy(data: ImageDat
     images = other.normalize(other.policy(batch.train.images, generator=other.generator).images)
     assert other.relaxation is not None
     assert other.weight_optimizer is not None
-    loss = F.cross_entropy(other.require_supernet()(images, other.relaxation(None, 0.0).weights.detach()), batch.train.labels)
+    loss = F.cross_entropy(
+        other.require_supernet()(images, other.relaxation(None, 0.0).weights.detach()), batch.train.labels
+    )
     loss.backward()
     torch.nn.utils.clip_grad_norm_(other.require_supernet().parameters(), 5.0)
     other.weight_optimizer.step()
@@ -42,7 +45,9 @@ def test_an_outer_step_moves_the_architecture_alone(data: ImageData, small: dict
     before = state.outer_parameters()["relaxation.logits"].detach().clone()
     assert state.relaxation is not None
     logits = state.require_supernet()(state.normalize(batch.valid.images), state.relaxation(None, 0.0).weights)
-    (gradient,) = torch.autograd.grad(F.cross_entropy(logits, batch.valid.labels), state.outer_parameters()["relaxation.logits"])
+    (gradient,) = torch.autograd.grad(
+        F.cross_entropy(logits, batch.valid.labels), state.outer_parameters()["relaxation.logits"]
+    )
     figures = OuterStep()(state, batch)
     moved = state.outer_parameters()["relaxation.logits"].detach() - before
     # The first step of Adam is the sign of the gradient times the learning rate.

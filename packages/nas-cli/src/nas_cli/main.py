@@ -13,11 +13,11 @@ __all__ = ["main", "nascli"]
 # The help of every command stands here as well, so that `nascli --help` imports neither torch nor the commands.
 _COMMANDS = {
     "search": "Search a network on images, train it, and write a report.",
-    "train": "Train the network that a run found, from scratch.",
-    "report": "Write one page about one or several runs.",
-    "show": "Show an architecture as text and as a picture.",
+    "train": "Train the network that RUN found from scratch, on all its train images.",
+    "report": "Write one self-contained page about RUNS, side by side if there are several.",
+    "show": "Show an architecture as text and as a picture, of a run or written out.",
     "query": "Say what a tabular benchmark knows of an architecture.",
-    "list": "List the installed spaces, methods, policies and data sources.",
+    "list": "List what is installed, ours and others'; with the NAME of a method, its settings.",
     "doctor": "Show versions and devices, and what is missing for what.",
 }
 

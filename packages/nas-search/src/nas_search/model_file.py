@@ -65,4 +65,4 @@ def load_model(path: str | Path, space: SearchSpace | None = None) -> nn.Module:
         # A damaged file surfaces as RuntimeError, UnpicklingError, KeyError, TypeError and others.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunFolderError(f"{path} is damaged or not a trained network ({reason[:120]}); train it again.") from error
-    return network.eval()
+    return network.to(memory_format=torch.channels_last).eval()

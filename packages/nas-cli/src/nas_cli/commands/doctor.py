@@ -19,7 +19,10 @@ _OPTIONAL = {
 
 @click.command("doctor")
 def command() -> None:
-    """Show versions and devices, and what is missing for what; exit status 1 if something needed is missing."""
+    """Show versions and devices, and what is missing for what.
+
+    The exit status is 1 if something is missing that nothing works without.
+    """
     click.echo(f"python {platform.python_version()} on {platform.platform()}")
     missing = [package for package in _REQUIRED if _version(package) is None]
     for package in _REQUIRED:

@@ -15,9 +15,9 @@ __all__ = ["command"]
 @click.option("--resume", is_flag=True, help="Go on with a training that was interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else on stdout.")
 def command(run: Path, epochs: int | None, resume: bool, as_json: bool) -> None:
-    r"""Train the network that RUN found from scratch, with the policy found, on all its train images.
+    r"""Train the network that RUN found from scratch, on all its train images.
 
-    Writes RUN/model.pt and RUN/train.json, and the report anew.
+    The augmentation is the one that was found. Writes RUN/model.pt and RUN/train.json, and the report anew.
 
     \b
     Example:

@@ -1,0 +1,50 @@
+"""Running ``nascli`` as a person does: arguments in; exit status, stdout and stderr out."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import pytest
+
+from nas_cli.main import main
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+Nascli: TypeAlias = Callable[..., Outcome]
+
+QUICK = ("--data", "fake:1x8x8", "--epochs", "2", "--train-epochs", "1", "--channels", "4", "--device", "cpu")
+
+
+@pytest.fixture
+def nascli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Nascli]:
+    """Call ``nascli`` in an empty folder."""
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["nascli", *map(str, arguments)])
+        status = 0
+        try:
+            main()
+        except SystemExit as leave:
+            status = int(leave.code or 0)
+        return Outcome(status, *capsys.readouterr())
+
+    yield call
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture
+def run(nascli: Nascli, tmp_path: Path) -> Path:
+    """The folder of a finished quick search."""
+    assert nascli("search", *QUICK, "--out", "run").status == 0
+    return tmp_path / "run"

@@ -1,0 +1,146 @@
+"""The other commands, and the door itself."""
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from nas_spaces import nas_bench_201
+
+ARCHITECTURE = "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    texts = [str(architecture) for architecture in nas_bench_201()]
+    values = np.arange(len(texts), dtype=float)
+    np.savez(tmp_path / "table.npz", arch=np.array(texts), cifar10_test_200=values, cifar10_valid_200=values / 2)
+    return tmp_path / "table.npz"
+
+
+def test_help_lists_every_command_without_importing_torch() -> None:
+    program = (
+        "import sys; sys.argv = ['nascli', '--help']\n"
+        "from nas_cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'nas_search', 'nas_spaces', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    for command in ("search", "train", "report", "show", "query", "list", "doctor"):
+        assert f"  {command} " in done.stdout
+
+
+@pytest.mark.parametrize("command", ["search", "train", "report", "show", "query", "list", "doctor"])
+def test_every_command_has_help(nascli: Any, command: str) -> None:
+    outcome = nascli(command, "--help")
+    assert outcome.status == 0
+    assert f"Usage: nascli {command}" in outcome.stdout
+    # The overview repeats the first line of the command's own help, so as not to import it.
+    own = import_module(f"nas_cli.commands.{command}").command.help
+    assert own.splitlines()[0] == _COMMANDS[command]
+
+
+def test_an_unknown_command_names_the_nearest(nascli: Any) -> None:
+    outcome = nascli("serch")
+    assert outcome.status == 2
+    assert "No such command 'serch'. Did you mean 'search'?" in outcome.stderr
+
+
+def test_the_version_is_that_of_the_distribution(nascli: Any) -> None:
+    assert nascli("--version").stdout.strip() == "nascli, version 0.1.0"
+
+
+def test_train_replaces_the_model(nascli: Any, run: Path) -> None:
+    before = (run / "model.pt").read_bytes()
+    outcome = nascli("train", "run", "--epochs", "3", "--json")
+    assert outcome.status == 0
+    assert json.loads(outcome.stdout)["epochs"] == 3
+    assert (run / "model.pt").read_bytes() != before
+    assert nascli("train", "run", "--epochs", "3", "--resume").stdout.startswith("test accuracy")
+    assert nascli("train", "nowhere").status == 1
+
+
+def test_report_of_one_and_of_several_runs(nascli: Any, run: Path) -> None:
+    assert nascli("report", "run").stdout.strip() == "run/report.html"
+    outcome = nascli("report", "run", "run", "--out", "both.html")
+    assert outcome.stdout.strip() == "both.html"
+    assert "2 runs compared" in Path("both.html").read_text()
+    assert nascli("report", "run", "run").status == 2
+    assert nascli("report", "nowhere").status == 1
+
+
+def test_show_an_architecture_as_text_and_picture(nascli: Any) -> None:
+    outcome = nascli("show", ARCHITECTURE, "--out", "cell.svg")
+    assert outcome.stdout.splitlines()[:3] == [ARCHITECTURE, "  0 -> 1  nor_conv_3x3", "  0 -> 3  skip_connect"]
+    ElementTree.parse("cell.svg")
+    assert nascli("show", ARCHITECTURE, "--out", "cell.bmp").status == 2
+    assert nascli("show", "|nonsense~0|").status == 2
+
+
+def test_show_writes_png_where_matplotlib_is(nascli: Any) -> None:
+    pytest.importorskip("matplotlib")
+    assert nascli("show", ARCHITECTURE, "--out", "cell.png").status == 0
+    assert Path("cell.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_show_a_run(nascli: Any, run: Path) -> None:
+    outcome = nascli("show", "run")
+    assert json.loads((run / "result.json").read_text())["architecture"] in outcome.stdout
+    ElementTree.parse(run / "architecture.svg")
+
+
+def test_query_says_what_the_table_knows(nascli: Any, table: Path) -> None:
+    index = next(row for row, each in enumerate(nas_bench_201()) if str(each) == ARCHITECTURE)
+    record = json.loads(nascli("query", ARCHITECTURE, "--table", table, "--json").stdout)
+    assert record == {
+        "architecture": ARCHITECTURE, "dataset": "cifar10", "test": index, "valid": index / 2, "rank": 15625 - index,
+        "of": 15625, "regret": 15624 - index,
+    }  # fmt: skip
+    assert f"rank {15625 - index:,} of 15,625" in nascli("query", ARCHITECTURE, "--table", table).stdout
+    assert nascli("query", ARCHITECTURE, "--table", table, "--dataset", "mnist").status == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("spaces", {"nas_bench_201"}),
+        ("methods", {"darts", "gdas", "random_nas", "random_search"}),
+        ("policies", {"identity", "crop_and_flip", "cutout"}),
+        ("data", {"digits", "npz:FILE"}),
+        ("hypergradients", {"FirstOrder"}),
+    ],
+)
+def test_list_shows_what_is_installed(nascli: Any, kind: str, expected: set[str]) -> None:
+    record = json.loads(nascli("list", kind, "--json").stdout)
+    assert expected <= set(record)
+    assert all(record.values())
+    assert all(name in nascli("list", kind).stdout for name in expected)
+
+
+def test_list_shows_the_settings_of_a_method(nascli: Any) -> None:
+    assert "temperature = 10.0" in nascli("list", "methods", "gdas").stdout
+    assert json.loads(nascli("list", "methods", "random-nas", "--json").stdout)["samples"] == 100
+    assert nascli("list", "methods", "gadas").status == 2
+    assert nascli("list", "spaces", "nas_bench_201").status == 2
+    assert nascli("list", "method").status == 2
+
+
+def test_doctor_names_versions_and_what_is_missing(nascli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nas_cli.commands import doctor
+
+    outcome = nascli("doctor")
+    assert outcome.status == 0
+    assert "torch" in outcome.stdout
+    monkeypatch.setattr(doctor, "_version", lambda package: None if package in ("rich", "matplotlib") else "1")
+    outcome = nascli("doctor")
+    assert outcome.status == 1
+    assert "MISSING: pip install rich" in outcome.stdout
+    assert 'pip install "nas-cli[draw]"' in outcome.stdout

@@ -1,0 +1,165 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+QUICK = ("--data", "fake:1x8x8", "--epochs", "2", "--train-epochs", "1", "--channels", "4", "--device", "cpu")
+
+
+def test_a_search_prints_what_it_found_and_what_to_do_next(nascli: Any, tmp_path: Path) -> None:
+    outcome = nascli("search", *QUICK)
+    assert outcome.status == 0
+    run = Path("runs/gdas-fake-seed0-1")
+    for text in (
+        "architecture  |",
+        "test accuracy",
+        "random one",
+        "report  runs/gdas-fake-seed0-1/report.html",
+        f"nascli train {run}",
+    ):
+        assert text in outcome.stdout
+    assert "search epoch 2/2  train loss" in outcome.stderr
+    assert (tmp_path / run / "report.html").exists()
+
+
+def test_json_is_one_object_and_nothing_else(nascli: Any) -> None:
+    outcome = nascli("search", *QUICK, "--out", "run", "--json", "--method", "random-nas", "--set", "samples=3")
+    record = json.loads(outcome.stdout)
+    assert outcome.stdout.count("\n") == 1
+    assert outcome.stderr == ""
+    assert record["method"] == "random_nas"
+    assert {"peak_memory_mib", "images_per_second", "versions", "run"} <= set(record)
+
+
+def test_options_override_the_file_which_overrides_the_defaults(nascli: Any, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(
+        'data = "fake:1x8x8"\nepochs = 1\nchannels = 4\nseed = 7\ntrain_epochs = 0\n[settings]\ntemperature = 5.0\n'
+    )
+    assert (
+        nascli("search", "--config", "c.toml", "--seed", "8", "--set", "learning_rate=0.1", "--out", "run").status == 0
+    )
+    written = (tmp_path / "run" / "config.toml").read_text()
+    for line in ("seed = 8", "epochs = 1", "temperature = 5.0", "learning_rate = 0.1", "final_temperature = 0.1"):
+        assert line in written.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--space", "nas_bench_202"), "unknown search space 'nas_bench_202'; did you mean 'nas_bench_201'"),
+        (("--method", "gads"), "unknown method 'gads'; did you mean 'gdas'"),
+        (("--data", "digit"), "unknown data source 'digit'; did you mean 'digits'"),
+        (("--set", "temperatur=1"), "unknown key 'temperatur'; did you mean 'temperature'"),
+        (("--set", "learning_rate=fast"), "expected float, such as 0.025"),
+        (("--set", "policy=flip"), "unknown policy 'flip'"),
+        (("--epochs", "0"), "epochs is 0; expected 1 or more"),
+        (("--epochs", "many"), "'many' is not a valid integer"),
+        (("--device", "tpu9"), "unknown device 'tpu9'"),
+        (("--config", "missing.toml"), "cannot read missing.toml"),
+        (("--resume",), "--resume needs the run folder"),
+        (("--epoch", "3"), "No such option"),
+    ],
+)
+def test_wrong_use_ends_with_2_and_writes_nothing(
+    nascli: Any, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    outcome = nascli("search", *arguments)
+    assert outcome.status == 2
+    assert message in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--data", "npz:missing.npz"), "missing.npz; expected a numpy archive with x_train"),
+        (("--data", "npz:bad.npz"), "cannot be read as a numpy archive"),
+        (("--data", "npz:one_class.npz"), "all train labels are 0"),
+        (("--table", "bad.npz"), "bad.npz"),
+        (("--out", "used"), "used exists and holds other files; choose another folder with --out"),
+        (("--out", "new", "--resume"), "new holds no run to resume"),
+    ],
+)
+def test_failures_end_with_1_in_one_line(nascli: Any, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    (tmp_path / "bad.npz").write_bytes(b"PK not really")
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "thesis.tex").write_text("years of work")
+    images, labels = np.zeros((8, 4, 4, 1), np.uint8), np.zeros(8, np.int64)
+    np.savez(tmp_path / "one_class.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    before = sorted(tmp_path.rglob("*"))
+    outcome = nascli("search", *arguments)
+    assert outcome.status == 1
+    assert message in outcome.stderr
+    assert len(outcome.stderr.strip().splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_traceback_is_there_with_debug(nascli: Any) -> None:
+    from nas_search import DataError
+
+    with pytest.raises(DataError):
+        nascli("search", "--data", "npz:missing.npz", "--debug")
+
+
+def test_a_damaged_checkpoint_is_refused_and_kept(nascli: Any, run: Path) -> None:
+    (run / "checkpoints" / "last.pt").write_bytes(b"damaged")
+    result = (run / "result.json").read_bytes()
+    outcome = nascli("search", "--out", "run", "--resume")
+    assert outcome.status == 1
+    assert "is damaged or not a checkpoint" in outcome.stderr
+    assert (run / "checkpoints" / "last.pt").read_bytes() == b"damaged"
+    assert (run / "result.json").read_bytes() == result
+
+
+def test_resuming_with_other_settings_is_refused(nascli: Any, run: Path) -> None:
+    outcome = nascli("search", "--out", "run", "--resume", "--seed", "5")
+    assert outcome.status == 1
+    assert "seed was 0, is 5" in outcome.stderr
+
+
+def test_nan_stops_with_the_step_and_the_remedy(nascli: Any) -> None:
+    outcome = nascli("search", *QUICK, "--set", "learning_rate=1e30", "--out", "run")
+    assert outcome.status == 1
+    assert "the loss became NaN or infinite in epoch 1, step " in outcome.stderr
+    assert "at learning rate 1e+30" in outcome.stderr
+    assert "Start a new run with a smaller learning rate" in outcome.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_real_process_saves_on_a_signal_and_resumes_to_the_same_result(tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-m", "nas_cli", "search", *QUICK[:2], "--epochs", "60", "--train-epochs", "1", "--channels", "4",
+               "--device", "cpu", "--batch-size", "16"]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*command, "--out", "parts"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("search epoch 1/60")
+    time.sleep(0.05)
+    process.send_signal(number)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "saved in parts/checkpoints/last.pt" in message
+    assert "go on with: nascli search --out parts --resume" in message
+    records = []
+    for arguments in (["search", "--out", "parts", "--resume"], [*command[3:], "--out", "whole"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "nas_cli", *arguments, "--json"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        records.append(json.loads(done.stdout))
+    assert records[0]["architecture"] == records[1]["architecture"]
+    assert records[0]["metrics"] == records[1]["metrics"]

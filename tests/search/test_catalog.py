@@ -1,0 +1,48 @@
+import importlib.metadata
+from typing import Any
+
+import pytest
+
+from nas_augment.fixed import cutout
+from nas_search import ConfigError, catalog, methods
+from nas_search.describe import describe
+
+
+def test_our_methods_are_all_found() -> None:
+    assert set(catalog.methods()) == set(methods.__all__)
+    for name in catalog.methods():
+        assert catalog.method(name).name == name
+
+
+def test_settings_reach_the_method() -> None:
+    composed = catalog.method("random-nas", {"samples": 3, "learning_rate": 1})
+    assert describe(composed) == describe(methods.random_nas(samples=3, learning_rate=1.0))
+
+
+def test_unknown_names_have_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="unknown method 'dart'; did you mean 'darts'"):
+        catalog.method("dart")
+    with pytest.raises(ConfigError, match="unknown policy 'cut_out'; did you mean 'cutout'"):
+        catalog.policy("cut_out")
+    with pytest.raises(ConfigError, match="method 'gdas' has no setting 'temprature'; did you mean 'temperature'"):
+        catalog.method("gdas", {"temprature": 1.0})
+
+
+@pytest.mark.parametrize("value", ["0.1", None, True, [0.1]])
+def test_a_value_of_the_wrong_type_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigError, match="expected float"):
+        catalog.method("gdas", {"learning_rate": value})
+
+
+def test_policies_are_values() -> None:
+    assert catalog.policy("cutout") == cutout().decide()
+
+
+def test_methods_of_others_are_found_and_do_not_replace_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        importlib.metadata.EntryPoint("mine", "nas_search.methods:random_search", "nas.methods"),
+        importlib.metadata.EntryPoint("gdas", "somewhere:else", "nas.methods"),
+    ]
+    monkeypatch.setattr(catalog, "entry_points", lambda group: points if group == "nas.methods" else [])
+    assert catalog.method("mine").name == "random_search"
+    assert catalog.methods()["gdas"] == "nas_search.methods:gdas"

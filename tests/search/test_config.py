@@ -1,0 +1,90 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas_search import ConfigError
+from nas_search.config import RunConfig, parse_setting
+
+
+def test_a_configuration_survives_toml(tmp_path: Path) -> None:
+    config = RunConfig(method="darts", epochs=3, settings={"learning_rate": 0.1, "order": 1})
+    (tmp_path / "config.toml").write_text(config.to_toml())
+    assert RunConfig.from_toml(tmp_path / "config.toml") == config
+
+
+def test_resolving_writes_out_every_setting_and_full_paths() -> None:
+    config = RunConfig(
+        method="random-nas", epochs=7, data="npz:some/file.npz", table="t.npz", settings={"samples": 5}
+    ).resolved()
+    assert config.method == "random_nas"
+    assert config.settings == {"samples": 5, "validation_images": 512, "learning_rate": 0.025, "weight_decay": 5e-4}
+    assert config.train_epochs == 7
+    assert config.data == f"npz:{Path.cwd()}/some/file.npz"
+    assert Path(config.table).is_absolute()
+    assert config.resolved() == config
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("learning_rate=0.1", ("learning_rate", 0.1)),
+        ("epochs = 3", ("epochs", 3)),
+        ("flag=true", ("flag", True)),
+        ("data=npz:my file.npz", ("data", "npz:my file.npz")),
+        ('method="gdas"', ("method", "gdas")),
+    ],
+)
+def test_settings_are_read_as_toml_or_text(text: str, expected: tuple[str, Any]) -> None:
+    assert parse_setting(text) == expected
+
+
+@pytest.mark.parametrize("text", ["learning_rate", "=3", ""])
+def test_a_setting_without_a_key_or_value_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not of the form KEY=VALUE"):
+        parse_setting(text)
+
+
+def test_unknown_keys_name_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown key 'learning_rat'; did you mean 'learning_rate'"):
+        RunConfig().updated({"learning_rat": 0.1})
+    (tmp_path / "c.toml").write_text("epoch = 3\n")
+    with pytest.raises(ConfigError, match=r"unknown key 'epoch' in .*c\.toml; did you mean 'epochs'"):
+        RunConfig.from_toml(tmp_path / "c.toml")
+
+
+def test_files_that_are_no_configuration_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*none\.toml \(No such file"):
+        RunConfig.from_toml(tmp_path / "none.toml")
+    for content in (b"epochs = ", b"\xff\xfe"):
+        (tmp_path / "c.toml").write_bytes(content)
+        with pytest.raises(ConfigError, match="is not TOML"):
+            RunConfig.from_toml(tmp_path / "c.toml")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": "three"}, "epochs is 'three'; expected int, such as 40"),
+        ({"epochs": True}, "epochs is True"),
+        ({"epochs": 0}, "epochs is 0; expected 1 or more"),
+        ({"channels": -4}, "channels is -4"),
+        ({"seed": -1}, "seed is -1"),
+        ({"train_epochs": -2}, "train_epochs is -2"),
+        ({"space": 5}, "space is 5; expected str"),
+        ({"settings": [1]}, "settings is"),
+    ],
+)
+def test_values_of_the_wrong_type_or_size_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        RunConfig(**values)
+
+
+def test_wrong_settings_are_found_when_resolving() -> None:
+    with pytest.raises(
+        ConfigError, match="setting 'learning_rate' of method 'gdas' is 'high'; expected float, such as 0.025"
+    ):
+        RunConfig(settings={"learning_rate": "high"}).resolved()
+    with pytest.raises(ConfigError, match="method 'gdas' has no setting 'order'"):
+        RunConfig(settings={"order": 1}).resolved()
+    assert RunConfig(settings={"learning_rate": 1}).resolved().settings["learning_rate"] == 1

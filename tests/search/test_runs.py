@@ -1,0 +1,136 @@
+"""The runs of the command line as library calls."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas_search import CheckpointError, ConfigError, DataError, Interrupted, RunFolderError, SearchResult
+from nas_search.config import RunConfig
+from nas_search.roles import Event
+from nas_search.runs import free_folder, run_search, run_training
+from nas_spaces import TableError, UnknownSpaceError, nas_bench_201
+
+CONFIG = RunConfig(data="fake:1x8x8", epochs=2, train_epochs=2, batch_size=32, channels=4, cells=1, device="cpu")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A table of the whole space in which more 3x3 convolutions are better."""
+    texts = [str(architecture) for architecture in nas_bench_201()]
+    values = np.array([10.0 * text.count("nor_conv_3x3") for text in texts])
+    np.savez(tmp_path / "table.npz", arch=np.array(texts), cifar10_test_200=values, cifar10_valid_200=values)
+    return tmp_path / "table.npz"
+
+
+def test_a_run_writes_what_the_design_names(tmp_path: Path, table: Path) -> None:
+    record = run_search(replace(CONFIG, table=str(table)), tmp_path / "run")
+    run = tmp_path / "run"
+    written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert written == {
+        "config.toml", "events.jsonl", "result.json", "report.html", "model.pt", "train.json",
+        "checkpoints/last.pt", "checkpoints/train.pt", "checkpoints/random.pt",
+    }  # fmt: skip
+    metrics = record["metrics"]
+    convolutions = record["architecture"].count("nor_conv_3x3")
+    assert metrics["table_test"] == 10 * convolutions
+    assert metrics["table_regret"] == 60 - 10 * convolutions
+    assert metrics["table_size"] == 15625
+    assert metrics["table_best"] == 60
+    assert 0 <= metrics["test_accuracy"] <= 1
+    assert 0 <= metrics["random_test_accuracy"] <= 1
+    assert metrics["parameters"] > 0
+    saved = json.loads((run / "result.json").read_text())
+    assert saved == {key: value for key, value in record.items() if key not in ("run", "report")}
+    assert saved["images_per_second"] > 0
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    assert [event["epoch"] for event in events] == [1, 2]
+    assert {"train_loss", "valid_accuracy", "entropy", "skip_share", "seconds", "table_test"} <= set(events[0])
+
+
+def test_the_written_configuration_repeats_the_run(tmp_path: Path) -> None:
+    first = run_search(CONFIG, tmp_path / "a")
+    again = run_search(RunConfig.from_toml(tmp_path / "a" / "config.toml"), tmp_path / "b")
+    for key in ("architecture", "policy", "seed"):
+        assert first[key] == again[key]
+    for key, value in first["metrics"].items():
+        assert value == again["metrics"][key], key
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"space": "nas_bench_210"}, UnknownSpaceError),
+        ({"method": "gads"}, ConfigError),
+        ({"data": "digit"}, ConfigError),
+        ({"data": "npz:missing.npz"}, DataError),
+        ({"policy": "crop"}, ConfigError),
+        ({"device": "gpu"}, ConfigError),
+        ({"table": "missing.npz"}, TableError),
+        ({"settings": {"temperature": "hot"}}, ConfigError),
+    ],
+)
+def test_what_is_wrong_is_found_before_anything_is_written(
+    changes: dict[str, object], error: type[Exception], tmp_path: Path
+) -> None:
+    with pytest.raises(error):
+        run_search(replace(CONFIG, **changes), tmp_path / "run")  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
+def stop_in(run: str) -> object:
+    def observer(event: Event) -> None:
+        if event.run == run and event.kind == "epoch":
+            raise Interrupted("enough")
+
+    return observer
+
+
+@pytest.mark.parametrize("where", ["search", "train"])
+def test_a_run_stopped_anywhere_resumes_to_the_same_result(where: str, tmp_path: Path) -> None:
+    expected = run_search(CONFIG, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        run_search(CONFIG, tmp_path / "parts", observers=(stop_in(where),))  # type: ignore[arg-type]
+    resumed = run_search(CONFIG, tmp_path / "parts", resume=True)
+    assert resumed["architecture"] == expected["architecture"]
+    assert resumed["metrics"] == expected["metrics"]
+
+
+def test_resuming_with_another_configuration_is_refused(tmp_path: Path) -> None:
+    run_search(replace(CONFIG, train_epochs=0), tmp_path / "run")
+    with pytest.raises(CheckpointError, match="another configuration: train_epochs was 0, is 2"):
+        run_search(CONFIG, tmp_path / "run", resume=True)
+
+
+def test_training_again_and_longer_replaces_the_model(tmp_path: Path) -> None:
+    run_search(CONFIG, tmp_path / "run")
+    before = (tmp_path / "run" / "model.pt").read_bytes()
+    record = run_training(tmp_path / "run", epochs=6)
+    assert record["epochs"] == len(record["history"]) == 6
+    assert (tmp_path / "run" / "model.pt").read_bytes() != before
+    assert SearchResult.load(tmp_path / "run").metrics["test_accuracy"] == record["test_accuracy"]
+    with pytest.raises(CheckpointError, match="epochs was 6, is 2"):
+        run_training(tmp_path / "run", resume=True)
+    assert run_training(tmp_path / "run", epochs=6, resume=True)["test_accuracy"] == record["test_accuracy"]
+
+
+def test_training_needs_a_finished_search(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="no run folder"):
+        run_training(tmp_path / "nowhere")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(RunFolderError, match="its search has not finished"):
+        run_training(tmp_path / "run")
+    run_search(replace(CONFIG, train_epochs=0), tmp_path / "done")
+    with pytest.raises(ConfigError, match="epochs of the training is 0"):
+        run_training(tmp_path / "done")
+    with pytest.raises(RunFolderError, match="has no training to resume"):
+        run_training(tmp_path / "done", epochs=1, resume=True)
+
+
+def test_a_free_folder_is_new(tmp_path: Path) -> None:
+    first = free_folder(CONFIG, tmp_path)
+    assert first.name == "gdas-fake-seed0-1"
+    first.mkdir()
+    assert free_folder(CONFIG, tmp_path).name == "gdas-fake-seed0-2"
