@@ -50,13 +50,11 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(None, "--version", package_name="nas-cli", prog_name="nascli")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.pass_context
-def nascli(context: click.Context, debug: bool) -> None:
+def nascli(debug: bool) -> None:  # `main` reads --debug itself, so that it may stand anywhere
     """Search network architectures, augmentation and hyper-parameters by gradients.
 
     Without any option, `nascli search` searches and trains a network for handwritten digits in about a minute.
     """
-    context.obj = {"debug": debug}
 
 
 def main() -> None:
@@ -65,9 +63,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     debug = "--debug" in sys.argv[1:]
     try:
-        nascli.main(args=_hoist_debug(sys.argv[1:]), prog_name="nascli", standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
+        status = nascli.main(args=_hoist_debug(sys.argv[1:]), prog_name="nascli", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -82,6 +78,8 @@ def main() -> None:
         if debug:
             raise
         sys.exit(_explain(error))
+    # What a command leaves with by itself comes back as a number.
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def _hoist_debug(arguments: list[str]) -> list[str]:
