@@ -34,7 +34,7 @@ class Policy:
     stages: "tuple[Stage, ...]" = ()
 
     def apply(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Augment `images` ``(batch, channels, height, width)``, uint8 or float in [0, 1], each by a draw of its own."""
+        """Augment `images` ``(batch, channels, height, width)``, each by a draw of its own."""
         from nas_augment.fixed import FixedPolicy
 
         return FixedPolicy(self.stages)(images, generator=generator).images
@@ -73,7 +73,7 @@ def _settings(stage: Any) -> dict[str, Any]:
 
 
 def _stage(kinds: "dict[str, type[Stage]]", record: Any) -> "Stage":
-    if not isinstance(record, dict) or record.get("name") not in kinds:
+    if not isinstance(record, dict) or record.get("name") not in list(kinds):
         raise PolicyError(f"unknown stage {record!r}; expected an object with a name among {', '.join(kinds)}.")
     settings = {key: value for key, value in record.items() if key != "name"}
     wrong = {

@@ -5,7 +5,7 @@ AugmentError
 `-- PolicyError (also ValueError)   settings, samples or files that are not a policy's
 """
 
-__all__ = ["AugmentError", "ImagesError", "PolicyError"]
+__all__ = ["AugmentError", "ImagesError", "PolicyError", "is_count"]
 
 
 class AugmentError(Exception):
@@ -18,3 +18,8 @@ class ImagesError(AugmentError, ValueError):
 
 class PolicyError(AugmentError, ValueError):
     """Settings, samples or files that are not a policy's."""
+
+
+def is_count(number: float) -> bool:
+    """Whether a setting is a whole number, 0 or more."""
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 0

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas_augment.decided import Policy
-from nas_augment.errors import ImagesError, PolicyError
+from nas_augment.errors import PolicyError, is_count
 from nas_augment.policy import AugmentationPolicy, check_images
 from nas_augment.sample import PolicySample
 
@@ -41,7 +41,7 @@ class Crop:
     numbers = 2
 
     def __post_init__(self) -> None:
-        if self.padding < 0:
+        if not is_count(self.padding):
             raise PolicyError(f"padding of a crop is {self.padding}; expected 0 or more pixels.")
 
     def apply(self, images: Tensor, draw: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class Cutout:
     numbers = 2
 
     def __post_init__(self) -> None:
-        if self.length < 0:
+        if not is_count(self.length):
             raise PolicyError(f"length of cutout is {self.length}; expected 0 or more pixels.")
         if not 0 <= self.fill <= 1:
             raise PolicyError(f"fill of cutout is {self.fill}; expected 0 to 1.")
@@ -116,7 +116,7 @@ class FixedPolicy(AugmentationPolicy):
         stages: the transformations in order.
     """
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
+    def __init__(self, stages: Sequence[Stage] = ()) -> None:
         super().__init__()
         self.stages = tuple(stages)
 
@@ -131,11 +131,12 @@ class FixedPolicy(AugmentationPolicy):
         """Zeros: nothing is learned."""
         return torch.zeros(len(sample))
 
-    def apply(self, images: Tensor, sample: PolicySample) -> Tensor:
+    def apply(self, images: Tensor, sample: PolicySample) -> Tensor:  # type: ignore[override]  # see the base class
         """See `AugmentationPolicy.apply`."""
         check_images(images)
-        if len(sample) != len(images):
-            raise ImagesError(f"{len(images)} images, but the sample was drawn for {len(sample)}.")
+        sample.check(images)
+        if [draw.shape[1:] for draw in sample.draws] != [(stage.numbers,) for stage in self.stages]:
+            raise PolicyError(f"the sample was drawn from another policy than {self!r}.")
         for stage, draw in zip(self.stages, sample.draws, strict=True):
             images = stage.apply(images, draw.to(images.device, non_blocking=True))
         return images

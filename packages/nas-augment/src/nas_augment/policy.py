@@ -20,7 +20,7 @@ class Augmented(NamedTuple):
 
     Attributes:
         images: ``(batch, channels, height, width)``, in the dtype of the input.
-        log_prob: log-probability of what was drawn for each image, ``(batch,)`` float32; zeros where nothing is learned.
+        log_prob: log-probability of each image's draw, ``(batch,)`` float32; zeros where nothing is learned.
     """
 
     images: Tensor
@@ -42,8 +42,9 @@ class AugmentationPolicy(nn.Module, ABC):
     def log_prob(self, sample: PolicySample) -> Tensor:
         """The log-probability of each image's draw under the current parameters, ``(batch,)``."""
 
+    # The name is the design's; nn.Module.apply, which maps a function over submodules, is not used on policies.
     @abstractmethod
-    def apply(self, images: Tensor, sample: PolicySample) -> Tensor:
+    def apply(self, images: Tensor, sample: PolicySample) -> Tensor:  # type: ignore[override]
         """Transform images as drawn; the input is not modified.
 
         Raises:
@@ -65,9 +66,21 @@ def check_images(images: Tensor) -> None:
     """Refuse what is not a batch of images.
 
     Raises:
-        ImagesError: not ``(batch, channels, height, width)``, or neither uint8 nor floating point.
+        ImagesError: not ``(batch, 1 or 3, height, width)``, neither uint8 nor floating point, or floats that are not
+            in [0, 1]. Finding that out reads floats once and, on a GPU, waits for them; uint8 needs neither.
     """
     if images.ndim != 4:
         raise ImagesError(f"images have shape {tuple(images.shape)}; expected (batch, channels, height, width).")
+    if images.shape[1] not in (1, 3):
+        raise ImagesError(f"images have {images.shape[1]} channels; expected 1 (grey) or 3 (red, green, blue).")
+    if 0 in images.shape[2:]:
+        raise ImagesError(f"images have shape {tuple(images.shape)}; expected at least one pixel.")
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise ImagesError(f"images are {images.dtype}; expected uint8, or floating point in [0, 1].")
+    if images.is_floating_point() and images.numel():
+        low, high = (float(bound) for bound in images.detach().aminmax())
+        if not (low >= 0 and high <= 1):
+            raise ImagesError(
+                f"images range from {low} to {high}; expected floats in [0, 1]: augment before normalising, "
+                "and look for NaN in the data."
+            )

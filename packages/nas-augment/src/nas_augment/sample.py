@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from nas_augment.errors import ImagesError
+
 __all__ = ["PolicySample"]
 
 
@@ -13,6 +15,7 @@ class PolicySample:
 
     Args:
         draws: one tensor ``(batch, numbers)`` of uniform numbers in [0, 1) for each stage of the policy.
+        batch: for how many images it was drawn.
     """
 
     draws: tuple[Tensor, ...]
@@ -21,3 +24,12 @@ class PolicySample:
     def __len__(self) -> int:
         """The number of images it was drawn for."""
         return self.batch
+
+    def check(self, images: Tensor) -> None:
+        """Refuse images that are not as many as the sample was drawn for.
+
+        Raises:
+            ImagesError: they are more or fewer.
+        """
+        if len(images) != self.batch:
+            raise ImagesError(f"{len(images)} images, but the sample was drawn for {self.batch}.")

@@ -1,0 +1,75 @@
+"""Conformance check of augmentation policies, ours and others'.
+
+Call it from your own tests::
+
+    from nas_augment.testing import check_policy
+
+    def test_my_policy():
+        check_policy(MyPolicy())
+"""
+
+import torch
+from torch import Tensor
+
+from nas_augment.decided import Policy
+from nas_augment.errors import ImagesError
+from nas_augment.policy import AugmentationPolicy
+
+__all__ = ["check_policy"]
+
+
+def check_policy(policy: AugmentationPolicy, *, batch: int = 6, size: int = 12, seed: int = 0) -> None:
+    """Check the laws that every augmentation policy obeys, on random uint8 and float images.
+
+    Raises:
+        AssertionError: a law does not hold; the message names it.
+    """
+    pixels = torch.randint(0, 256, (batch, 3, size, size), generator=torch.Generator().manual_seed(seed))
+    for images in (pixels.to(torch.uint8), pixels / 255, pixels[:, :1].to(torch.uint8), pixels[:0].to(torch.uint8)):
+        _check_drawing(policy, images, seed)
+    _check_refusals(policy, pixels.to(torch.uint8), seed)
+    decided = policy.decide()
+    assert isinstance(decided, Policy), "decide() gives a Policy"
+    assert Policy.from_json(decided.to_json()) == decided, "a decided policy is read back from JSON exactly"
+    shape = decided.apply(pixels.to(torch.uint8), generator=torch.Generator().manual_seed(seed)).shape
+    assert shape == pixels.shape, "a decided policy keeps the shape of the images"
+
+
+def _check_drawing(policy: AugmentationPolicy, images: Tensor, seed: int) -> None:
+    def generator() -> torch.Generator:
+        return torch.Generator().manual_seed(seed)
+
+    before, state = images.clone(), torch.random.get_rng_state()
+    augmented = policy(images, generator=generator())
+    assert torch.equal(images, before), "the images that were passed are not modified"
+    assert torch.equal(state, torch.random.get_rng_state()), "the global random state is not touched"
+    assert augmented.images.shape == images.shape, "the shape of the images is kept"
+    assert augmented.images.dtype == images.dtype, "the dtype of the images is kept"
+    if images.is_floating_point():
+        assert ((augmented.images >= 0) & (augmented.images <= 1)).all(), "floats stay in [0, 1]"
+    assert augmented.log_prob.shape == (len(images),), "there is one log-probability for each image"
+    assert not augmented.log_prob.isnan().any(), "log-probabilities are numbers"
+    assert (augmented.log_prob <= 1e-6).all(), "log-probabilities are not positive"
+    sample = policy.sample(len(images), generator=generator())
+    assert len(sample) == len(images), "a sample knows for how many images it was drawn"
+    assert torch.equal(policy.apply(images, sample), augmented.images), "equal generators give equal images"
+    assert torch.equal(policy.apply(images, sample), augmented.images), "a sample can be applied again"
+    assert torch.equal(policy.log_prob(sample), augmented.log_prob), "forward scores what it drew"
+
+
+def _check_refusals(policy: AugmentationPolicy, images: Tensor, seed: int) -> None:
+    sample = policy.sample(len(images), generator=torch.Generator().manual_seed(seed))
+    wrong = {
+        "one image too few": images[1:],
+        "no batch": images[0],
+        "int64": images.long(),
+        "two channels": images[:, :2],
+        "not a number": torch.full(images.shape, torch.nan),
+        "floats above 1": images.float(),
+    }
+    for what, bad in wrong.items():
+        try:
+            policy.apply(bad, sample)
+        except ImagesError:
+            continue
+        raise AssertionError(f"images that are wrong ({what}) must raise ImagesError")
