@@ -34,7 +34,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typecheck(session: nox.Session) -> None:
     """Strict types of the packages, the tests and this file."""
-    install_all(session, "mypy", "types-networkx", "nox", *PYTEST)
+    # matplotlib is an extra that is typed itself.
+    install_all(session, "mypy", "types-networkx", "nox", "matplotlib>=3.8", *PYTEST)
     session.run("mypy", *(f"packages/{package}/src" for package in PACKAGES))
     session.run("mypy", "tests", "noxfile.py")
 

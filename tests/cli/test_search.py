@@ -163,3 +163,20 @@ def test_a_real_process_saves_on_a_signal_and_resumes_to_the_same_result(tmp_pat
         records.append(json.loads(done.stdout))
     assert records[0]["architecture"] == records[1]["architecture"]
     assert records[0]["metrics"] == records[1]["metrics"]
+
+
+def test_the_main_job_has_settings_of_its_own_that_options_replace(
+    nascli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nas_search import runs
+
+    seen: list[Any] = []
+
+    def note(config: Any, out: Path, **_: Any) -> dict[str, Any]:
+        seen.append(config)
+        return {"run": "r"}
+
+    monkeypatch.setattr(runs, "run_search", note)
+    for arguments in ((), ("--set", "architecture_learning_rate=0.5"), ("--method", "gdas")):
+        assert nascli("search", *arguments, "--json").status == 0
+    assert [config.settings.get("architecture_learning_rate") for config in seen] == [0.01, 0.5, None]

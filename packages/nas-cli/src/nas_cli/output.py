@@ -92,7 +92,9 @@ def print_json(record: Mapping[str, Any]) -> None:
 
 
 def print_search(record: Mapping[str, Any]) -> None:
-    """What a search found, and what to do next."""
+    """What a search found, what is to be said about it, and what to do next."""
+    from nas_search.reports.remarks import remarks
+
     metrics = record["metrics"]
     lines = [("architecture", record["architecture"])]
     if "test_accuracy" in metrics:
@@ -110,5 +112,7 @@ def print_search(record: Mapping[str, Any]) -> None:
     lines.append(("report", record["report"]))
     for label, text in lines:
         click.echo(f"{label:>14}  {text}")
+    for remark in remarks(metrics):
+        click.echo(f"        remark  {remark}")
     run = record["run"]
     click.echo(f"\nNext:  nascli show {run}   |   nascli train {run} --epochs 100   |   nascli report {run}")

@@ -115,7 +115,15 @@ def search(
 def _finish(state: SearchState) -> SearchResult:
     architecture = state.method.selector(state)
     last = state.history[-1]
-    figures = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+    figures = (
+        "train_loss",
+        "train_accuracy",
+        "valid_loss",
+        "valid_accuracy",
+        "entropy",
+        "uniform_entropy",
+        "skip_share",
+    )
     metrics: dict[str, Any] = {name: last[name] for name in figures if name in last}
     scores = dict(state.archive)
     if str(architecture) in scores:

@@ -175,6 +175,7 @@ class SearchState(RunState):
             architecture = self.space.discretize(probabilities)
             record["architecture"] = str(architecture)
             record["entropy"] = float(entropy(probabilities))
+            record["uniform_entropy"] = float(entropy(_uniform(self.space.choices.mask)))
             record["skip_share"] = self._skip_share(architecture)
         return record
 
@@ -195,3 +196,8 @@ class SearchState(RunState):
         """See `RunState.load_state_dict`."""
         super().load_state_dict(state)
         self.archive = [(text, score) for text, score in state["archive"]]
+
+
+def _uniform(mask: Tensor) -> Tensor:
+    """Weights that prefer no option, ``(choices, options)``."""
+    return mask / mask.sum(dim=1, keepdim=True)

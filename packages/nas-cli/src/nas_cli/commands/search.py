@@ -54,12 +54,14 @@ def command(
 
     if resume and out is None:
         raise ConfigError("--resume needs the run folder: nascli search --out DIR --resume.")
-    base = config if config is not None or not resume or out is None else out / "config.toml"
-    chosen = (
-        RunConfig() if base is None or (resume and config is None and not base.exists()) else RunConfig.from_toml(base)
-    )
     values = {key: value for key, value in given.items() if value is not None}
-    chosen = chosen.updated(values).updated(dict(parse_setting(text) for text in settings))
+    overrides = dict(parse_setting(text) for text in settings)
+    chosen = RunConfig() if {"space", "method", "data"} & {*values, *overrides} else RunConfig.main_job()
+    if config is None and resume and out is not None and (out / "config.toml").exists():
+        config = out / "config.toml"
+    if config is not None:
+        chosen = RunConfig.from_toml(config)
+    chosen = chosen.updated(values).updated(overrides)
     folder = free_folder(chosen) if out is None else out
     with progress(quiet=as_json) as observers:
         try:

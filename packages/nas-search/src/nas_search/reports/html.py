@@ -9,6 +9,7 @@ from typing import Any
 
 from nas_search.files import write_atomically
 from nas_search.reports.chart import line_chart
+from nas_search.reports.remarks import remarks
 from nas_search.run_folder import RunFolder
 from nas_spaces import catalog, drawing
 
@@ -36,7 +37,7 @@ td { overflow-wrap: anywhere; } code { font-size: 13px; }
 _CHARTS = (
     ("Loss", ("train_loss", "valid_loss")),
     ("Accuracy", ("train_accuracy", "valid_accuracy")),
-    ("Entropy of the choice weights (nats)", ("entropy",)),
+    ("Entropy of the choice weights, and of uniform ones (nats)", ("entropy", "uniform_entropy")),
     ("Share of skip connections in the derived architecture", ("skip_share",)),
     ("Test accuracy of the derived architecture in the table (%)", ("table_test",)),
     ("Learning rate", ("learning_rate",)),
@@ -75,12 +76,13 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
         f"<h1>{escape(title)}</h1>",
         f'<p class="lead">{escape(", ".join(run.name for run in read))}</p>',
         _figures(read),
+        "<h2>What was found</h2>",
+        *(_cell(run) for run in read),
         "<h2>The search, epoch by epoch</h2>",
         _charts(read, "events"),
     ]
     if any(run.training for run in read):
         body += ["<h2>The training of the result</h2>", _charts(read, "training")]
-    body += ["<h2>What was found</h2>", *(_cell(run) for run in read)]
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n"
@@ -136,6 +138,7 @@ def _facts(run: _Run) -> dict[str, str]:
     if result["peak_memory_mib"]:
         facts["Peak memory"] = f"{result['peak_memory_mib']:,.0f} MiB"
     facts["Augmentation"] = json.dumps(result["policy"].get("stages", result["policy"]))
+    facts |= {f"Remark {number}": remark for number, remark in enumerate(remarks(metrics), start=1)}
     facts["Seed"] = str(result["seed"])
     facts["Versions"] = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     return {name: str(value) for name, value in facts.items()}

@@ -1,0 +1,35 @@
+"""What somebody who knows these methods would say when he looks at a result."""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["remarks"]
+
+
+def remarks(metrics: Mapping[str, Any]) -> list[str]:
+    """Sentences on what is wrong with a result, each with what to do about it; usually none.
+
+    Args:
+        metrics: those of ``result.json``.
+
+    Example:
+        >>> remarks({"entropy": 1.609, "uniform_entropy": 1.6094})[0][:24]
+        'The search is undecided:'
+    """
+    found = []
+    if "uniform_entropy" in metrics and metrics["entropy"] > 0.99 * metrics["uniform_entropy"]:
+        found.append(
+            f"The search is undecided: the entropy of its choice weights is {metrics['entropy']:.4f}, that of uniform ones "
+            f"{metrics['uniform_entropy']:.4f}. Search longer, or raise architecture_learning_rate."
+        )
+    if metrics.get("skip_share", 0.0) > 0.5:
+        found.append(
+            f"The search may have collapsed: {100 * metrics['skip_share']:.0f} % of the operations found are skip connections. "
+            f"Search for fewer epochs, or try another method."
+        )
+    if metrics.get("random_test_accuracy", 0.0) > metrics.get("test_accuracy", 1.0):
+        found.append(
+            "A random architecture, trained alike, is better on the test images: the search is worth nothing here, or the "
+            "images are too easy to tell."
+        )
+    return found

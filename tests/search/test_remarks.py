@@ -1,0 +1,23 @@
+from typing import Any
+
+import pytest
+from nas_search.reports.remarks import remarks
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        ({"entropy": 1.60, "uniform_entropy": 1.61}, ["undecided"]),
+        ({"entropy": 1.20, "uniform_entropy": 1.61}, []),
+        ({"skip_share": 0.8}, ["collapsed: 80 %"]),
+        ({"skip_share": 0.5}, []),
+        ({"test_accuracy": 0.90, "random_test_accuracy": 0.91}, ["A random architecture"]),
+        ({"test_accuracy": 0.91, "random_test_accuracy": 0.91}, []),
+        ({"test_accuracy": 0.91}, []),
+        ({}, []),
+    ],
+)
+def test_only_what_is_wrong_is_remarked(metrics: dict[str, Any], words: list[str]) -> None:
+    found = remarks(metrics)
+    assert len(found) == len(words)
+    assert all(word in remark for word, remark in zip(words, found, strict=True))
