@@ -125,6 +125,24 @@ def test_resuming_with_other_settings_is_refused(nascli: Any, run: Path) -> None
     assert "seed was 0, is 5" in outcome.stderr
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), None])
+def test_an_interruption_anywhere_ends_with_130_and_says_how_to_go_on(
+    nascli: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException | None
+) -> None:
+    from nas_search import Interrupted, runs
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise error or Interrupted("stopped in epoch 3.")
+
+    monkeypatch.setattr(runs, "run_search", stop)
+    monkeypatch.setattr(runs, "run_training", stop)
+    outcome = nascli("search", "--out", "my run")
+    assert outcome.status == 130
+    assert outcome.stderr.endswith("Go on with: nascli search --out 'my run' --resume\n")
+    assert ("stopped in epoch 3." in outcome.stderr) == (error is None)
+    assert nascli("train", "run", "--epochs", "3").stderr.endswith("Go on with: nascli train run --epochs 3 --resume\n")
+
+
 def test_nan_stops_with_the_step_and_the_remedy(nascli: Any) -> None:
     outcome = nascli("search", *QUICK, "--set", "learning_rate=1e30", "--out", "run")
     assert outcome.status == 1
@@ -149,7 +167,7 @@ def test_a_real_process_saves_on_a_signal_and_resumes_to_the_same_result(tmp_pat
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "saved in parts/checkpoints/last.pt" in message
-    assert "go on with: nascli search --out parts --resume" in message
+    assert "Go on with: nascli search --out parts --resume" in message
     records = []
     for arguments in (["search", "--out", "parts", "--resume"], [*command[3:], "--out", "whole"]):
         done = subprocess.run(
@@ -180,3 +198,27 @@ def test_the_main_job_has_settings_of_its_own_that_options_replace(
     for arguments in ((), ("--set", "architecture_learning_rate=0.5"), ("--method", "gdas")):
         assert nascli("search", *arguments, "--json").status == 0
     assert [config.settings.get("architecture_learning_rate") for config in seen] == [0.01, 0.5, None]
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_a_bar_with_loss_accuracy_throughput_and_time_left(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "TERM": "xterm-256color"}
+    command = [sys.executable, "-m", "nas_cli", "search", *QUICK]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            read = os.read(ours, 65536)
+        except OSError:  # the other side has closed
+            break
+        if not read:
+            break
+        shown += read
+    os.close(ours)
+    assert process.wait() == 0
+    text = shown.decode()
+    for part in ("search", "train loss", "valid acc", "img/s", "0:00:00", "━"):
+        assert part in text, part

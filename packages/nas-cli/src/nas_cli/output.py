@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from nas_search.roles import Event, Observer
 
-__all__ = ["print_json", "print_search", "progress"]
+__all__ = ["print_json", "print_search", "progress", "resumable"]
 
 
 @contextmanager
@@ -37,6 +37,18 @@ def progress(*, quiet: bool) -> Iterator["list[Observer]"]:
             yield [_Bar(bars)]
     else:
         yield [_Lines()]
+
+
+@contextmanager
+def resumable(again: str) -> Iterator[None]:
+    """Say how to go on when a run is interrupted: the command `again`."""
+    from nas_search import Interrupted
+
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as error:
+        saved = str(error) or "interrupted; what was saved last is whole."
+        raise Interrupted(f"{saved} Go on with: {again}") from error
 
 
 class _Bar:

@@ -1,11 +1,12 @@
 """``nascli search``."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
 
-from nas_cli.output import print_json, print_search, progress
+from nas_cli.output import print_json, print_search, progress, resumable
 
 __all__ = ["command"]
 
@@ -63,21 +64,9 @@ def command(
         chosen = RunConfig.from_toml(config)
     chosen = chosen.updated(values).updated(overrides)
     folder = free_folder(chosen) if out is None else out
-    with progress(quiet=as_json) as observers:
-        try:
-            record = run_search(chosen, folder, resume=resume, observers=observers)
-        except (KeyboardInterrupt, Exception) as error:
-            _hint(error, folder)
-            raise
+    with progress(quiet=as_json) as observers, resumable(f"nascli search --out {quote(str(folder))} --resume"):
+        record = run_search(chosen, folder, resume=resume, observers=observers)
     if as_json:
         print_json(record)
     else:
         print_search(record)
-
-
-def _hint(error: BaseException, folder: Path) -> None:
-    """Say how to go on with what was saved."""
-    from nas_search import Interrupted
-
-    if isinstance(error, Interrupted | KeyboardInterrupt):
-        click.echo(f"nascli: go on with: nascli search --out {folder} --resume", err=True)

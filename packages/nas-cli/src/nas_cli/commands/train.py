@@ -1,10 +1,11 @@
 """``nascli train``."""
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
-from nas_cli.output import print_json, progress
+from nas_cli.output import print_json, progress, resumable
 
 __all__ = ["command"]
 
@@ -23,16 +24,11 @@ def command(run: Path, epochs: int | None, resume: bool, as_json: bool) -> None:
     Example:
       nascli train runs/gdas-digits-seed0-1 --epochs 100
     """
-    from nas_search import Interrupted
     from nas_search.runs import run_training
 
-    with progress(quiet=as_json) as observers:
-        try:
-            record = run_training(run, epochs=epochs, resume=resume, observers=observers)
-        except (KeyboardInterrupt, Interrupted):
-            length = f" --epochs {epochs}" if epochs else ""
-            click.echo(f"nascli: go on with: nascli train {run}{length} --resume", err=True)
-            raise
+    length = f" --epochs {epochs}" if epochs else ""
+    with progress(quiet=as_json) as observers, resumable(f"nascli train {quote(str(run))}{length} --resume"):
+        record = run_training(run, epochs=epochs, resume=resume, observers=observers)
     if as_json:
         print_json({key: value for key, value in record.items() if key != "history"})
     else:
