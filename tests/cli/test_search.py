@@ -146,7 +146,7 @@ def test_an_interruption_anywhere_ends_with_130_and_says_how_to_go_on(
 def test_nan_stops_with_the_step_and_the_remedy(nascli: Any) -> None:
     outcome = nascli("search", *QUICK, "--set", "learning_rate=1e30", "--out", "run")
     assert outcome.status == 1
-    assert "the loss became NaN or infinite in epoch 1, step " in outcome.stderr
+    assert "the loss or its gradient became NaN or infinite in epoch 1, step " in outcome.stderr
     assert "at learning rate 1e+30" in outcome.stderr
     assert "Start a new run with a smaller learning rate" in outcome.stderr
 
@@ -181,23 +181,6 @@ def test_a_real_process_saves_on_a_signal_and_resumes_to_the_same_result(tmp_pat
         records.append(json.loads(done.stdout))
     assert records[0]["architecture"] == records[1]["architecture"]
     assert records[0]["metrics"] == records[1]["metrics"]
-
-
-def test_the_main_job_has_settings_of_its_own_that_options_replace(
-    nascli: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from nas_search import runs
-
-    seen: list[Any] = []
-
-    def note(config: Any, out: Path, **_: Any) -> dict[str, Any]:
-        seen.append(config)
-        return {"run": "r"}
-
-    monkeypatch.setattr(runs, "run_search", note)
-    for arguments in ((), ("--set", "architecture_learning_rate=0.5"), ("--method", "gdas")):
-        assert nascli("search", *arguments, "--json").status == 0
-    assert [config.settings.get("architecture_learning_rate") for config in seen] == [0.01, 0.5, None]
 
 
 @pytest.mark.slow

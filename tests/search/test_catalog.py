@@ -1,4 +1,6 @@
 import importlib.metadata
+import sys
+import types
 from typing import Any
 
 import pytest
@@ -36,6 +38,24 @@ def test_a_value_of_the_wrong_type_is_refused(value: Any) -> None:
 
 def test_policies_are_values() -> None:
     assert catalog.policy("cutout") == cutout().decide()
+
+
+def needs(required: int) -> None: ...
+
+
+def test_plug_ins_that_do_not_work_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        importlib.metadata.EntryPoint("my-method", "nas_search.methods:random_search", "nas.methods"),
+        importlib.metadata.EntryPoint("gone", "no_such_module:make", "nas.methods"),
+        importlib.metadata.EntryPoint("needs", f"{__name__}:needs", "nas.methods"),
+    ]
+    monkeypatch.setattr(catalog, "entry_points", lambda group: points)
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or types.SimpleNamespace(needs=needs))
+    assert catalog.method("my-method").name == "random_search"
+    with pytest.raises(ConfigError, match="no_such_module:make cannot be imported"):
+        catalog.method("gone")
+    with pytest.raises(ConfigError, match="setting 'required' of method 'needs' has no default"):
+        catalog.settings("needs")
 
 
 def test_methods_of_others_are_found_and_do_not_replace_ours(monkeypatch: pytest.MonkeyPatch) -> None:

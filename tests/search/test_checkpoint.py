@@ -25,7 +25,8 @@ def test_a_damaged_checkpoint_is_refused_with_the_remedy(tmp_path: Path) -> None
     for damaged in (b"", whole[:50], whole[: len(whole) // 2], b"not a checkpoint at all", whole[::-1]):
         path.write_bytes(damaged)
         with pytest.raises(
-            CheckpointError, match="is damaged or not a checkpoint .*; delete it and start the run again"
+            CheckpointError,
+            match="is damaged or not a checkpoint .*; delete it, and --resume starts the run from the beginning",
         ):
             load_checkpoint(path, FINGERPRINT)
 

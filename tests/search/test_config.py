@@ -70,6 +70,9 @@ def test_files_that_are_no_configuration_are_refused(tmp_path: Path) -> None:
         ({"epochs": 0}, "epochs is 0; expected 1 or more"),
         ({"channels": -4}, "channels is -4"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**64}, "seed is 18446744073709551616"),
+        ({"batch_size": 1}, "batch_size is 1; expected 2 or more"),
+        ({"train_learning_rate": float("nan")}, "train_learning_rate is nan"),
         ({"train_epochs": -2}, "train_epochs is -2"),
         ({"space": 5}, "space is 5; expected str"),
         ({"settings": [1]}, "settings is"),
@@ -78,6 +81,19 @@ def test_files_that_are_no_configuration_are_refused(tmp_path: Path) -> None:
 def test_values_of_the_wrong_type_or_size_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         RunConfig(**values)
+
+
+def test_short_searches_of_digits_have_a_larger_architecture_learning_rate_unless_told_otherwise() -> None:
+    rate = "architecture_learning_rate"
+    assert RunConfig().resolved().settings[rate] == RunConfig(method="darts").resolved().settings[rate] == 0.01
+    assert RunConfig(data="fake:1x8x8").resolved().settings[rate] == 3e-4
+    assert RunConfig(settings={rate: 0.5}).resolved().settings[rate] == 0.5
+
+
+def test_settings_of_another_method_are_dropped_when_the_method_changes() -> None:
+    config = RunConfig(method="gdas").resolved().updated({"method": "random_nas", "seed": 1})
+    assert set(config.settings) <= {"learning_rate", "weight_decay"}
+    assert config.resolved().method == "random_nas"
 
 
 def test_wrong_settings_are_found_when_resolving() -> None:

@@ -61,7 +61,8 @@ def test_npz_floats_in_the_unit_interval_are_taken_as_they_are(tmp_path: Path) -
         ({"x_train": np.array([["a"] * 3] * 6)}, "x_train of .* is <U1"),
         ({"x_train": np.zeros((6, 8, 8, 3), np.int64)}, "is int64"),
         ({"x_train": np.zeros((6, 64), np.uint8)}, r"shape \(6, 64\)"),
-        ({"x_train": np.zeros((6, 8, 8, 7), np.uint8)}, "1, 3 or 4 channels"),
+        ({"x_train": np.zeros((6, 8, 8, 4), np.uint8)}, "1 or 3 channels"),
+        ({"x_train": np.zeros((6, 8, 8, 7), np.uint8)}, "1 or 3 channels"),
         ({"x_train": np.full((6, 8, 8, 3), np.nan)}, r"expected \[0, 1\]"),
         ({"x_train": np.full((6, 8, 8, 3), 255.0)}, "divide them by their maximum"),
         ({"x_train": np.zeros((5, 8, 8, 3), np.uint8)}, "5 train images"),
@@ -69,6 +70,9 @@ def test_npz_floats_in_the_unit_interval_are_taken_as_they_are(tmp_path: Path) -
         ({"y_train": np.array(["cat"] * 6)}, "not whole numbers"),
         ({"y_train": np.array([0, 1, 2, 0, 1, -3])}, "label -3 is out of range"),
         ({"y_test": np.array([0, 1, 9])}, "test label 9 is out of range"),
+        ({"y_train": np.array([0, 1, 2, 0, 1, np.inf])}, "not whole numbers"),
+        ({"y_train": np.array([0, 1, 2, 0, 1, 2**63], np.uint64)}, "has the label 9223372036854775808"),
+        ({"y_train": np.array([0, 1, 2, 0, 1, 400])}, "train label 400 is out of range for 6 images"),
         ({"y_train": np.zeros(6, np.int64)}, "all train labels are 0"),
         ({"x_test": np.zeros((3, 4, 4, 3), np.uint8)}, "must be of one shape"),
     ],
@@ -76,6 +80,16 @@ def test_npz_floats_in_the_unit_interval_are_taken_as_they_are(tmp_path: Path) -
 def test_an_archive_that_holds_no_labelled_images_is_refused(tmp_path: Path, changes: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         npz(write(tmp_path / "x.npz", **changes))
+
+
+def test_other_byte_orders_and_columns_of_labels_are_read(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((6, 4, 4, 1))
+    labels = np.array([[0], [1], [2], [0], [1], [2]], ">i4")
+    data = npz(
+        write(tmp_path / "x.npz", x_train=images.astype(">f8"), y_train=labels, x_test=images[:3].astype(np.float16))
+    )
+    np.testing.assert_allclose(data.train.images[:, 0].numpy(), images[..., 0], rtol=1e-6)
+    assert data.train.labels.tolist() == [0, 1, 2, 0, 1, 2]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) 
 
 
 def test_a_folder_that_is_missing_is_an_error_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"cannot write .*No such file.*Free space or make the folder writable"):
+    with pytest.raises(
+        RunFolderError, match=r"cannot write .*No such file.*Free space, or choose a folder that exists"
+    ):
         write_atomically(tmp_path / "missing" / "x.txt", "text")
 
 

@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+
 from nas_search.reports.remarks import remarks
 
 
@@ -14,6 +15,7 @@ from nas_search.reports.remarks import remarks
         ({"test_accuracy": 0.90, "random_test_accuracy": 0.91}, ["A random architecture"]),
         ({"test_accuracy": 0.91, "random_test_accuracy": 0.91}, []),
         ({"test_accuracy": 0.91}, []),
+        ({"test_accuracy": 0.90, "train_epochs": 9, "random_test_accuracy": 0.91, "random_train_epochs": 1}, []),
         ({}, []),
     ],
 )

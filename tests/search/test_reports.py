@@ -25,10 +25,10 @@ def save(folder: Path, method: str = "gdas", **metrics: float) -> Path:
 
 
 def test_a_report_is_one_page_with_figures_curves_and_the_cell(tmp_path: Path) -> None:
-    run = save(tmp_path / "run", test_accuracy=0.9753, random_test_accuracy=0.5)
+    run = save(tmp_path / "run", test_accuracy=0.9753, train_epochs=5, random_test_accuracy=0.5)
     (run / "train.json").write_text(json.dumps({"history": [{"epoch": 1, "train_loss": 1.0}]}))
     page = write_report([run], run / "report.html").read_text()
-    assert "97.53 %" in page
+    assert "97.53 % after 5 epochs" in page
     assert page.count("<polyline") == 3
     assert "nor_conv_3x3" in page
     assert "The training of the result" in page
@@ -52,6 +52,23 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "<script" not in page
     assert "<b>run" not in page
     assert "&lt;b&gt;run" in page
+
+
+def test_damaged_files_are_said(tmp_path: Path) -> None:
+    run = save(tmp_path / "run")
+    (run / "train.json").write_text("{}")
+    with pytest.raises(RunFolderError, match="has no history"):
+        write_report([run], tmp_path / "r.html")
+    (run / "train.json").unlink()
+    (run / "events.jsonl").write_text("[1]\n")
+    with pytest.raises(RunFolderError, match="not a JSON object"):
+        write_report([run], tmp_path / "r.html")
+    (run / "events.jsonl").write_text("{x}\n")
+    with pytest.raises(RunFolderError, match="a line that is not JSON"):
+        write_report([run], tmp_path / "r.html")
+    (run / "result.json").write_text("{}")
+    with pytest.raises(RunFolderError, match="not a whole result"):
+        write_report([run], tmp_path / "r.html")
 
 
 def test_a_run_that_has_not_finished_is_said(tmp_path: Path) -> None:

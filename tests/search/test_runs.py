@@ -70,6 +70,12 @@ def test_the_written_configuration_repeats_the_run(tmp_path: Path) -> None:
         ({"device": "gpu"}, ConfigError),
         ({"table": "missing.npz"}, TableError),
         ({"settings": {"temperature": "hot"}}, ConfigError),
+        ({"settings": {"temperature": 0.0}}, ConfigError),
+        ({"settings": {"learning_rate": -1.0}}, ConfigError),
+        ({"method": "random_nas", "settings": {"samples": 0}}, ConfigError),
+        ({"method": "random_nas", "settings": {"validation_images": 1}}, ConfigError),
+        ({"method": "random_search", "settings": {"candidate_epochs": 0}}, ConfigError),
+        ({"device": "meta"}, ConfigError),
     ],
 )
 def test_what_is_wrong_is_found_before_anything_is_written(
@@ -102,6 +108,25 @@ def test_resuming_with_another_configuration_is_refused(tmp_path: Path) -> None:
     run_search(replace(CONFIG, train_epochs=0), tmp_path / "run")
     with pytest.raises(CheckpointError, match="another configuration: train_epochs was 0, is 2"):
         run_search(CONFIG, tmp_path / "run", resume=True)
+
+
+def test_resuming_after_a_longer_training_keeps_everything(tmp_path: Path) -> None:
+    run_search(CONFIG, tmp_path / "run")
+    run_training(tmp_path / "run", epochs=4)
+    before = json.loads((tmp_path / "run" / "result.json").read_text())
+    model = (tmp_path / "run" / "model.pt").read_bytes()
+    run_search(CONFIG, tmp_path / "run", resume=True)
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["metrics"] == before["metrics"]
+    assert before["metrics"]["train_epochs"] == 4
+    assert before["metrics"]["random_train_epochs"] == 2
+    assert (tmp_path / "run" / "model.pt").read_bytes() == model
+
+
+def test_a_table_that_lacks_architectures_of_the_space_is_refused_at_once(tmp_path: Path) -> None:
+    np.savez(tmp_path / "part.npz", arch=np.array([str(next(iter(nas_bench_201())))]), cifar10_test_200=np.zeros(1))
+    with pytest.raises(TableError, match="is not a table of the whole space nas_bench_201"):
+        run_search(replace(CONFIG, table=str(tmp_path / "part.npz")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_again_and_longer_replaces_the_model(tmp_path: Path) -> None:

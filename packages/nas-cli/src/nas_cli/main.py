@@ -101,8 +101,15 @@ def _explain(error: Exception) -> int:
     if isinstance(error, ConfigError | UnknownSpaceError | ArchitectureError):
         _say(str(error))
         return 2
-    if isinstance(error, SearchError | SpacesError | AugmentError | MemoryError):
-        _say(str(error) or "out of memory: try a smaller --batch-size, --channels or --cells.")
+    if isinstance(error, SearchError | SpacesError | AugmentError):
+        _say(str(error))
+        return 1
+    if isinstance(error, OSError):
+        _say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return 1
+    # torch has no class of its own for the host's memory.
+    if isinstance(error, MemoryError) or ("alloc" in str(error).lower() and "memory" in str(error).lower()):
+        _say("out of memory: try a smaller --batch-size, --channels or --cells.")
         return 1
     _say(f"{type(error).__name__}: {_first_line(error)} (an error of ours, or of a plug-in; --debug shows where)")
     return 1

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -58,13 +59,13 @@ class _Bar:
         self.bars = bars
         self.tasks: dict[tuple[str, int], TaskID] = {}
         self._runs = 0
-        self._last = (0, 0)
+        self._last = 0
 
     def __call__(self, event: "Event") -> None:
         position = event.epoch * event.steps + event.step
-        if position < self._last[0]:
+        if position < self._last:
             self._runs += 1  # a second run of the same name starts from the beginning
-        self._last = (position, 0)
+        self._last = position
         key = (event.run, self._runs)
         if key not in self.tasks:
             self.tasks[key] = self.bars.add_task(event.run, total=event.epochs * event.steps, figures="")
@@ -126,5 +127,5 @@ def print_search(record: Mapping[str, Any]) -> None:
         click.echo(f"{label:>14}  {text}")
     for remark in remarks(metrics):
         click.echo(f"        remark  {remark}")
-    run = record["run"]
+    run = quote(record["run"])
     click.echo(f"\nNext:  nascli show {run}   |   nascli train {run} --epochs 100   |   nascli report {run}")

@@ -5,13 +5,14 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
+from operator import attrgetter
 from typing import Any
 
 from nas_augment import Policy
 from nas_search.errors import ConfigError
 from nas_search.method import Method
 
-__all__ = ["method", "methods", "nearest", "policies", "policy", "settings"]
+__all__ = ["load", "method", "methods", "nearest", "policies", "policy", "settings"]
 
 _METHODS = {name: f"nas_search.methods:{name}" for name in ("darts", "gdas", "random_nas", "random_search")}
 _POLICIES = {name: f"nas_augment.fixed:{name}" for name in ("identity", "crop_and_flip", "cutout")}
@@ -51,9 +52,16 @@ def settings(name: str) -> dict[str, Any]:
     """The settings of a method with their defaults.
 
     Raises:
-        ConfigError: no such method.
+        ConfigError: no such method, or one whose settings have no defaults.
     """
-    return {key: p.default for key, p in inspect.signature(_find("method", name, methods())).parameters.items()}
+    parameters = inspect.signature(_find("method", name, methods())).parameters
+    named = {key: p.default for key, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    for key, default in named.items():
+        if default is inspect.Parameter.empty:
+            raise ConfigError(
+                f"setting {key!r} of method {name!r} has no default; a method that is called by its name needs one."
+            )
+    return named
 
 
 def policy(name: str) -> Policy:
@@ -65,8 +73,25 @@ def policy(name: str) -> Policy:
     return _find("policy", name, policies())().decide()
 
 
+def load(place: str) -> Callable[..., Any]:
+    """What stands at ``module:function``.
+
+    Raises:
+        ConfigError: it cannot be imported; the message has the reason, which may be any: the module is somebody else's.
+    """
+    module, _, path = place.partition(":")
+    try:
+        found: Callable[..., Any] = attrgetter(path)(import_module(module))
+    except Exception as error:
+        raise ConfigError(
+            f"{place} cannot be imported ({type(error).__name__}: {error}); reinstall its package."
+        ) from error
+    return found
+
+
 def _plugins(group: str, ours: Mapping[str, str]) -> dict[str, str]:
-    return {point.name: point.value for point in entry_points(group=group) if point.name not in ours}
+    found = {point.name.replace("-", "_"): point.value for point in entry_points(group=group)}
+    return {name: place for name, place in found.items() if name not in ours}
 
 
 def _find(kind: str, name: str, known: Mapping[str, str]) -> Callable[..., Any]:
@@ -75,9 +100,7 @@ def _find(kind: str, name: str, known: Mapping[str, str]) -> Callable[..., Any]:
         raise ConfigError(
             f"unknown {kind} {name!r}; did you mean {nearest(key, known)!r}? Installed: {', '.join(known)}."
         )
-    module, _, function = known[key].partition(":")
-    found: Callable[..., Any] = getattr(import_module(module), function)
-    return found
+    return load(known[key])
 
 
 def _check(name: str, key: str, value: Any, defaults: Mapping[str, Any]) -> Any:

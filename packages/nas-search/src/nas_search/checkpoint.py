@@ -44,7 +44,7 @@ def load_checkpoint(path: Path, fingerprint: Mapping[str, str]) -> dict[str, Any
         # A damaged archive surfaces as RuntimeError, UnpicklingError, EOFError, KeyError, ValueError and others.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path} is damaged or not a checkpoint ({reason[:120]}); delete it and start the run again without --resume."
+            f"{path} is damaged or not a checkpoint ({reason[:120]}); delete it, and --resume starts the run from the beginning."
         ) from error
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of this program; choose another run folder.")
@@ -52,7 +52,11 @@ def load_checkpoint(path: Path, fingerprint: Mapping[str, str]) -> dict[str, Any
         raise CheckpointError(
             f"{path} is of version {record.get('version')!r}; this release reads version {_VERSION}: use the release that wrote it."
         )
-    saved = record["fingerprint"]
+    saved = record.get("fingerprint")
+    if not isinstance(saved, dict) or not isinstance(record.get("state"), dict):
+        raise CheckpointError(
+            f"{path} lacks parts of a checkpoint; delete it, and --resume starts the run from the beginning."
+        )
     changed = [
         f"{key} was {saved.get(key)}, is {fingerprint.get(key)}"
         for key in sorted({*saved, *fingerprint})

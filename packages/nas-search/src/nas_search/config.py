@@ -1,5 +1,6 @@
 """The configuration of a run from the command line: one value, written to and read from TOML."""
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -20,6 +21,14 @@ else:
 __all__ = ["RunConfig", "parse_setting"]
 
 
+# The papers' learning rate of architecture parameters, 3e-4, is for 250 epochs of 391 steps. In 40 epochs of 11 steps it
+# would leave the architecture where it began.
+_PRESETS: dict[tuple[str, str], dict[str, Any]] = {
+    ("darts", "digits"): {"architecture_learning_rate": 0.01},
+    ("gdas", "digits"): {"architecture_learning_rate": 0.01},
+}
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that decides what ``nascli search`` does.
@@ -32,6 +41,7 @@ class RunConfig:
         table: file of a tabular benchmark that the result is looked up in; empty for none.
         epochs: of the search.
         train_epochs: of the training of the result; 0 for none, the same as `epochs` when left out (-1).
+        train_learning_rate: of the training at the beginning; cosine to 0.
         batch_size: images of a batch.
         channels: width of the first cell.
         cells: depth, in the unit of the space.
@@ -50,6 +60,7 @@ class RunConfig:
     table: str = ""
     epochs: int = 40
     train_epochs: int = -1
+    train_learning_rate: float = 0.05
     batch_size: int = 64
     channels: int = 16
     cells: int = 1
@@ -61,20 +72,17 @@ class RunConfig:
         for item in fields(self):
             value = getattr(self, item.name)
             wanted = Mapping if item.name == "settings" else type(item.default)
+            if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+                object.__setattr__(self, item.name, value := float(value))
             if not isinstance(value, wanted) or isinstance(value, bool):
                 raise ConfigError(f"{item.name} is {value!r}; expected {wanted.__name__}, such as {item.default!r}.")
         check_positive(epochs=self.epochs, batch_size=self.batch_size, channels=self.channels, cells=self.cells)
-        if self.train_epochs < -1 or self.seed < 0:
-            raise ConfigError(f"train_epochs is {self.train_epochs} and seed is {self.seed}; expected 0 or more.")
-
-    @staticmethod
-    def main_job() -> "RunConfig":
-        """What ``nascli search`` does when it is asked for nothing in particular.
-
-        The papers' learning rate of architecture parameters, 3e-4, is for 250 epochs of 391 steps; in 40 epochs of 11
-        steps it would leave the architecture where it began.
-        """
-        return RunConfig(settings={"architecture_learning_rate": 0.01})
+        if self.train_epochs < -1 or not 0 <= self.seed < 2**63:
+            raise ConfigError(
+                f"train_epochs is {self.train_epochs} and seed is {self.seed}; expected 0 or more (up to 2**63)."
+            )
+        if not 0 <= self.train_learning_rate < math.inf:
+            raise ConfigError(f"train_learning_rate is {self.train_learning_rate}; expected a number of 0 or more.")
 
     @property
     def training_epochs(self) -> int:
@@ -83,6 +91,8 @@ class RunConfig:
 
     def resolved(self) -> "RunConfig":
         """The same with names in their canonical form, files by their full paths, and every setting written out.
+
+        A setting that is not given is the method's default; for the few steps of an epoch of `digits` see `_PRESETS`.
 
         Raises:
             ConfigError: an unknown method or setting.
@@ -97,7 +107,7 @@ class RunConfig:
             data=_full_path(self.data),
             table=str(Path(self.table).resolve()) if self.table else "",
             train_epochs=self.training_epochs,
-            settings={**settings, **self.settings},
+            settings={**settings, **_PRESETS.get((method, self.data), {}), **self.settings},
         )
 
     def updated(self, values: Mapping[str, Any]) -> "RunConfig":
@@ -110,6 +120,8 @@ class RunConfig:
         ours = {key: value for key, value in values.items() if key in names}
         changed = replace(self, **ours)
         known = catalog.settings(changed.method)
+        # Another method has other settings; those of the one before that it lacks do not count for it.
+        kept = {key: value for key, value in changed.settings.items() if key in known or changed.method == self.method}
         settings = {key: value for key, value in values.items() if key not in names}
         for key in settings:
             if key not in known:
@@ -117,7 +129,7 @@ class RunConfig:
                 raise ConfigError(
                     f"unknown key {key!r}; did you mean {near!r}? There are {', '.join([*names, *known])}."
                 )
-        return replace(changed, settings={**changed.settings, **settings})
+        return replace(changed, settings={**kept, **settings})
 
     def to_toml(self) -> str:
         """The configuration as TOML text."""

@@ -68,6 +68,11 @@ class ImageData:
             raise DataError(
                 f"{self.name}: all train labels are {int(self.train.labels[0])}; a search needs two classes."
             )
+        if self.classes > len(self.train.labels):
+            raise DataError(
+                f"{self.name}: train label {self.classes - 1} is out of range for {len(self.train.labels)} images; labels "
+                f"count the classes from 0."
+            )
         highest = int(self.test.labels.max())
         if highest >= self.classes:
             raise DataError(
@@ -100,6 +105,10 @@ def _check(name: str, part: str, examples: Examples) -> None:
     if images.ndim != 4 or 0 in images.shape:
         raise DataError(
             f"{name}: {part} images have shape {tuple(images.shape)}; expected (n, channels, height, width)."
+        )
+    if images.shape[1] not in (1, 3):
+        raise DataError(
+            f"{name}: {part} images have {images.shape[1]} channels; expected 1 (grey) or 3 (red, green, blue)."
         )
     if images.dtype != torch.uint8 and images.dtype != torch.float32:
         raise DataError(f"{name}: {part} images are {images.dtype}; expected uint8, or float32 in [0, 1].")

@@ -66,9 +66,9 @@ def digits() -> ImageData:
 def npz(path: str | Path) -> ImageData:
     """Read ``x_train, y_train, x_test, y_test`` from a numpy archive.
 
-    Images are ``(n, height, width)``, ``(n, height, width, channels)`` or ``(n, channels, height, width)`` with 1, 3
-    or 4 channels (last, where both could be meant); uint8, or floating point in [0, 1]. Labels are whole numbers from 0.
-    Augmentation by default: a crop padded by an eighth of the width, and a flip.
+    Images are ``(n, height, width)``, ``(n, height, width, channels)`` or ``(n, channels, height, width)`` with 1 or 3
+    channels (last, where both could be meant); uint8, or floating point in [0, 1]. Labels are whole numbers from 0,
+    ``(n,)`` or ``(n, 1)``. Augmentation by default: a crop padded by an eighth of the width, and a flip.
 
     Raises:
         DataError: the file is missing, damaged, lacks an array, or holds no labelled images.
@@ -109,20 +109,25 @@ def _images(array: NDArray[Any], name: str) -> torch.Tensor:
         raise DataError(f"{name} is {array.dtype}; expected uint8, or floating point in [0, 1].")
     if array.ndim == 3:
         array = array[..., None]
-    if array.ndim != 4 or not {array.shape[1], array.shape[3]} & {1, 3, 4}:
+    if array.ndim != 4 or not {array.shape[1], array.shape[3]} & {1, 3}:
         raise DataError(
             f"{name} has shape {array.shape}; expected (n, height, width), (n, height, width, channels) or "
-            f"(n, channels, height, width) with 1, 3 or 4 channels."
+            f"(n, channels, height, width) with 1 or 3 channels."
         )
-    if array.shape[3] in (1, 3, 4):
+    if array.shape[3] in (1, 3):
         array = array.transpose(0, 3, 1, 2)
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    return tensor if tensor.dtype == torch.uint8 else tensor.float()
+    # float32 in the machine's own byte order, whatever the file has
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.uint8 if array.dtype == np.uint8 else np.float32))
 
 
 def _labels(array: NDArray[Any], name: str) -> torch.Tensor:
-    if array.dtype.kind not in "uif" or (array.dtype.kind == "f" and not (array == np.rint(array)).all()):
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    whole = array.dtype.kind in "ui" or (array.dtype.kind == "f" and np.isfinite(array).all() and not (array % 1).any())
+    if not whole:
         raise DataError(f"{name} is {array.dtype} and not whole numbers; expected labels 0, 1, 2, ...")
+    if array.size and float(array.max()) >= 2**31:
+        raise DataError(f"{name} has the label {array.max()}; expected labels 0, 1, 2, ...")
     return torch.from_numpy(array.astype(np.int64))
 
 

@@ -24,9 +24,11 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise RunFolderError(
             f"cannot write {path} ({error.strerror or error}); what was there before is intact. "
-            f"Free space or make the folder writable, then go on with --resume."
+            f"Free space, or choose a folder that exists and is writable."
         ) from error
+    finally:
+        # Gone already if all went well; an interruption leaves nothing behind either.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

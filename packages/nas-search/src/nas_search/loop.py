@@ -3,7 +3,9 @@
 `search` makes the state of a search, drives it, and ends it with the method's selector.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +24,7 @@ from nas_search.run_state import RunState
 from nas_search.state import SearchState
 from nas_spaces import SearchSpace
 
-__all__ = ["drive", "search"]
+__all__ = ["complete", "drive", "isolated_random_state", "search"]
 
 # How many steps an accelerator may run ahead before the host looks at their figures; on the CPU looking costs nothing.
 _LOOK = 20
@@ -82,34 +84,77 @@ def search(
         >>> nas_bench_201().parse(str(result.architecture)) == result.architecture
         True
     """
-    sizes = {"epochs": epochs, "batch_size": batch_size, "channels": channels, "cells": cells}
-    where = choose_device(device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(seed, "global"))
-        state = SearchState(
-            space,
-            data,
-            method,
-            epochs=epochs,
-            batch_size=batch_size,
-            seed=seed,
-            device=where,
-            channels=channels,
-            cells=cells,
-        )
-        store = None
-        if out is not None:
-            folder = RunFolder(out)
-            folder.claim(resume=resume)
-            values = {"space": space.name, "method": method, "data": data.fingerprint, "seed": seed, **sizes}
-            store = Store(folder.last, {key: describe(value) for key, value in values.items()}, folder.events)
-            if resume:
-                store.restore(state)
+    state = SearchState(
+        space,
+        data,
+        method,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        device=choose_device(device),
+        channels=channels,
+        cells=cells,
+    )
+    folder = None if out is None else RunFolder(out)
+    if folder is not None:
+        folder.claim(resume=resume)
+    return complete(state, folder, observers=observers)
+
+
+def complete(state: SearchState, folder: RunFolder | None, *, observers: Sequence[Observer] = ()) -> SearchResult:
+    """Run a search to its end and select: the part of `search` that comes when everything has been checked.
+
+    Args:
+        state: a search at its beginning.
+        folder: a claimed run folder; a checkpoint in it is continued. Nothing is written without one.
+        observers: told of every step and epoch.
+
+    Returns:
+        The result, which is also saved. Metrics that a result in the folder has of the same architecture, such as those
+        of a training, are kept.
+
+    Raises:
+        CheckpointError, NonFiniteError, Interrupted, RunFolderError: as `search`.
+    """
+    store = None if folder is None else Store(folder.last, _fingerprint(state), folder.events)
+    with isolated_random_state(state.seed, state.device):
+        if store is not None:
+            store.restore(state)
         drive(state, observers=observers, store=store)
         result = _finish(state)
-    if out is not None:
-        result.save(out)
+    if folder is None:
+        return result
+    if folder.result.exists():
+        before = SearchResult.load(folder.root, state.space)
+        if before.architecture == result.architecture:
+            result = replace(result, metrics={**before.metrics, **result.metrics})
+    result.save(folder.root)
     return result
+
+
+def _fingerprint(state: SearchState) -> dict[str, str]:
+    """What must be equal for a checkpoint to be continued."""
+    values = {
+        "space": state.space.name,
+        "method": state.method,
+        "data": state.data.fingerprint,
+        "policy": state.policy.decide() if not list(state.policy.parameters()) else type(state.policy),
+        "seed": state.seed,
+        "epochs": state.epochs,
+        "batch_size": state.batch_size,
+        "channels": state.channels,
+        "cells": state.cells,
+    }
+    return {key: describe(value) for key, value in values.items()}
+
+
+@contextmanager
+def isolated_random_state(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global random state for a run, and put it back as it was."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(stream_seed(seed, "global"))
+        yield
 
 
 def _finish(state: SearchState) -> SearchResult:
@@ -160,13 +205,13 @@ def drive(state: RunState, *, observers: Sequence[Observer] = (), store: Store |
                 if state.step % look == 0 or state.step == state.steps or stop.requested:
                     _check(state, rate, store)
                     _tell(observers, state, "step")
-                if stop.requested:
+                if stop.requested and state.step < state.steps:
                     _stop(state, store)
             record = state.close_epoch()
             _tell(observers, state, "epoch", record)
             if store is not None:
                 store.save(state)
-            if stop.requested:
+            if stop.requested and state.epoch < state.epochs:
                 _stop(state, store)
 
 
@@ -181,13 +226,14 @@ def _check(state: RunState, rate: float | None, store: Store | None) -> None:
     )
     at = "" if rate is None else f" at learning rate {rate:.4g}"
     raise NonFiniteError(
-        f"the loss became NaN or infinite in epoch {state.epoch + 1}, step {bad + 1} of the {state.name}{at}; {kept}. "
-        f"Start a new run with a smaller learning rate (--set learning_rate=...)."
+        f"the loss or its gradient became NaN or infinite in epoch {state.epoch + 1}, step {bad + 1} of the "
+        f"{state.name}{at}; {kept}. {state.remedy}"
     )
 
 
 def _stop(state: RunState, store: Store | None) -> None:
     assert store is not None
+    _check(state, state.learning_rate, store)
     state.tick()
     store.save(state)
     raise Interrupted(

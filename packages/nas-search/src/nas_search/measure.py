@@ -23,6 +23,8 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"unknown device {name!r}; expected auto, cpu or cuda.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device {name!r} is not supported; expected auto, cpu or cuda.")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "device cuda was asked for, but torch finds no GPU; use --device auto or cpu, and see `nascli doctor`."

@@ -1,5 +1,6 @@
 """Optimisers as values: settings that a method holds, built for parameters when a search starts."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from nas_search.errors import ConfigError
 from nas_search.roles import Schedule
 from nas_search.schedules import Constant, Cosine
 
@@ -49,6 +51,9 @@ class SGD:
     nesterov: bool = True
     clip: float | None = 5.0
 
+    def __post_init__(self) -> None:
+        _check_rates(self.learning_rate, self.weight_decay)
+
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """A ``torch.optim.SGD``."""
         return torch.optim.SGD(
@@ -76,6 +81,9 @@ class Adam:
     weight_decay: float = 1e-3
     clip: float | None = None
 
+    def __post_init__(self) -> None:
+        _check_rates(self.learning_rate, self.weight_decay)
+
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """A ``torch.optim.Adam``."""
         return torch.optim.Adam(
@@ -83,11 +91,24 @@ class Adam:
         )
 
 
-def apply_step(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, progress: float) -> None:
-    """Take one step along the gradients that the parameters hold, at the learning rate of this point of the run."""
+def apply_step(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, progress: float) -> Tensor:
+    """Take one step along the gradients that the parameters hold, at the learning rate of this point of the run.
+
+    Returns:
+        The norm of the whole gradient before it was clipped, a scalar tensor.
+    """
     parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    if settings.clip is not None:
-        nn.utils.clip_grad_norm_(parameters, settings.clip)
+    norm = nn.utils.clip_grad_norm_(parameters, math.inf if settings.clip is None else settings.clip)
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate(progress)
     optimizer.step()
+    return norm
+
+
+def _check_rates(learning_rate: Schedule, weight_decay: float) -> None:
+    for progress in (0.0, 1.0):
+        rate = learning_rate(progress)
+        if not 0 <= rate < math.inf:
+            raise ConfigError(f"learning rate is {rate}; expected a number of 0 or more.")
+    if not 0 <= weight_decay < math.inf:
+        raise ConfigError(f"weight decay is {weight_decay}; expected a number of 0 or more.")

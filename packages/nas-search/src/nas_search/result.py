@@ -78,7 +78,9 @@ class SearchResult:
             folder.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunFolderError(f"cannot make {folder.root} ({error.strerror}).") from error
-        write_atomically(folder.events, "".join(json.dumps(record) + "\n" for record in self.history))
+        events = "".join(json.dumps(record) + "\n" for record in self.history)
+        if not folder.events.exists() or folder.events.read_text() != events:
+            write_atomically(folder.events, events)
         write_atomically(folder.result, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
 
     @staticmethod

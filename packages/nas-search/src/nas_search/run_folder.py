@@ -3,10 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from nas_search.checkpoint import load_checkpoint, save_checkpoint
-from nas_search.errors import RunFolderError
+from nas_search.errors import CheckpointError, RunFolderError
 from nas_search.files import write_atomically
 from nas_search.run_state import RunState
 
@@ -38,27 +39,49 @@ class RunFolder:
             RunFolderError: it holds something and `resume` is false, or it is no run and `resume` is true, or it cannot be
                 written.
         """
-        ours = self.config.exists() or self.last.exists()
-        if resume and not ours:
-            raise RunFolderError(f"{self.root} holds no run to resume; leave out --resume to start one there.")
-        if not resume and self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
-            what = "another run" if ours else "other files"
-            remedy = "go on with it by --resume, or choose" if ours else "choose"
-            raise RunFolderError(f"{self.root} exists and holds {what}; {remedy} another folder with --out.")
         try:
+            ours = any(path.exists() for path in (self.config, self.last, self.events, self.result))
+            if resume and not ours:
+                raise RunFolderError(f"{self.root} holds no run to resume; leave out --resume to start one there.")
+            if not resume and self._is_taken():
+                what = "another run" if ours else "other files"
+                remedy = "go on with it by --resume, or choose" if ours else "choose"
+                raise RunFolderError(f"{self.root} exists and holds {what}; {remedy} another folder with --out.")
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except RunFolderError:
+            raise
         except OSError as error:
             raise RunFolderError(
                 f"cannot make {self.checkpoints} ({error.strerror}); choose another folder with --out."
             ) from error
 
+    def _is_taken(self) -> bool:
+        """Whether something stands there that is not the empty beginning of a run which was killed at once."""
+        if not self.root.exists():
+            return False
+        if not self.root.is_dir():
+            return True
+        return any(path != self.checkpoints or any(path.iterdir()) for path in self.root.iterdir())
+
     def read_events(self) -> list[dict[str, Any]]:
-        """The epochs' records, in order; an unfinished last line is left out."""
+        """The epochs' records, in order; an unfinished last line is left out.
+
+        Raises:
+            RunFolderError: a line is not a JSON object.
+        """
         if not self.events.exists():
             return []
         lines = self.events.read_text().split("\n")
         # What follows the last line break is a line that was being written when the run was killed.
-        return [json.loads(line) for line in lines[:-1] if line]
+        try:
+            records = [json.loads(line) for line in lines[:-1] if line]
+        except ValueError as error:
+            raise RunFolderError(
+                f"{self.events} has a line that is not JSON ({error}); it was changed or damaged."
+            ) from error
+        if not all(isinstance(record, dict) for record in records):
+            raise RunFolderError(f"{self.events} has a line that is not a JSON object; it was changed or damaged.")
+        return records
 
     def read_result(self) -> dict[str, Any]:
         """The content of ``result.json``.
@@ -66,7 +89,8 @@ class RunFolder:
         Raises:
             RunFolderError: there is none, or it is not JSON.
         """
-        return self.read_json(self.result, "search has not finished: go on with `nascli search --resume`")
+        again = f"nascli search --out {quote(str(self.root))} --resume"
+        return self.read_json(self.result, f"search has not finished: go on with `{again}`")
 
     def read_json(self, path: Path, missing: str) -> dict[str, Any]:
         """The content of a JSON file of the folder; `missing` says why it may not be there and what to do.
@@ -107,9 +131,12 @@ class Store:
         Raises:
             RunFolderError: something could not be written; what was written before is intact.
         """
-        save_checkpoint(self.checkpoint, state.state_dict(), self.fingerprint)
-        if self.events is not None:
-            _append(self.events, state.history)
+        try:
+            save_checkpoint(self.checkpoint, state.state_dict(), self.fingerprint)
+            if self.events is not None:
+                _append(self.events, state.history)
+        except RunFolderError as error:
+            raise RunFolderError(f"{error} Then go on with --resume.") from error.__cause__
 
     def restore(self, state: RunState) -> bool:
         """Continue from the checkpoint; False if there is none yet.
@@ -118,8 +145,17 @@ class Store:
             CheckpointError: it is damaged, or of another configuration.
         """
         if not self.checkpoint.exists():
+            if self.events is not None:
+                self.events.unlink(missing_ok=True)  # of a run whose checkpoint was deleted: it begins anew
             return False
-        state.load_state_dict(load_checkpoint(self.checkpoint, self.fingerprint))
+        saved = load_checkpoint(self.checkpoint, self.fingerprint)
+        try:
+            state.load_state_dict(saved)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise CheckpointError(
+                f"{self.checkpoint} lacks parts of a checkpoint ({type(error).__name__}: {str(error)[:100]}); delete it, and "
+                f"--resume starts the run from the beginning."
+            ) from error
         if self.events is not None:
             _append(self.events, state.history)
         return True
@@ -140,5 +176,5 @@ def _append(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
                 file.write(lines)
         except OSError as error:
             raise RunFolderError(
-                f"cannot write {path} ({error.strerror}); the checkpoint is intact. Free space, then go on with --resume."
+                f"cannot write {path} ({error.strerror}); the checkpoint is intact. Free space, or make it writable."
             ) from error

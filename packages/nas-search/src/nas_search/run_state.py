@@ -51,6 +51,11 @@ class RunState(ABC):
     def learning_rate(self) -> float | None:
         """The learning rate of the weights at this moment; None if none are trained."""
 
+    @property
+    @abstractmethod
+    def remedy(self) -> str:
+        """What to do when the loss becomes NaN."""
+
     @abstractmethod
     def advance(self) -> Mapping[str, Tensor]:
         """Take one step; the figures that it reports."""
@@ -125,11 +130,12 @@ class RunState(ABC):
 
 
 def check_positive(**sizes: int) -> None:
-    """Refuse numbers below 1.
+    """Refuse numbers below 1, and below 2 for a batch: batch normalisation needs two images.
 
     Raises:
         ConfigError: naming the first of them.
     """
     for name, value in sizes.items():
-        if value < 1:
-            raise ConfigError(f"{name} is {value}; expected 1 or more.")
+        least = 2 if name == "batch_size" else 1
+        if value < least:
+            raise ConfigError(f"{name} is {value}; expected {least} or more.")

@@ -1,7 +1,7 @@
 """The runs of the command line, as library calls: search, then train what was found, and report both."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from nas_search.describe import describe
 from nas_search.errors import CheckpointError, ConfigError, RunFolderError
 from nas_search.evaluation import top1
 from nas_search.files import write_atomically
-from nas_search.loop import drive, search
+from nas_search.loop import complete, drive, isolated_random_state
 from nas_search.measure import choose_device
 from nas_search.model_file import save_model
 from nas_search.optimizers import SGD
@@ -26,8 +26,9 @@ from nas_search.result import SearchResult
 from nas_search.roles import Event, Observer
 from nas_search.run_folder import RunFolder, Store
 from nas_search.schedules import Cosine
+from nas_search.state import SearchState
 from nas_search.training import TrainState
-from nas_spaces import Architecture, SearchSpace, Table, load_table
+from nas_spaces import Architecture, SearchSpace, Table, TableError, load_table
 from nas_spaces import catalog as spaces
 
 __all__ = ["free_folder", "run_search", "run_training"]
@@ -87,50 +88,51 @@ def run_search(
     """
     config = config.resolved()
     parts = _Parts.of(config)
-    method = catalog.method(config.method, config.settings)
-    table = load_table(config.table) if config.table else None
+    state = SearchState(
+        parts.space,
+        parts.data,
+        catalog.method(config.method, config.settings),
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        device=parts.device,
+        channels=config.channels,
+        cells=config.cells,
+    )
+    table = _covering_table(config.table, parts.space) if config.table else None
     folder = RunFolder(out)
     folder.claim(resume=resume)
     if folder.config.exists():
         _require_same(RunConfig.from_toml(folder.config), config, folder)
     else:
         write_atomically(folder.config, config.to_toml())
-    watchers = list(observers)
-    if table is not None:
-        watchers.insert(0, TableValue(table))
-    result = search(
-        parts.space,
-        parts.data,
-        method,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        device=config.device,
-        out=out,
-        resume=True,  # the folder is claimed, and holds a checkpoint only if the run goes on
-        observers=watchers,
-        channels=config.channels,
-        cells=config.cells,
-    )
+    watchers = list(observers) if table is None else [TableValue(table), *observers]
+    result = complete(state, folder, observers=watchers)
     metrics: dict[str, Any] = {**result.metrics, **_counts(parts, result.architecture)}
     if table is not None:
         metrics.update(_table_metrics(table, result.architecture))
-    if config.training_epochs:
-        metrics.update(_train_both(parts, result, folder, observers))
     result = replace(result, metrics=metrics)
     result.save(out)
+    if config.training_epochs:
+        result = _train_both(parts, result, folder, observers)
     write_report([folder.root], folder.report)
     return {**result.to_dict(), "run": str(folder.root), "report": str(folder.report)}
 
 
 def run_training(
-    run: str | Path, *, epochs: int | None = None, resume: bool = False, observers: Sequence[Observer] = ()
+    run: str | Path,
+    *,
+    epochs: int | None = None,
+    device: str | None = None,
+    resume: bool = False,
+    observers: Sequence[Observer] = (),
 ) -> dict[str, Any]:
     """Train the network that a run found from scratch, on all its train images, and write ``model.pt`` and ``train.json``.
 
     Args:
         run: the run folder.
         epochs: of the training; those of the configuration when left out.
+        device: where to compute; that of the configuration when left out.
         resume: continue a training that was interrupted.
         observers: told of every step and epoch.
 
@@ -147,15 +149,14 @@ def run_training(
     epochs = config.training_epochs if epochs is None else epochs
     if epochs < 1:
         raise ConfigError(f"epochs of the training is {epochs}; expected 1 or more.")
-    parts = _Parts.of(replace(config, train_epochs=epochs))
-    checkpoint = folder.checkpoints / "train.pt"
+    parts = _Parts.of(replace(config, train_epochs=epochs, device=device or config.device))
+    checkpoint = folder.checkpoints / "retrain.pt"  # apart from that of the search's own training
     if resume and not checkpoint.exists():
         raise RunFolderError(f"{folder.root} has no training to resume; leave out --resume to start one.")
     if not resume:
         checkpoint.unlink(missing_ok=True)
-    record = _train_found(parts, result, folder, observers)
-    result = replace(result, metrics={**result.metrics, "test_accuracy": record["test_accuracy"]})
-    result.save(run)
+    record = _train_found(parts, result, folder, checkpoint, observers)
+    replace(result, metrics={**result.metrics, **_trained(record)}).save(run)
     write_report([folder.root], folder.report)
     return record
 
@@ -208,25 +209,47 @@ def _table_metrics(table: Table, architecture: Architecture) -> dict[str, Any]:
     }
 
 
-def _train_both(
-    parts: _Parts, result: SearchResult, folder: RunFolder, observers: Sequence[Observer]
-) -> dict[str, Any]:
-    """Train what was found, and beside it a random architecture in the same way."""
-    generator = torch.Generator().manual_seed(stream_seed(parts.config.seed, "random architecture"))
-    other = parts.space.sample(generator)
-    found = _train_found(parts, result, folder, observers)
-    beside, _ = _train(parts, other, result.policy, folder.checkpoints / "random.pt", observers)
-    return {
-        "test_accuracy": found["test_accuracy"],
-        "random_architecture": str(other),
-        "random_test_accuracy": beside["test_accuracy"],
-    }
+def _covering_table(path: str, space: SearchSpace) -> Table:
+    """A table that has what the search may find.
+
+    Raises:
+        TableError: it cannot be read, or lacks architectures of the space.
+    """
+    table = load_table(path)
+    generator = torch.Generator().manual_seed(0)
+    for architecture in {space.sample(generator) for _ in range(100)}:
+        try:
+            table.query(architecture)
+        except TableError as error:
+            raise TableError(f"{path} is not a table of the whole space {space.name}: {error}") from error
+    return table
+
+
+def _train_both(parts: _Parts, result: SearchResult, folder: RunFolder, observers: Sequence[Observer]) -> SearchResult:
+    """Train what was found, and beside it a random architecture in the same way; what is done already is not repeated."""
+    if "test_accuracy" not in result.metrics or not folder.model.exists():
+        record = _train_found(parts, result, folder, folder.checkpoints / "train.pt", observers)
+        result = replace(result, metrics={**result.metrics, **_trained(record)})
+        result.save(folder.root)
+    if "random_test_accuracy" not in result.metrics:
+        generator = torch.Generator().manual_seed(stream_seed(parts.config.seed, "random architecture"))
+        other = parts.space.sample(generator)
+        record, _ = _train(parts, other, result.policy, folder.checkpoints / "random.pt", observers)
+        beside = {f"random_{name}": value for name, value in _trained(record).items()}
+        result = replace(result, metrics={**result.metrics, **beside, "random_architecture": str(other)})
+        result.save(folder.root)
+    return result
+
+
+def _trained(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the metrics of a result say of a training."""
+    return {"test_accuracy": record["test_accuracy"], "train_epochs": record["epochs"]}
 
 
 def _train_found(
-    parts: _Parts, result: SearchResult, folder: RunFolder, observers: Sequence[Observer]
+    parts: _Parts, result: SearchResult, folder: RunFolder, checkpoint: Path, observers: Sequence[Observer]
 ) -> dict[str, Any]:
-    record, network = _train(parts, result.architecture, result.policy, folder.checkpoints / "train.pt", observers)
+    record, network = _train(parts, result.architecture, result.policy, checkpoint, observers)
     build = {"space": parts.space.name, "architecture": str(result.architecture), **parts.sizes}
     save_model(folder.model, network, build)
     write_atomically(folder.training, json.dumps(record, indent=2, allow_nan=False) + "\n")
@@ -236,7 +259,7 @@ def _train_found(
 def _train(
     parts: _Parts, architecture: Architecture, policy: Policy, checkpoint: Path, observers: Sequence[Observer]
 ) -> tuple[dict[str, Any], torch.nn.Module]:
-    config, optimizer = parts.config, SGD(Cosine(0.05))
+    config, optimizer = parts.config, SGD(Cosine(parts.config.train_learning_rate))
     values = {
         "architecture": str(architecture),
         "policy": policy,
@@ -248,8 +271,7 @@ def _train(
         **parts.sizes,
     }
     store = Store(checkpoint, {key: describe(value) for key, value in values.items()})
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(config.seed, "global"))
+    with isolated_random_state(config.seed, parts.device):
         state = TrainState(
             lambda: parts.space.network(architecture, **parts.sizes),
             parts.data.train,

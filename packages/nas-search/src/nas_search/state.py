@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nas_augment import AugmentationPolicy
 from nas_augment.fixed import FixedPolicy
 from nas_search.data import BatchStream, Examples, ImageData, Normalize, split_indices, stream_seed
-from nas_search.errors import ConfigError
+from nas_search.errors import ConfigError, DataError
 from nas_search.method import Method
 from nas_search.regularizers import entropy
 from nas_search.roles import Relaxation
@@ -81,9 +81,10 @@ class SearchState(RunState):
     def _split(self) -> None:
         labels = self.data.train.labels
         train, valid = split_indices(labels, self.method.train_share, self.seed)
-        if not len(train) or not len(valid):
-            raise ConfigError(
-                f"{len(labels)} train images cannot be split: {len(train)} to train, {len(valid)} to validate."
+        if min(len(train), len(valid)) < 2:
+            raise DataError(
+                f"{self.data.name}: {len(labels)} train images cannot be split into a training and a validation part "
+                f"({len(train)} and {len(valid)}); batch normalisation needs two images in each: give more."
             )
         self.train_examples, self.valid_examples = self.data.train.take(train), self.data.train.take(valid)
         seeds = stream_seed(self.seed, "train"), stream_seed(self.seed, "valid")
@@ -136,6 +137,11 @@ class SearchState(RunState):
     def learning_rate(self) -> float | None:
         """The learning rate of the supernet's weights at this moment."""
         return None if self.method.weights is None else self.method.weights.learning_rate(self.progress)
+
+    @property
+    def remedy(self) -> str:
+        """A smaller learning rate."""
+        return "Start a new run with a smaller learning rate (--set learning_rate=...)."
 
     def modules(self) -> dict[str, nn.Module]:
         """Supernet, relaxation and policy, those that there are."""

@@ -69,6 +69,11 @@ class TrainState(RunState):
         """The learning rate at this moment."""
         return self.settings.learning_rate(self.progress)
 
+    @property
+    def remedy(self) -> str:
+        """A smaller learning rate."""
+        return "Start again with a smaller learning rate (--set train_learning_rate=...)."
+
     def modules(self) -> dict[str, nn.Module]:
         """The network."""
         return {"network": self.network}
@@ -78,16 +83,16 @@ class TrainState(RunState):
         return {"weights": self.optimizer}
 
     def advance(self) -> Mapping[str, Tensor]:
-        """One optimiser step; reports ``train_loss`` and ``train_accuracy``."""
+        """One optimiser step; reports ``train_loss``, ``train_accuracy`` and ``gradient_norm``."""
         self.network.train()
         images, labels = self.batches[self.position]
         logits = self.network(self.policy.apply(images, generator=self.generator))
         loss = F.cross_entropy(logits, labels)
         self.optimizer.zero_grad()
         loss.backward()
-        apply_step(self.optimizer, self.settings, self.progress)
+        norm = apply_step(self.optimizer, self.settings, self.progress)
         self.images += len(labels)
-        return {"train_loss": loss.detach(), "train_accuracy": accuracy(logits, labels)}
+        return {"train_loss": loss.detach(), "train_accuracy": accuracy(logits, labels), "gradient_norm": norm}
 
     def finish_epoch(self) -> dict[str, Any]:
         """The learning rate; the test images are not touched before the end."""

@@ -24,7 +24,7 @@ class WeightStep:
     """One optimiser step of the supernet's weights on an augmented train batch, under the weights that the sampler draws."""
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
-        """Report ``train_loss``, and ``train_accuracy`` under the sampled weights."""
+        """Report ``train_loss``, ``train_accuracy`` under the sampled weights, and ``gradient_norm``."""
         supernet, optimizer, settings = state.require_supernet(), state.weight_optimizer, state.method.weights
         assert optimizer is not None
         assert settings is not None
@@ -42,7 +42,8 @@ class WeightStep:
         loss = state.method.loss(evaluate, choice, state)
         optimizer.zero_grad()
         loss.backward()
-        apply_step(optimizer, settings, state.progress)
+        # Looked at like the losses: a gradient that is not finite stops the run before its weights are saved.
+        figures["gradient_norm"] = apply_step(optimizer, settings, state.progress)
         state.images += len(labels)
         return {"train_loss": loss.detach(), **figures}
 

@@ -53,13 +53,12 @@ def _entries(kind: str) -> dict[str, str]:
 
 def _summary(place: str) -> str:
     """The first line of what a ``module:function`` says of itself; a plug-in that does not import says so."""
-    from importlib import import_module
+    from nas_search import ConfigError, catalog
 
-    module, _, function = place.partition(":")
     try:
-        return _first(getattr(import_module(module), function).__doc__)
-    except (ImportError, AttributeError) as error:
-        return f"(broken: {error})"
+        return _first(catalog.load(place).__doc__)
+    except ConfigError as error:
+        return f"(broken: {_first(str(error))})"
 
 
 def _first(text: str | None) -> str:

@@ -57,12 +57,10 @@ def command(
         raise ConfigError("--resume needs the run folder: nascli search --out DIR --resume.")
     values = {key: value for key, value in given.items() if value is not None}
     overrides = dict(parse_setting(text) for text in settings)
-    chosen = RunConfig() if {"space", "method", "data"} & {*values, *overrides} else RunConfig.main_job()
     if config is None and resume and out is not None and (out / "config.toml").exists():
         config = out / "config.toml"
-    if config is not None:
-        chosen = RunConfig.from_toml(config)
-    chosen = chosen.updated(values).updated(overrides)
+    base = RunConfig() if config is None else RunConfig.from_toml(config)
+    chosen = base.updated(values).updated(overrides)
     folder = free_folder(chosen) if out is None else out
     with progress(quiet=as_json) as observers, resumable(f"nascli search --out {quote(str(folder))} --resume"):
         record = run_search(chosen, folder, resume=resume, observers=observers)

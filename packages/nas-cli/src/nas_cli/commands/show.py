@@ -39,11 +39,11 @@ def command(what: str, space: str, out: Path | None) -> None:
         click.echo(f"  {source} -> {target}  {data['operation']}")
     if out is None:
         return
-    if out.suffix not in (".svg", ".png"):
+    if out.suffix.lower() not in (".svg", ".png"):
         raise ConfigError(
             f"cannot write a picture as {out.suffix or 'a file without ending'}; expected FILE.svg or FILE.png."
         )
-    if out.suffix == ".svg":
+    if out.suffix.lower() == ".svg":
         write_atomically(out, drawing.to_svg(graph, title=str(architecture)))
     else:
         drawing.save_png(graph, out, title=str(architecture))

@@ -13,9 +13,10 @@ __all__ = ["command"]
 @click.command("train")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--epochs", type=int, metavar="N", help="Epochs; those of the run's configuration by default.")
+@click.option("--device", metavar="auto|cpu|cuda", help="Where to compute; as the run's configuration by default.")
 @click.option("--resume", is_flag=True, help="Go on with a training that was interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else on stdout.")
-def command(run: Path, epochs: int | None, resume: bool, as_json: bool) -> None:
+def command(run: Path, epochs: int | None, device: str | None, resume: bool, as_json: bool) -> None:
     r"""Train the network that RUN found from scratch, on all its train images.
 
     The augmentation is the one that was found. Writes RUN/model.pt and RUN/train.json, and the report anew.
@@ -28,7 +29,7 @@ def command(run: Path, epochs: int | None, resume: bool, as_json: bool) -> None:
 
     length = f" --epochs {epochs}" if epochs else ""
     with progress(quiet=as_json) as observers, resumable(f"nascli train {quote(str(run))}{length} --resume"):
-        record = run_training(run, epochs=epochs, resume=resume, observers=observers)
+        record = run_training(run, epochs=epochs, device=device, resume=resume, observers=observers)
     if as_json:
         print_json({key: value for key, value in record.items() if key != "history"})
     else:

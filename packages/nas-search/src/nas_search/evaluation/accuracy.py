@@ -19,12 +19,12 @@ def top1(
         classify: images ``(batch, channels, height, width)`` as in the data to logits ``(batch, classes)``.
         examples: what is classified.
         device: where `classify` wants them.
-        batch_size: images classified at once.
+        batch_size: the most images classified at once.
     """
     correct = torch.zeros((), dtype=torch.int64, device=device)
     with torch.no_grad():
-        for start in range(0, len(examples.labels), batch_size):
-            index = torch.arange(start, min(start + batch_size, len(examples.labels)))
+        # Batches of equal size: a last one of few images would have poor batch statistics.
+        for index in torch.arange(len(examples.labels)).chunk(-(-len(examples.labels) // batch_size)):
             images, labels = examples.take(index).to(device)
             correct += (classify(images).argmax(dim=1) == labels).sum()
     return int(correct) / len(examples.labels)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nas_search.errors import ConfigError
 from nas_search.evaluation.accuracy import top1
 from nas_spaces import Architecture
 
@@ -23,6 +24,10 @@ class SupernetAccuracy:
     """
 
     images: int = 512
+
+    def __post_init__(self) -> None:
+        if self.images < 2:
+            raise ConfigError(f"{self.images} validation images; batch normalisation needs 2 or more.")
 
     def __call__(self, architecture: Architecture, state: "SearchState") -> float:
         """See `Evaluator`."""

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas_search.data import stream_seed
+from nas_search.errors import NonFiniteError
 from nas_search.evaluation.accuracy import top1
 from nas_search.loop import drive
 from nas_search.optimizers import SGD, OptimizerSettings
+from nas_search.run_state import check_positive
 from nas_search.schedules import Cosine
 from nas_search.training import TrainState
 from nas_spaces import Architecture
@@ -29,6 +31,9 @@ class TrainAndValidate:
     epochs: int = 1
     optimizer: OptimizerSettings = SGD(Cosine(0.05))
 
+    def __post_init__(self) -> None:
+        check_positive(candidate_epochs=self.epochs)
+
     def __call__(self, architecture: Architecture, state: "SearchState") -> float:
         """See `Evaluator`."""
         training = TrainState(
@@ -40,14 +45,17 @@ class TrainAndValidate:
                 in_channels=state.data.image_shape[0],
             ),
             state.train_examples,
-            policy=state.data.policy,
+            policy=state.policy.decide(),
             optimizer=self.optimizer,
             epochs=self.epochs,
             batch_size=state.batch_size,
             seed=stream_seed(state.seed, "candidate", len(state.archive)),
             device=state.device,
         )
-        drive(training)
+        try:
+            drive(training)
+        except NonFiniteError:
+            return 0.0  # a candidate that diverges is a bad one, and no reason to stop the search
         state.images += len(state.train_examples.labels) * self.epochs
         training.network.eval()
         return top1(training.network, state.valid_examples, state.device)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from nas_search.errors import ConfigError
 from nas_search.relaxations.softmax import masked_logits
 from nas_search.roles import ChoiceWeights, Relaxation, Schedule
 from nas_search.schedules import Linear
@@ -29,6 +30,10 @@ class HardGumbel(Relaxation):
 
     def __init__(self, choices: Choices, temperature: Schedule = Linear(10.0, 0.1), scale: float = 1e-3) -> None:
         super().__init__()
+        if min(temperature(0.0), temperature(1.0)) <= 0:
+            raise ConfigError(
+                f"the temperature goes from {temperature(0.0)} to {temperature(1.0)}; expected positive numbers."
+            )
         self.temperature = temperature
         self.mask: Tensor
         self.register_buffer("mask", choices.mask, persistent=False)

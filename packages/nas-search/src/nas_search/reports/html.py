@@ -7,9 +7,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from nas_search.errors import RunFolderError
 from nas_search.files import write_atomically
 from nas_search.reports.chart import line_chart
 from nas_search.reports.remarks import remarks
+from nas_search.result import SearchResult
 from nas_search.run_folder import RunFolder
 from nas_spaces import catalog, drawing
 
@@ -95,8 +97,12 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
 
 
 def _read(folder: RunFolder) -> _Run:
-    result = folder.read_result()
-    training = folder.read_json(folder.training, "training")["history"] if folder.training.exists() else []
+    result = SearchResult.load(folder.root).to_dict()
+    training = folder.read_json(folder.training, "training").get("history") if folder.training.exists() else []
+    if not isinstance(training, list):
+        raise RunFolderError(
+            f"{folder.training} has no history; it was changed or damaged: train again with `nascli train`."
+        )
     return _Run(folder.root.resolve().name, result, folder.read_events(), training)
 
 
@@ -116,12 +122,13 @@ def _figures(runs: Sequence[_Run]) -> str:
 def _facts(run: _Run) -> dict[str, str]:
     result, metrics = run.result, run.result["metrics"]
     facts = {"Method": result["method"], "Space": result["space"], "Architecture": result["architecture"]}
-    percent = {
-        "Test accuracy": "test_accuracy",
-        "Test accuracy of a random architecture, trained alike": "random_test_accuracy",
-        "Validation accuracy in the search": "valid_accuracy",
-    }
-    facts |= {label: f"{100 * metrics[key]:.2f} %" for label, key in percent.items() if key in metrics}
+    for label, part in (("Test accuracy", ""), ("Test accuracy of a random architecture", "random_")):
+        if f"{part}test_accuracy" in metrics:
+            facts[label] = (
+                f"{100 * metrics[f'{part}test_accuracy']:.2f} % after {metrics.get(f'{part}train_epochs')} epochs"
+            )
+    if "valid_accuracy" in metrics:
+        facts["Validation accuracy in the search"] = f"{100 * metrics['valid_accuracy']:.2f} %"
     if "table_test" in metrics:
         facts["Test accuracy in the table"] = (
             f"{metrics['table_test']:.2f} % on {metrics['table_dataset']}; rank {metrics['table_rank']:,} of "

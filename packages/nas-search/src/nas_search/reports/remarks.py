@@ -27,7 +27,8 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
             f"The search may have collapsed: {100 * metrics['skip_share']:.0f} % of the operations found are skip connections. "
             f"Search for fewer epochs, or try another method."
         )
-    if metrics.get("random_test_accuracy", 0.0) > metrics.get("test_accuracy", 1.0):
+    alike = metrics.get("train_epochs") == metrics.get("random_train_epochs")
+    if alike and metrics.get("random_test_accuracy", 0.0) > metrics.get("test_accuracy", 1.0):
         found.append(
             "A random architecture, trained alike, is better on the test images: the search is worth nothing here, or the "
             "images are too easy to tell."

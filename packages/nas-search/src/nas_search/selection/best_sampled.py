@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from nas_search.evaluation import SupernetAccuracy
 from nas_search.roles import Evaluator
+from nas_search.run_state import check_positive
 from nas_spaces import Architecture
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ class BestSampled:
 
     samples: int = 100
     evaluator: Evaluator = SupernetAccuracy()
+
+    def __post_init__(self) -> None:
+        check_positive(samples=self.samples)
 
     def __call__(self, state: "SearchState") -> Architecture:
         """See `Selector`; the scores are noted in the archive."""
