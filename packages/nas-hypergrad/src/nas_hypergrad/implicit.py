@@ -11,7 +11,7 @@ from nas_hypergrad.inverse_hessian import ConjugateGradient, InverseHessian, Pro
 from nas_hypergrad.problem import BilevelProblem, Variables
 from nas_hypergrad.products import EXACT, Curvature, Products
 from nas_hypergrad.settings import check_count
-from nas_hypergrad.vectors import Vector, add_in_place, clone, dot, norm, scale
+from nas_hypergrad.vectors import Vector, add_in_place, clone, dot, is_finite, norm, scale
 
 __all__ = ["Implicit", "ImplicitReport", "largest_eigenvalue"]
 
@@ -78,7 +78,7 @@ class Implicit:
             curvature = self.products(problem.inner_loss, "inner_loss", point)
 
             product = _Counted(_averaged_hessian(problem, curvature))
-            solution = self.inverse_hessian(product, finite(vector, "the outer loss's gradient"))
+            solution = self.inverse_hessian(product, vector)
             check_keys(solution, vector, "the inverse Hessian")
             if self.observe is not None:
                 self.observe(self._report(product, vector, solution))
@@ -87,7 +87,12 @@ class Implicit:
             mixed = averaged(problem, curvature.mixed(solution))
             check_response(mixed, direct)
         total = {name: value - mixed[name] if name in mixed else value for name, value in direct.items()}
-        return finite(total, "the hypergradient")
+        # One look at the end: what is not finite stays so, and its origin is looked for only then.
+        if not is_finite(total):
+            finite(vector, "the outer loss's gradient")
+            finite(solution, "the solution of the inverse Hessian")
+            finite(total, "the hypergradient")
+        return total
 
     def _report(self, product: "_Counted", vector: Vector, solution: Vector) -> ImplicitReport:
         taken = product.calls

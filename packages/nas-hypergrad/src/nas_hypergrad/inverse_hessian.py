@@ -119,26 +119,24 @@ class Neumann:
         """The truncated series applied to `vector`."""
         term, total = clone(vector), clone(vector)
         enough = self.tolerance * float(norm(vector)) if self.tolerance else 0.0
-        # The Rayleigh quotient of the last product is wanted only if the series grows; so keep that product's term.
-        for k in range(1, self.terms + 1):
+        for _ in range(self.terms):
             bent = product(term)
-            if k == self.terms:
-                last = clone(term)
             add_in_place(term, bent, -self.step_size)
             add_in_place(total, term)
             if enough and float(norm(term)) <= enough:
                 return scale(total, self.step_size)
         if self.terms:
-            self._check_growth(product, vector, last, bent, term)
+            self._check_growth(product, vector, bent, term)
         return scale(total, self.step_size)
 
-    def _check_growth(self, product: Product, vector: Vector, last: Vector, bent: Vector, term: Vector) -> None:
+    def _check_growth(self, product: Product, vector: Vector, bent: Vector, term: Vector) -> None:
         # One look at the end, since NaN and growth stay: it costs one wait for the device instead of one a term.
         length = float(norm(term))
         if not math.isfinite(length):
             raise NonFiniteError(self._first_bad_term(product, vector))
         if length > (1 + 1e-3) * float(norm(vector)):
-            warnings.warn(self._bound(float(dot(last, bent) / dot(last, last))), ConvergenceWarning, stacklevel=2)
+            add_in_place(term, bent, self.step_size)  # the term before the last one, of which `bent` is the product
+            warnings.warn(self._bound(float(dot(term, bent) / dot(term, term))), ConvergenceWarning, stacklevel=4)
 
     def _first_bad_term(self, product: Product, vector: Vector) -> str:
         term = clone(vector)
@@ -155,7 +153,8 @@ class Neumann:
         if curvature < 0:
             return (
                 f"the Neumann series grows: the Hessian has negative curvature (about {curvature:.3g}), so no step "
-                "size makes it converge: train the inner variables further, add weight decay, or take gauss_newton products."
+                "size makes it converge: train the inner variables further, add weight decay, or take gauss_newton "
+                "products."
             )
         return (
             f"the Neumann series grows: step_size {self.step_size:.4g} exceeds 2/L = {2 / max(curvature, 1e-300):.4g} "
@@ -266,10 +265,10 @@ class ConjugateGradient:
     def _warn(self, iteration: int, curvature: float) -> None:
         warnings.warn(
             f"conjugate gradient stopped at iteration {iteration + 1}: curvature {curvature:.3g} along its "
-            f"direction is not positive. Train the inner variables further, take gauss_newton products, or a damping above "
-            f"{max(-curvature, 0.0):.3g}.",
+            f"direction is not positive. Train the inner variables further, take gauss_newton products, or a damping "
+            f"above {max(-curvature, 0.0):.3g}.",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -10,6 +10,8 @@ __all__ = ["Vector", "add_in_place", "clone", "dot", "is_finite", "norm", "scale
 
 Vector: TypeAlias = dict[str, Tensor]
 
+_NARROW = (torch.float16, torch.bfloat16)
+
 
 def clone(vector: Mapping[str, Tensor]) -> Vector:
     """A copy that may be changed in place."""
@@ -42,8 +44,11 @@ def dot(left: Vector, right: Vector) -> Tensor:
 
 def norm(vector: Vector) -> Tensor:
     """The Euclidean norm over all entries, a scalar tensor; half precision is summed in single precision."""
-    parts = [torch.linalg.vector_norm(value, dtype=_wide(value)) for value in vector.values()]
-    return parts[0] if len(parts) == 1 else torch.linalg.vector_norm(torch.stack([p.to(parts[0]) for p in parts]))
+    values = list(vector.values())
+    if any(value.dtype in _NARROW for value in values):
+        values = [value.to(_wide(value)) for value in values]
+    parts = torch._foreach_norm(values)
+    return parts[0] if len(parts) == 1 else torch.linalg.vector_norm(torch.stack([part.to(parts[0]) for part in parts]))
 
 
 def is_finite(vector: Vector) -> bool:
@@ -54,4 +59,4 @@ def is_finite(vector: Vector) -> bool:
 
 
 def _wide(value: Tensor) -> torch.dtype:
-    return torch.float32 if value.dtype in (torch.float16, torch.bfloat16) else value.dtype
+    return torch.float32 if value.dtype in _NARROW else value.dtype
