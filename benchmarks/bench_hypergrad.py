@@ -7,6 +7,7 @@ that round's plain gradient. Peers that are not installed are left out and named
 """
 
 import argparse
+import itertools
 import json
 import resource
 import statistics
@@ -61,7 +62,7 @@ def cnn() -> Workload:
         widths = [3, 32, 64, 112]
         blocks = [
             nn.Sequential(nn.Conv2d(a, b, 3, stride=1 + (a > 3), padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
-            for a, b in zip(widths, widths[1:], strict=False)
+            for a, b in itertools.pairwise(widths)
         ]
         model = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(widths[-1] * 16, 10))
     x, v = (torch.randn(64, 3, 32, 32, generator=generator) for _ in range(2))
@@ -143,7 +144,7 @@ def products_alone(work: Workload, terms: int) -> Callable[[], object]:
 
 
 def betty_neumann(work: Workload, terms: int) -> Callable[[], object]:
-    """betty's `neumann` itself, without its engine, which would only add to the time."""
+    """Betty's `neumann` itself, without its engine, which would only add to the time."""
     from betty.hypergradient.neumann import neumann as peer
 
     def call() -> object:
@@ -163,7 +164,7 @@ def betty_neumann(work: Workload, terms: int) -> Callable[[], object]:
 
 
 def torchopt_implicit(work: Workload, solver: str, terms: int) -> Callable[[], object]:
-    """torchopt's `custom_root` with its Neumann series or its conjugate gradient."""
+    """Torchopt's `custom_root` with its Neumann series or its conjugate gradient."""
     import torchopt
 
     names, outer_names = list(work.inner), list(work.outer)
@@ -180,7 +181,7 @@ def torchopt_implicit(work: Workload, solver: str, terms: int) -> Callable[[], o
     def call() -> object:
         outer = _leaves(work.outer)
         root = torchopt.diff.implicit.custom_root(slope, argnums=tuple(range(1, len(outer) + 1)), solve=solve)
-        solved = root(lambda w, *_: tuple(w))(tuple(work.inner[n].detach() for n in names), *outer.values())
+        solved: Any = root(lambda w, *_: tuple(w))(tuple(work.inner[n].detach() for n in names), *outer.values())
         loss = work.problem.outer_loss(dict(zip(names, solved, strict=True)), outer)
         return torch.autograd.grad(loss, list(outer.values()))
 
@@ -188,7 +189,7 @@ def torchopt_implicit(work: Workload, solver: str, terms: int) -> Callable[[], o
 
 
 def torchopt_unrolled(work: Workload, steps: int) -> Callable[[], object]:
-    """torchopt's differentiable SGD over `steps` steps."""
+    """Torchopt's differentiable SGD over `steps` steps."""
     import torchopt
 
     def call() -> object:
@@ -426,6 +427,7 @@ def main() -> None:
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # a peer's deprecations and our own remarks on the untrained CNN's curvature
     if options.peak:
         print(peak(options.peak))
         return

@@ -129,7 +129,7 @@ def dense(problem: BilevelProblem, inner: Variables, outer: Variables) -> tuple[
     """The Hessian and the mixed derivatives ``d2 L / dw da`` of the conformance problem as matrices."""
     flat = torch.cat([inner["w"], inner["b"]])
     rows = torch.autograd.functional.hessian(joined(problem, inner), (flat, outer["a"], outer["unused"]))
-    return rows[0][0], rows[0][1]  # type: ignore[index,return-value]
+    return rows[0][0], rows[0][1]
 
 
 def slope(problem: BilevelProblem, inner: Variables, outer: Variables) -> dict[str, Tensor]:
@@ -206,7 +206,7 @@ def test_corollary_2_truncated_reverse_mode_is_neumann_at_a_stationary_point() -
 def test_conjugate_gradient_is_far_closer_at_equal_products_and_chebyshev_gains() -> None:
     problem, inner, outer, truth = ridge(False)
     hessian = torch.autograd.functional.hessian(lambda w: problem.inner_loss({"w": w}, outer), inner["w"])
-    spectrum = torch.linalg.eigvalsh(hessian)  # type: ignore[arg-type]
+    spectrum = torch.linalg.eigvalsh(hessian)
     smallest, largest = float(spectrum[0]), float(spectrum[-1])
     errors = {
         part: relative(Implicit(part)(problem, inner, outer), truth, "p")
@@ -366,7 +366,7 @@ def test_preconditioner_is_checked() -> None:
         lambda: neumann(-1, 0.1),
         lambda: neumann(1, 0.0),
         lambda: neumann(1, float("nan")),
-        lambda: neumann(1.5, 0.1),  # type: ignore[arg-type]
+        lambda: neumann(1.5, 0.1),
         lambda: neumann(1, 0.1, tolerance=-1.0),
         lambda: identity(-0.1),
         lambda: amended(float("inf")),

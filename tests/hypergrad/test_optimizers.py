@@ -98,7 +98,8 @@ def test_what_cannot_be_followed_is_named() -> None:
         with pytest.raises(ProblemError, match=message):
             optimizer_step(optimizer, {"w": w})
     v = torch.ones(2, requires_grad=True)
-    mixed = torch.optim.Adam([{"params": [w]}, {"params": [v], "eps": 1e-3}])
+    groups: list[dict[str, Any]] = [{"params": [w]}, {"params": [v], "eps": 1e-3}]
+    mixed = torch.optim.Adam(groups)
     with pytest.raises(ProblemError, match="differ in eps"):
         optimizer_step(mixed, {"w": w, "v": v})
     with pytest.raises(ProblemError, match="make a step"):

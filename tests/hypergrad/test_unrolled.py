@@ -99,10 +99,10 @@ def test_one_step_closed_form(momentum: float, decay: float, direct: bool) -> No
         outer["a"],
     )
     w = torch.cat(list(start.values()))
-    w = w - 0.1 * (momentum * torch.ones(6, dtype=D) + hessian @ w - coupling @ outer["a"] + decay * w)  # type: ignore[operator]
+    w = w - 0.1 * (momentum * torch.ones(6, dtype=D) + hessian @ w - coupling @ outer["a"] + decay * w)
     leaf = w.requires_grad_()
     (v,) = torch.autograd.grad(problem.outer_loss({"w": leaf[:5], "b": leaf[5:]}, outer), leaf)
-    expected = 0.1 * coupling.T @ v + (2 * outer["a"] if direct else 0)  # type: ignore[union-attr]
+    expected = 0.1 * coupling.T @ v + (2 * outer["a"] if direct else 0)
     for estimator in (Unrolled(step), Unrolled(step, recompute=True), Unrolled(step, products=finite_difference())):
         torch.testing.assert_close(estimator(problem, start, outer)["a"], expected, rtol=1e-10, atol=0)
 

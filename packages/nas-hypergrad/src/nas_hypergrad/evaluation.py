@@ -17,6 +17,7 @@ __all__ = [
     "averaged",
     "check_keys",
     "check_response",
+    "check_twice_differentiable",
     "differentiate",
     "finite",
     "isolated",
@@ -193,6 +194,34 @@ def differentiate(
         except RuntimeError as error:
             raise _explained(error, role) from error
     return dict(zip(inputs, grads, strict=True))
+
+
+def check_twice_differentiable(value: Tensor, grads: Iterable[Tensor | None], role: str) -> None:
+    """Raise ProblemError if a gradient made with `create_graph` was cut by an operation that is differentiable once.
+
+    Autograd raises only when it walks through such an operation, and reports what lies behind it as not reached: the
+    second derivative would silently be zero. Only custom functions can do that, so the larger graph of the gradient
+    is searched only if the loss has one.
+    """
+    if any(isinstance(node, torch.autograd.function.BackwardCFunction) for node in _graph([value])) and any(
+        node.name() == "torch::autograd::Error" for node in _graph(grads)
+    ):
+        raise ProblemError(
+            f"a custom operation in {role} has no derivative of the required order (it is marked once_differentiable): "
+            "replace it, or choose products=finite_difference(), which needs first derivatives only."
+        )
+
+
+def _graph(outputs: Iterable[Tensor | None]) -> Iterator[torch.autograd.graph.Node]:
+    waiting = [value.grad_fn for value in outputs if value is not None and value.grad_fn is not None]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                waiting.append(following)
 
 
 def outer_gradient(problem: BilevelProblem, point: Point) -> tuple[Vector, Vector]:

@@ -20,7 +20,15 @@ import torch
 from torch import Tensor
 
 from nas_hypergrad.errors import NonFiniteError, ProblemError
-from nas_hypergrad.evaluation import Point, differentiate, keyed, parted, reached, zero_filled
+from nas_hypergrad.evaluation import (
+    Point,
+    check_twice_differentiable,
+    differentiate,
+    keyed,
+    parted,
+    reached,
+    zero_filled,
+)
 from nas_hypergrad.problem import Loss, Variables
 from nas_hypergrad.settings import check_positive
 from nas_hypergrad.vectors import Vector, norm
@@ -84,6 +92,7 @@ class _Graph:
         self._value = value.detach()
         grads = differentiate([value], point.moving, role=role, create_graph=True)
         _check_reached(grads, role)
+        check_twice_differentiable(value, grads.values(), role)
         self._grads = grads
         # A gradient that does not depend on anything (a loss linear in that variable) has no second derivative.
         self._curved = {name: grad for name, grad in grads.items() if grad is not None and grad.requires_grad}

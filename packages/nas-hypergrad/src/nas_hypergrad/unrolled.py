@@ -13,6 +13,7 @@ from nas_hypergrad.evaluation import (
     averaged,
     check_keys,
     check_response,
+    check_twice_differentiable,
     differentiate,
     finite,
     isolated,
@@ -117,8 +118,10 @@ class _Walk:
             here = replace(self.point, inner={**self.point.inner, **inner}, random=state.random)
             value = here.value(self.losses[t], "inner_loss")
             random = state.random.again()
-            grads = zero_filled(differentiate([value], inner, role="inner_loss", create_graph=True), inner)
-            state = self._advance(_State(inner, memory, random), grads)
+            grads = differentiate([value], inner, role="inner_loss", create_graph=True)
+            if t == first:  # later losses hang on the graphs of the earlier ones
+                check_twice_differentiable(value, grads.values(), "inner_loss")
+            state = self._advance(_State(inner, memory, random), zero_filled(grads, inner))
             inner, memory = state.inner, state.memory
         vector, direct = outer_gradient(self.problem, self.point.at(inner))
         moved = {name: value for name, value in inner.items() if value.requires_grad}

@@ -50,16 +50,12 @@ def call_module(module: nn.Module, variables: Variables, *args: Any, **kwargs: A
         (torch.Size([4, 2]), 0)
     """
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    try:
-        return functional_call(module, {**buffers, **variables}, args, kwargs)
-    except (KeyError, AttributeError) as error:
-        known = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    # functional_call passes over names it does not know, which would leave a misspelt variable without any effect.
+    known = {name for name, _ in module.named_parameters(remove_duplicate=False)} | buffers.keys()
+    if not variables.keys() <= known:
         unknown = sorted(variables.keys() - known)
-        if unknown:
-            raise ProblemError(
-                f"the module has no parameters {unknown}; its parameters are {sorted(known)}."
-            ) from error
-        raise
+        raise ProblemError(f"the module has no parameters {unknown}; its parameters are {sorted(known)}.")
+    return functional_call(module, {**buffers, **variables}, args, kwargs)
 
 
 def fill_grad(variables: Variables, grads: Mapping[str, Tensor], *, accumulate: bool = False) -> None:
