@@ -366,7 +366,7 @@ def test_preconditioner_is_checked() -> None:
         lambda: neumann(-1, 0.1),
         lambda: neumann(1, 0.0),
         lambda: neumann(1, float("nan")),
-        lambda: neumann(1.5, 0.1),
+        lambda: neumann(1.5, 0.1),  # type: ignore[arg-type]
         lambda: neumann(1, 0.1, tolerance=-1.0),
         lambda: identity(-0.1),
         lambda: amended(float("inf")),
