@@ -431,13 +431,14 @@ def main() -> None:
     if options.peak:
         print(peak(options.peak))
         return
-    results = {name: BENCHES[name](options.rounds) for name in options.names or BENCHES}
-    for name, table in results.items():
+    results: dict[str, Any] = {"torch": torch.__version__}
+    for name in options.names or BENCHES:
+        results[name] = BENCHES[name](options.rounds)
         print(f"\n{name}")
-        for row, cells in table.items():
-            print(f"  {row:44}" + "".join(f"{key} {value:<12.4g}" for key, value in cells.items()))
-    if options.json:
-        options.json.write_text(json.dumps({"torch": torch.__version__, **results}, indent=1) + "\n")
+        for row, cells in results[name].items():
+            print(f"  {row:44}" + "".join(f"{key} {value:<12.4g}" for key, value in cells.items()), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

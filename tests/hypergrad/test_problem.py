@@ -167,10 +167,10 @@ def test_an_operation_without_second_derivative() -> None:
 
     for estimator in (Implicit(neumann(1, 0.1)), Unrolled(sgd(0.1)), Unrolled(sgd(0.1), 2, recompute=True)):
         for cut in (loss, partly):
-            with pytest.raises(ProblemError, match=r"in inner_loss has no derivative .* finite_difference\(\)"):
+            with pytest.raises(ProblemError, match=r"in inner_loss has no derivative .*=finite_difference\(\)"):
                 estimator(*changed(inner_loss=cut))
-    grads = Implicit(neumann(1, 0.01), products=finite_difference())(*changed(inner_loss=loss))
-    exact = Implicit(neumann(1, 0.01))(*changed(inner_loss=lambda w, a: (w["w"].square() * a["a"].sum()).sum()))
+    grads = Implicit(identity(0.01), products=finite_difference())(*changed(inner_loss=loss))
+    exact = Implicit(identity(0.01))(*changed(inner_loss=lambda w, a: (w["w"].square() * a["a"].sum()).sum()))
     torch.testing.assert_close(grads, exact, rtol=1e-2, atol=1e-3)
 
 
