@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from nas_hypergrad.errors import ProblemError
+from nas_hypergrad.evaluation import Point, averaged, differentiate, isolated, zero_filled
 from nas_hypergrad.problem import BilevelProblem, Variables
 
 __all__ = ["FirstOrder"]
@@ -18,6 +18,15 @@ class FirstOrder:
     It leaves out the response of the inner variables to the outer ones, so it is exact only where the outer loss
     depends on `a` directly and the response is negligible. It costs one forward and one backward pass, without the
     gradient of the inner variables.
+
+    Example:
+        >>> import torch
+        >>> problem = BilevelProblem(
+        ...     inner_loss=lambda w, a: ((w["w"] - a["a"]) ** 2).sum(),
+        ...     outer_loss=lambda w, a: (w["w"] * a["a"]).sum(),
+        ... )
+        >>> FirstOrder()(problem, {"w": torch.ones(2)}, {"a": torch.zeros(2)})
+        {'a': tensor([1., 1.])}
     """
 
     def __call__(self, problem: BilevelProblem, inner: Variables, outer: Variables) -> dict[str, Tensor]:
@@ -26,18 +35,11 @@ class FirstOrder:
         Raises:
             ProblemError: the outer loss is not a scalar, or depends on no outer variable.
         """
-        with torch.enable_grad():
-            # Detached inner variables ask for no weight gradients, which would nearly double the cost of the pass.
-            at = {name: value.detach().requires_grad_() for name, value in outer.items()}
-            loss = problem.outer_loss({name: value.detach() for name, value in inner.items()}, at)
-            if loss.numel() != 1:
-                raise ProblemError(
-                    f"outer_loss returned shape {tuple(loss.shape)}; expected a scalar: take its mean()."
-                )
-            if not loss.requires_grad:
+        with isolated(problem, inner, outer) as point:
+            # Constant inner variables ask for no weight gradients, which would nearly double the cost of the pass.
+            constant = {name: value.detach() for name, value in point.inner.items()}
+            value = Point(constant, point.outer, point.random).value(problem.outer_loss, "outer_loss")
+            grads = differentiate([value], point.learned, role="outer_loss")
+            if all(grad is None for grad in grads.values()):
                 raise ProblemError(f"outer_loss depends on none of the outer variables {sorted(outer)}.")
-            grads = torch.autograd.grad(loss, list(at.values()), allow_unused=True)
-        return {
-            name: torch.zeros_like(value) if grad is None else grad
-            for (name, value), grad in zip(at.items(), grads, strict=True)
-        }
+            return averaged(problem, zero_filled({name: grads.get(name) for name in outer}, point.outer))

@@ -1,0 +1,26 @@
+"""The first-order estimator."""
+
+import torch
+
+from nas_hypergrad import BilevelProblem, FirstOrder
+from nas_hypergrad.testing import check_hypergradient, quadratic_problem
+
+
+def test_conforms() -> None:
+    check_hypergradient(FirstOrder(), dtypes=(torch.float64, torch.float32, torch.float16))
+
+
+def test_it_is_the_direct_gradient_alone() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    torch.testing.assert_close(FirstOrder()(problem, inner, outer)["a"], 2 * outer["a"])
+
+
+def test_it_asks_for_no_gradient_of_the_inner_variables() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    asked: list[bool] = []
+    spied = BilevelProblem(
+        problem.inner_loss,
+        lambda w, a: asked.append(w["w"].requires_grad) or problem.outer_loss(w, a),  # type: ignore[func-returns-value]
+    )
+    FirstOrder()(spied, inner, outer)
+    assert asked == [False]

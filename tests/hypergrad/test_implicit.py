@@ -1,0 +1,510 @@
+"""The implicit estimator against closed forms, and its diagnostics, hooks and purity."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nas_hypergrad import (
+    BilevelProblem,
+    ConvergenceWarning,
+    FirstOrder,
+    Implicit,
+    ImplicitReport,
+    InverseHessian,
+    NonFiniteError,
+    ProblemError,
+    Products,
+    SettingError,
+    Unrolled,
+    Variables,
+    amended,
+    blend,
+    chebyshev,
+    conjugate_gradient,
+    double_backward,
+    finite_difference,
+    gauss_newton,
+    identity,
+    largest_eigenvalue,
+    neumann,
+    nystrom,
+    preconditioned,
+    sgd,
+)
+from nas_hypergrad.testing import check_hypergradient, quadratic_problem
+
+D = torch.float64
+
+
+def relative(grads: dict[str, Tensor], truth: dict[str, Tensor], name: str = "a") -> float:
+    return float((grads[name] - truth[name]).norm() / truth[name].norm())
+
+
+LIMITS: dict[str, InverseHessian] = {
+    "conjugate_gradient": conjugate_gradient(),
+    "neumann": neumann(200, 0.6),
+    "neumann tolerance": neumann(10_000, 0.6, tolerance=1e-13),
+    "chebyshev": chebyshev(60, 0.5, 2.0),
+    "preconditioned": preconditioned(
+        conjugate_gradient(), {"w": torch.linspace(0.5, 2.0, 5, dtype=D), "b": torch.full((1,), 3.0, dtype=D)}
+    ),
+}
+
+
+@pytest.mark.parametrize("part", LIMITS.values(), ids=LIMITS.keys())
+@pytest.mark.parametrize("products", [double_backward(), finite_difference()], ids=["exact", "difference"])
+def test_limit_is_the_closed_form_and_the_estimator_conforms(part: InverseHessian, products: Products) -> None:
+    check_hypergradient(Implicit(part, products=products), exact=1e-10)
+
+
+@pytest.mark.parametrize("part", [amended(), identity(0.3), neumann(3, 0.3), nystrom(3)])
+def test_truncated_parts_conform(part: InverseHessian) -> None:
+    check_hypergradient(Implicit(part), dtypes=(torch.float32, D))
+
+
+def test_conforms_in_single_and_half_precision() -> None:
+    check_hypergradient(Implicit(neumann(5, 0.5)), dtypes=(torch.float32, torch.bfloat16, torch.float16))
+    check_hypergradient(
+        Implicit(neumann(5, 0.5), products=finite_difference(radius=None)), dtypes=(torch.float32, torch.bfloat16)
+    )
+
+
+def ridge(with_direct: bool) -> tuple[BilevelProblem, dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Ridge regression with a log-penalty a feature: w* = (X'X/n + diag exp p)^-1 X'y/n."""
+    generator = torch.Generator().manual_seed(3)
+    x, v = (torch.randn(40, 8, generator=generator, dtype=D) for _ in range(2))
+    y, z = (torch.randn(40, generator=generator, dtype=D) for _ in range(2))
+    p = torch.randn(8, generator=generator, dtype=D)
+    hessian = x.T @ x / 40 + torch.diag(p.exp())
+    w = torch.linalg.solve(hessian, x.T @ y / 40)
+    slope = v.T @ (v @ w - z) / 40
+    truth = -p.exp() * w * torch.linalg.solve(hessian, slope) + (0.2 * p if with_direct else 0.0)
+
+    def inner_loss(w: Variables, a: Variables) -> Tensor:
+        return (x @ w["w"] - y).square().mean() / 2 + (a["p"].exp() * w["w"].square()).sum() / 2
+
+    def outer_loss(w: Variables, a: Variables) -> Tensor:
+        fit = (v @ w["w"] - z).square().mean() / 2
+        return fit + 0.1 * a["p"].square().sum() if with_direct else fit
+
+    return BilevelProblem(inner_loss, outer_loss), {"w": w}, {"p": p}, {"p": truth}
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_ridge_penalties(direct: bool) -> None:
+    problem, inner, outer, truth = ridge(direct)
+    largest = largest_eigenvalue(problem, inner, outer, iterations=200)
+    for part in (conjugate_gradient(), neumann(2000, 1 / largest), chebyshev(300, 0.05, 1.01 * largest)):
+        assert relative(Implicit(part)(problem, inner, outer), truth, "p") < 1e-10
+
+
+def test_nystrom_of_full_rank_is_the_damped_solve() -> None:
+    problem, inner, outer, _ = quadratic_problem(direct=False)
+    hessian, coupling = dense(problem, inner, outer)
+    v = torch.cat(list(slope(problem, inner, outer).values()))
+    damped = -coupling.T @ torch.linalg.solve(hessian + 0.01 * torch.eye(6, dtype=D), v)
+    grads = Implicit(nystrom(rank=6, damping=0.01))(problem, inner, outer)
+    assert relative(grads, {"a": damped[:3]}) < 1e-10
+
+
+def test_nystrom_leaves_negative_curvature_out() -> None:
+    curvature = torch.tensor([2.0, -1.0], dtype=D)
+    solution = nystrom(2, damping=0.1)(lambda v: {"w": curvature * v["w"]}, {"w": torch.ones(2, dtype=D)})
+    torch.testing.assert_close(solution["w"], torch.tensor([1 / 2.1, 1 / 0.1], dtype=D))
+
+
+def joined(problem: BilevelProblem, inner: Variables) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    def loss(flat: Tensor, a: Tensor, unused: Tensor) -> Tensor:
+        return problem.inner_loss({"w": flat[:5], "b": flat[5:]}, {"a": a, "unused": unused})
+
+    return loss
+
+
+def dense(problem: BilevelProblem, inner: Variables, outer: Variables) -> tuple[Tensor, Tensor]:
+    """The Hessian and the mixed derivatives ``d2 L / dw da`` of the conformance problem as matrices."""
+    flat = torch.cat([inner["w"], inner["b"]])
+    rows = torch.autograd.functional.hessian(joined(problem, inner), (flat, outer["a"], outer["unused"]))
+    return rows[0][0], rows[0][1]
+
+
+def slope(problem: BilevelProblem, inner: Variables, outer: Variables) -> dict[str, Tensor]:
+    leaves = {name: value.clone().requires_grad_() for name, value in inner.items()}
+    return dict(zip(leaves, torch.autograd.grad(problem.outer_loss(leaves, outer), list(leaves.values())), strict=True))
+
+
+@pytest.mark.parametrize("terms", [0, 1, 4])
+def test_neumann_is_k_plus_one_terms_with_the_step_size_inside_and_in_front(terms: int) -> None:
+    problem, inner, outer, _ = quadratic_problem(direct=False)
+    hessian, coupling = dense(problem, inner, outer)
+    v = torch.cat(list(slope(problem, inner, outer).values()))
+    gamma = 0.3
+    powers = [torch.linalg.matrix_power(torch.eye(6, dtype=D) - gamma * hessian, k) for k in range(terms + 1)]
+    expected = -gamma * coupling.T @ torch.stack(powers).sum(0) @ v
+    torch.testing.assert_close(
+        Implicit(neumann(terms, gamma))(problem, inner, outer)["a"], expected, rtol=1e-12, atol=0
+    )
+
+
+def test_no_further_term_is_the_one_step_form() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    zero = Implicit(neumann(0, 0.3))(problem, inner, outer)
+    assert torch.equal(zero["a"], Implicit(identity(0.3))(problem, inner, outer)["a"])
+
+
+def test_amended_is_eta_times_the_hessian() -> None:
+    problem, inner, outer, _ = quadratic_problem(direct=False)
+    hessian, coupling = dense(problem, inner, outer)
+    v = torch.cat(list(slope(problem, inner, outer).values()))
+    expected = -0.1 * coupling.T @ hessian @ v
+    for products in (double_backward(), finite_difference()):
+        grads = Implicit(amended(0.1), products=products)(problem, inner, outer)
+        torch.testing.assert_close(grads["a"], expected, rtol=1e-10, atol=0)
+
+
+def test_amended_by_differences_on_a_tanh_net() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(20, 3, generator=generator, dtype=D), torch.randn(20, generator=generator, dtype=D)
+    inner = {"u": torch.randn(4, 3, generator=generator, dtype=D), "v": torch.randn(4, generator=generator, dtype=D)}
+    outer = {"a": torch.randn(3, generator=generator, dtype=D)}
+
+    def loss(w: Variables, a: Variables) -> Tensor:
+        return ((x * a["a"]) @ w["u"].T @ torch.diag(w["v"]) @ torch.ones(4, dtype=D) - y).tanh().square().mean()
+
+    problem = BilevelProblem(loss, lambda w, a: loss(w, {"a": torch.ones(3, dtype=D)}) + w["u"].square().sum())
+    exact, difference = (
+        Implicit(amended(), products=p)(problem, inner, outer) for p in (double_backward(), finite_difference())
+    )
+    assert relative(difference, exact) < 1e-3
+
+
+def test_theorem_1_rate() -> None:
+    """Error at most C (1 - gamma mu)^(K+1): the fitted slope of its logarithm is log(1 - gamma mu)."""
+    problem, inner, outer, truth = quadratic_problem()
+    gamma, mu = 0.4, 0.5
+    terms = torch.arange(20, 60, 5)
+    errors = torch.tensor([relative(Implicit(neumann(int(k), gamma))(problem, inner, outer), truth) for k in terms])
+    steps = terms.double() - terms.double().mean()
+    fitted = (steps * errors.log()).sum() / steps.square().sum()
+    assert fitted.exp().item() == pytest.approx(1 - gamma * mu, rel=1e-3)
+    assert bool((errors[1:] < errors[:-1]).all())
+
+
+def test_corollary_2_truncated_reverse_mode_is_neumann_at_a_stationary_point() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    for terms in (0, 1, 5):
+        unrolled = Unrolled(sgd(0.3), steps=9, truncate=terms + 1)(problem, inner, outer)
+        torch.testing.assert_close(
+            unrolled["a"], Implicit(neumann(terms, 0.3))(problem, inner, outer)["a"], rtol=1e-10, atol=0
+        )
+
+
+def test_conjugate_gradient_is_far_closer_at_equal_products_and_chebyshev_gains() -> None:
+    problem, inner, outer, truth = ridge(False)
+    hessian = torch.autograd.functional.hessian(lambda w: problem.inner_loss({"w": w}, outer), inner["w"])
+    spectrum = torch.linalg.eigvalsh(hessian)
+    smallest, largest = float(spectrum[0]), float(spectrum[-1])
+    errors = {
+        part: relative(Implicit(part)(problem, inner, outer), truth, "p")
+        for part in (neumann(8, 1 / largest), chebyshev(8, smallest, largest), conjugate_gradient(8))
+    }
+    plain, accelerated, default = errors.values()
+    assert default < plain / 10
+    assert accelerated < plain / 3
+
+
+def test_weight_decay_in_the_loss_is_in_the_hessian() -> None:
+    problem, inner, outer, _ = quadratic_problem(direct=False)
+    decayed = BilevelProblem(
+        blend((problem.inner_loss, 1.0), (lambda w, a: (w["w"].square().sum() + w["b"].square().sum()) / 2, 0.7)),
+        problem.outer_loss,
+    )
+    hessian, coupling = dense(problem, inner, outer)
+    v = torch.cat(list(slope(problem, inner, outer).values()))
+    expected = -coupling.T @ torch.linalg.solve(hessian + 0.7 * torch.eye(6, dtype=D), v)
+    torch.testing.assert_close(Implicit()(decayed, inner, outer)["a"], expected, rtol=1e-10, atol=0)
+
+
+def test_separate_minibatches_for_hessian_and_mixed_product() -> None:
+    problem, inner, outer, _ = quadratic_problem(direct=False)
+    twice = BilevelProblem(problem.inner_loss, problem.outer_loss, mixed_loss=lambda w, a: 2 * problem.inner_loss(w, a))
+    single = Implicit()(problem, inner, outer)
+    for products in (double_backward(), finite_difference()):
+        torch.testing.assert_close(
+            Implicit(products=products)(twice, inner, outer)["a"], 2 * single["a"], rtol=1e-9, atol=0
+        )
+
+
+def test_mixed_level_gradient_is_a_blend_of_outer_losses() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    estimator = Unrolled(sgd(0.3))
+    blended = BilevelProblem(problem.inner_loss, blend((problem.outer_loss, 1.0), (problem.inner_loss, 0.1)))
+    train = BilevelProblem(problem.inner_loss, problem.inner_loss)
+    expected = estimator(problem, inner, outer)["a"] + 0.1 * estimator(train, inner, outer)["a"]
+    torch.testing.assert_close(estimator(blended, inner, outer)["a"], expected)
+
+
+def test_report_tells_residual_products_and_largest_eigenvalue() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    reports: list[ImplicitReport] = []
+    Implicit(neumann(3, 0.4), observe=reports.append, power_iterations=100)(problem, inner, outer)
+    Implicit(conjugate_gradient(), observe=reports.append)(problem, inner, outer)
+    hessian, _ = dense(problem, inner, outer)
+    v = torch.cat(list(slope(problem, inner, outer).values()))
+    left = torch.linalg.matrix_power(torch.eye(6, dtype=D) - 0.4 * hessian, 4) @ v
+    assert reports[0].products == 3
+    assert reports[0].residual == pytest.approx(float(left.norm() / v.norm()), rel=1e-10)
+    assert reports[0].largest_eigenvalue == pytest.approx(2.0, rel=1e-6)
+    assert reports[1].products == 6  # six dimensions
+    assert reports[1].residual < 1e-10
+    assert reports[1].largest_eigenvalue is None
+
+
+def test_tolerance_stops_the_series() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    reports: list[ImplicitReport] = []
+    Implicit(neumann(1000, 0.6, tolerance=1e-3), observe=reports.append)(problem, inner, outer)
+    assert reports[0].residual <= 1e-3
+    assert reports[0].products < 30
+
+
+def test_a_step_size_above_two_over_l_warns_with_the_bound() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    with pytest.warns(ConvergenceWarning, match=r"step_size 1.1 exceeds 2/L = 1 .*L of the Hessian about 2;"):
+        Implicit(neumann(60, 1.1))(problem, inner, outer)
+
+
+def test_negative_curvature_warns() -> None:
+    problem = BilevelProblem(
+        lambda w, a: (w["w"].square() * torch.tensor([1.0, -1.0])).sum() - (a["a"] * w["w"]).sum(),
+        lambda w, a: w["w"].sum(),
+    )
+    inner, outer = {"w": torch.ones(2)}, {"a": torch.ones(2)}
+    with pytest.warns(ConvergenceWarning, match="negative curvature"):
+        Implicit(neumann(20, 0.1))(problem, inner, outer)
+    with pytest.warns(ConvergenceWarning, match="damping above"):
+        Implicit(conjugate_gradient())(problem, inner, outer)
+
+
+def test_the_term_that_turned_nan_is_named() -> None:
+    problem, inner, outer, _ = quadratic_problem(dtype=torch.float32)
+    with pytest.raises(NonFiniteError, match=r"from term \d\d of 90"):
+        Implicit(neumann(90, 20.0))(problem, inner, outer)
+
+
+def test_a_gradient_that_is_nan_is_named() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    broken = BilevelProblem(problem.inner_loss, lambda w, a: (w["w"] - w["w"].detach()).abs().sqrt().sum())
+    with pytest.raises(NonFiniteError, match="term 0"):
+        Implicit(neumann(2, 0.1))(broken, inner, outer)
+    with pytest.raises(NonFiniteError, match="outer loss's gradient"):
+        Implicit(identity(0.1))(broken, inner, outer)
+
+
+def test_gauss_newton_is_the_hessian_of_a_linear_model_and_semi_definite_otherwise() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(30, 4, generator=generator, dtype=D)
+    y = torch.randint(3, (30,), generator=generator)
+    inner, outer = {"w": torch.randn(4, 3, generator=generator, dtype=D)}, {"a": torch.zeros(30, dtype=D)}
+
+    def outputs(w: Variables, a: Variables) -> Tensor:
+        return x @ w["w"]
+
+    def loss(z: Tensor, a: Variables) -> Tensor:
+        return (F.cross_entropy(z, y, reduction="none") * a["a"].exp()).mean()
+
+    def decay(w: Variables, a: Variables) -> Tensor:
+        return 0.05 * w["w"].square().sum()
+
+    problem = BilevelProblem(lambda w, a: loss(outputs(w, a), a) + decay(w, a), lambda w, a: (w["w"] ** 3).sum())
+    exact = Implicit(conjugate_gradient(40))(problem, inner, outer)
+    grads = Implicit(conjugate_gradient(40), products=gauss_newton(outputs, loss, decay))(problem, inner, outer)
+    assert relative(grads, exact) < 1e-8
+    with pytest.raises(ProblemError, match="give terms such as weight decay as rest"):
+        Implicit(products=gauss_newton(outputs, loss))(problem, inner, outer)
+
+
+def test_gauss_newton_meets_no_negative_curvature() -> None:
+    target = torch.tensor([3.0, -2.0], dtype=D)
+    problem = BilevelProblem(
+        lambda w, a: (w["w"].sin() * a["a"] - target).square().sum() / 2, lambda w, a: w["w"].square().sum()
+    )
+    inner, outer = {"w": torch.tensor([1.5, 0.4], dtype=D)}, {"a": torch.ones(2, dtype=D)}
+    products = gauss_newton(lambda w, a: w["w"].sin() * a["a"], lambda z, a: (z - target).square().sum() / 2)
+    grads = Implicit(conjugate_gradient(), products=products)(problem, inner, outer)
+    w, v = inner["w"], 2 * inner["w"]
+    mixed = (2 * w.sin() - target) * w.cos()  # d2 L / da dw at a = 1
+    torch.testing.assert_close(grads["a"], -mixed * v / w.cos().square())
+
+
+def test_preconditioned_neumann_is_the_series_of_the_preconditioned_step() -> None:
+    problem, inner, outer, _ = quadratic_problem(direct=False)
+    hessian, coupling = dense(problem, inner, outer)
+    v = torch.cat(list(slope(problem, inner, outer).values()))
+    diagonal = torch.linspace(0.2, 1.5, 6, dtype=D)
+    step = torch.eye(6, dtype=D) - 0.3 * torch.diag(diagonal) @ hessian
+    series = sum(torch.linalg.matrix_power(step, k) for k in range(4)) @ (0.3 * diagonal * v)
+    part = preconditioned(neumann(3, 0.3), {"w": diagonal[:5], "b": diagonal[5:]})
+    torch.testing.assert_close(Implicit(part)(problem, inner, outer)["a"], -coupling.T @ series, rtol=1e-10, atol=0)
+
+
+def test_preconditioner_is_checked() -> None:
+    with pytest.raises(ProblemError, match="not positive"):
+        preconditioned(identity(0.1), {"w": torch.zeros(2)})
+    problem, inner, outer, _ = quadratic_problem()
+    with pytest.raises(ProblemError, match=r"missing \['b'\]"):
+        Implicit(preconditioned(identity(0.1), {"w": torch.ones(5, dtype=D)}))(problem, inner, outer)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: neumann(-1, 0.1),
+        lambda: neumann(1, 0.0),
+        lambda: neumann(1, float("nan")),
+        lambda: neumann(1.5, 0.1),  # type: ignore[arg-type]
+        lambda: neumann(1, 0.1, tolerance=-1.0),
+        lambda: identity(-0.1),
+        lambda: amended(float("inf")),
+        lambda: conjugate_gradient(0),
+        lambda: conjugate_gradient(damping=-1.0),
+        lambda: chebyshev(3, 2.0, 1.0),
+        lambda: nystrom(0),
+        lambda: nystrom(2, damping=0.0),
+        lambda: finite_difference(radius=0.0),
+        lambda: Implicit(power_iterations=-1),
+    ],
+)
+def test_settings_out_of_range(make: Callable[[], object]) -> None:
+    with pytest.raises(SettingError, match="expected"):
+        make()
+
+
+def test_frozen_parameters_are_constants() -> None:
+    problem, inner, outer, _ = quadratic_problem(direct=False)
+    frozen = {"w": inner["w"], "b": nn.Parameter(inner["b"], requires_grad=False)}
+    hessian, coupling = dense(problem, inner, outer)
+    v = slope(problem, inner, outer)["w"]
+    expected = -coupling[:5].T @ torch.linalg.solve(hessian[:5, :5], v)
+    for products in (double_backward(), finite_difference()):
+        grads = Implicit(products=products)(problem, frozen, outer)
+        torch.testing.assert_close(grads["a"], expected, rtol=1e-9, atol=0)
+    constant = {"a": nn.Parameter(outer["a"], requires_grad=False), "unused": outer["unused"]}
+    with pytest.raises(ProblemError, match="respond to none"):
+        Implicit()(problem, inner, constant)
+    with pytest.raises(ProblemError, match="requires no grad"):
+        Implicit()(problem, {"b": frozen["b"]}, outer)
+
+
+def test_generators_of_the_losses_are_rewound() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    generator = torch.Generator().manual_seed(5)
+    before = generator.get_state()
+    draws: list[float] = []
+
+    def loss(w: Variables, a: Variables) -> Tensor:
+        draws.append(torch.rand((), generator=generator).item())
+        return problem.inner_loss(w, a) * (1 + draws[-1])
+
+    noisy = BilevelProblem(loss, problem.outer_loss, generators=[generator])
+    Implicit(neumann(3, 0.1), products=finite_difference())(noisy, inner, outer)
+    assert len(draws) == 8
+    assert len(set(draws)) == 1
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_reduce_hook_gives_the_hypergradient_of_the_mean() -> None:
+    """Two ranks, simulated in lockstep: each rank's losses differ, the hook averages with what the other rank holds."""
+    first, inner, outer, _ = quadratic_problem()
+
+    def other_inner(w: Variables, a: Variables) -> Tensor:
+        return 3 * first.inner_loss(w, a) + w["w"].square().sum()
+
+    mean = BilevelProblem(blend((first.inner_loss, 0.5), (other_inner, 0.5)), first.outer_loss)
+    exact = Implicit(neumann(4, 0.1))(mean, inner, outer)["a"]
+    calls: list[dict[str, Tensor]] = []
+    hooked = BilevelProblem(mean.inner_loss, mean.outer_loss, reduce=lambda v: calls.append(v) or v)  # type: ignore[func-returns-value]
+    torch.testing.assert_close(Implicit(neumann(4, 0.1))(hooked, inner, outer)["a"], exact)
+    assert len(calls) == 2 + 4 + 1  # both outer gradients, four Hessian products, one mixed product
+    with pytest.raises(ProblemError, match=r"problem.reduce gave a dictionary whose keys differ"):
+        Implicit()(BilevelProblem(mean.inner_loss, mean.outer_loss, reduce=lambda v: {}), inner, outer)
+
+
+def test_autocast() -> None:
+    module = nn.Linear(4, 1)
+    x, y = torch.randn(8, 4, generator=torch.Generator().manual_seed(0)), torch.ones(8, 1)
+
+    def inner_loss(w: Variables, a: Variables) -> Tensor:
+        fit = (F.linear(x, w["weight"], w["bias"]) - y).float().square().mean()
+        return fit + (a["decay"] * w["weight"].square()).sum()
+
+    problem = BilevelProblem(
+        inner_loss, lambda w, a: (F.linear(x, w["weight"], w["bias"]) - 2 * y).float().square().mean()
+    )
+    inner, outer = dict(module.named_parameters()), {"decay": torch.tensor(0.5)}
+    for estimator in (
+        Implicit(neumann(3, 0.1)),
+        Implicit(neumann(3, 0.1), products=finite_difference()),
+        Unrolled(sgd(0.1), 2),
+    ):
+        exact = estimator(problem, inner, outer)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            grads = estimator(problem, inner, outer)
+        assert grads["decay"].dtype == torch.float32
+        torch.testing.assert_close(grads["decay"], exact["decay"], rtol=0.1, atol=1e-2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_cuda() -> None:
+    problem, inner, outer, truth = quadratic_problem()
+    moved = [{name: value.cuda() for name, value in group.items()} for group in (inner, outer)]
+
+    def cpu(group: Variables) -> dict[str, Tensor]:
+        return {name: value.cpu() for name, value in group.items()}
+
+    on_cuda = BilevelProblem(
+        lambda w, a: problem.inner_loss(cpu(w), cpu(a)).cuda() * (1 + 0 * torch.rand((), device="cuda")),
+        lambda w, a: problem.outer_loss(cpu(w), cpu(a)).cuda(),
+    )
+    before = torch.cuda.get_rng_state()
+    grads = Implicit()(on_cuda, *moved)
+    assert grads["a"].is_cuda
+    assert relative({"a": grads["a"].cpu()}, truth) < 1e-10
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1), size=st.integers(1, 6), direct=st.booleans(), split=st.integers(0, 5))
+def test_random_quadratics(seed: int, size: int, direct: bool, split: int) -> None:
+    """Every estimator's limit on any strongly convex quadratic, however its variables are cut into tensors."""
+    generator = torch.Generator().manual_seed(seed)
+    root, coupling = (torch.randn(size, n, generator=generator, dtype=D) for n in (size, 3))
+    a, t = torch.randn(3, generator=generator, dtype=D), torch.randn(size, generator=generator, dtype=D)
+    hessian = root @ root.T / size + torch.eye(size, dtype=D)
+    w = torch.linalg.solve(hessian, coupling @ a)
+    truth = coupling.T @ torch.linalg.solve(hessian, w - t) + (a if direct else 0)
+    cut = split % size
+
+    def flat(inner: Variables) -> Tensor:
+        return torch.cat(list(inner.values()))
+
+    problem = BilevelProblem(
+        lambda w, a: flat(w) @ hessian @ flat(w) / 2 - flat(w) @ coupling @ a["a"],
+        lambda w, a: (flat(w) - t).square().sum() / 2 + (a["a"].square().sum() / 2 if direct else 0),
+    )
+    inner = {"left": w[:cut], "right": w[cut:]} if cut else {"all": w}
+    gamma = 1 / float(torch.linalg.eigvalsh(hessian)[-1])
+    for estimator in (
+        Implicit(),
+        Implicit(neumann(1000, gamma, tolerance=1e-12)),
+        Implicit(products=finite_difference()),
+        Unrolled(sgd(gamma), steps=150),
+    ):
+        error = (estimator(problem, inner, {"a": a})["a"] - truth).norm()
+        assert float(error) <= 1e-8 * float(truth.norm()) + 1e-9
+    if direct:
+        torch.testing.assert_close(FirstOrder()(problem, inner, {"a": a})["a"], a)

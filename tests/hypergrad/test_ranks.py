@@ -1,0 +1,63 @@
+"""Averaging over the ranks of a real process group."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, distributed
+from torch.distributed import FileStore  # type: ignore[attr-defined]
+from torch.multiprocessing.spawn import spawn
+
+from nas_hypergrad import (
+    BilevelProblem,
+    Hypergradient,
+    Implicit,
+    Unrolled,
+    Variables,
+    average_across_ranks,
+    blend,
+    neumann,
+    sgd,
+)
+from nas_hypergrad.testing import quadratic_problem
+
+ESTIMATORS: list[Hypergradient] = [Implicit(neumann(4, 0.1)), Unrolled(sgd(0.1), 3)]
+
+
+def losses(rank: int) -> BilevelProblem:
+    problem, *_ = quadratic_problem()
+
+    def inner_loss(w: Variables, a: Variables) -> Tensor:
+        return problem.inner_loss(w, a) * (1 + rank) + rank * w["w"].square().sum()
+
+    def outer_loss(w: Variables, a: Variables) -> Tensor:
+        return problem.outer_loss(w, a) + rank * a["a"].sum()
+
+    return BilevelProblem(inner_loss, outer_loss)
+
+
+def on_rank(rank: int, folder: str) -> None:
+    store = FileStore(f"{folder}/store", 2)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
+    _, inner, outer, _ = quadratic_problem()
+    mine = losses(rank)
+    problem = BilevelProblem(mine.inner_loss, mine.outer_loss, reduce=average_across_ranks())
+    grads = [estimator(problem, inner, outer)["a"] for estimator in ESTIMATORS]
+    torch.save(grads, f"{folder}/{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo's file store is not reliable there")
+def test_two_ranks_get_the_hypergradient_of_the_mean_loss(tmp_path: Path) -> None:
+    spawn(on_rank, args=(str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    _, inner, outer, _ = quadratic_problem()
+    parts = [losses(rank) for rank in range(2)]
+    mean = BilevelProblem(
+        blend(*((part.inner_loss, 0.5) for part in parts)), blend(*((part.outer_loss, 0.5) for part in parts))
+    )
+    for i, estimator in enumerate(ESTIMATORS):
+        assert torch.equal(first[i], second[i])
+        torch.testing.assert_close(first[i], estimator(mean, inner, outer)["a"])
