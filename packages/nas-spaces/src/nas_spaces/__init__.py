@@ -6,7 +6,8 @@ Read `space` first: what every search space is. `catalog` finds spaces by name, 
 from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
 from nas_spaces.counting import Counts, count
-from nas_spaces.errors import ArchitectureError, SpacesError, TableError, UnknownSpaceError, WeightsError
+from nas_spaces.darts import darts
+from nas_spaces.errors import ArchitectureError, InputError, SpacesError, TableError, UnknownSpaceError, WeightsError
 from nas_spaces.nas_bench_201 import nas_bench_201
 from nas_spaces.space import RowwiseSpace, SearchSpace
 from nas_spaces.supernet import Drawn, Supernet
@@ -18,6 +19,7 @@ __all__ = [
     "Choices",
     "Counts",
     "Drawn",
+    "InputError",
     "RowwiseSpace",
     "SearchSpace",
     "SpacesError",
@@ -27,6 +29,7 @@ __all__ = [
     "UnknownSpaceError",
     "WeightsError",
     "count",
+    "darts",
     "load_table",
     "nas_bench_201",
 ]

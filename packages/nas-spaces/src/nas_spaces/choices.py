@@ -52,10 +52,11 @@ class Choices:
         return torch.tensor([[column < len(row) for column in range(width)] for row in self.options])
 
     def one_hot(self, options: Sequence[Sequence[int]]) -> Tensor:
-        """The weights of one architecture: 1 at every option taken, 0 elsewhere, ``(choices, options)`` float32."""
+        """How often each option is taken, mostly 0 or 1, ``(choices, options)`` float32."""
         weights = torch.zeros(self.shape)
         for row, taken in enumerate(options):
-            weights[row, list(taken)] = 1.0
+            for option in taken:
+                weights[row, option] += 1.0
         return weights
 
     def check(self, weights: Tensor) -> None:
