@@ -15,6 +15,10 @@ __all__ = ["names", "space"]
 _OURS = {
     "nas_bench_201": "nas_spaces.nas_bench_201:nas_bench_201",
     "darts": "nas_spaces.darts:darts",
+    "allegro": "nas_spaces.allegro:allegro",
+    "amended_s1": "nas_spaces.amended:amended_s1",
+    "amended_s2": "nas_spaces.amended:amended_s2",
+    "mobile": "nas_spaces.mobile:mobile",
 }
 
 

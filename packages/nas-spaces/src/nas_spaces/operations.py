@@ -59,7 +59,15 @@ class Separable(nn.Module):
     """ReLU, depthwise convolution, pointwise convolution, batch normalisation."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1, *, affine: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int = 1,
+        dilation: int = 1,
+        *,
+        groups: int = 1,
+        affine: bool = True,
     ) -> None:
         super().__init__()
         self.stride, self.dilation = stride, dilation
@@ -67,7 +75,7 @@ class Separable(nn.Module):
         self.depthwise = nn.Conv2d(
             inputs, inputs, kernel, stride=stride, padding=padding, dilation=dilation, groups=inputs, bias=False
         )
-        self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.pointwise = nn.Conv2d(inputs, outputs, 1, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs, affine=affine)
 
     def forward(self, features: Tensor) -> Tensor:
