@@ -210,3 +210,22 @@ def test_neighbors_differ_in_one_row() -> None:
 def test_errors_share_a_base() -> None:
     assert issubclass(ArchitectureError, SpacesError)
     assert issubclass(ArchitectureError, ValueError)
+
+
+def test_the_papers_number_of_unique_cells() -> None:
+    assert len({SPACE.canonical(a) for a in SPACE.enumerate()}) == 6_466
+
+
+def test_canonical_form_knows_skips_zeros_and_order() -> None:
+    texts = [
+        "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|",
+        "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|",
+    ]
+    first, second = (SPACE.canonical(SPACE.parse(text)) for text in texts)
+    assert first != second
+    mirrored = [
+        "|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|none~0|skip_connect~1|skip_connect~2|",
+        "|nor_conv_1x1~0|+|nor_conv_3x3~0|none~1|+|none~0|skip_connect~1|skip_connect~2|",
+    ]
+    a, b = (SPACE.canonical(SPACE.parse(text)) for text in mirrored)
+    assert sorted(a) == sorted(b)

@@ -189,6 +189,10 @@ class CellSpace(SearchSpace):
                 cells[name].insert(0, self._nodes[index][which])
             yield self.build(cells)
 
+    def enumerate(self) -> Iterator[Architecture]:
+        """All architectures, made one at a time."""
+        return iter(self)
+
     def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
         """Draw one of the neighbours uniformly."""
         cells = self.cells(architecture)

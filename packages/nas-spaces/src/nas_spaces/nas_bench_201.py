@@ -109,6 +109,29 @@ class NasBench201(RowwiseSpace):
             raise ArchitectureError(f"{token!r} in {text!r}: node {target} has inputs 0 to {target - 1}.")
         return (source, target), OPERATIONS.index(operation)
 
+    def canonical(self, architecture: Architecture) -> str:
+        """A text that architectures share when they compute the same function by the benchmark's rules.
+
+        A skip connection is its input, what ``none`` reaches is nothing, and the inputs of a node have no order. There
+        are 6,466 different ones, the number that the paper gives. The rules work on texts: a node that is nothing still
+        stands in the sums it enters, so that a few cells of equal function keep different texts.
+        """
+        self.require(architecture)
+        nodes = ["0"]
+        for target in range(1, NODES):
+            terms = []
+            for (source, t), (option,) in zip(EDGES, architecture.options, strict=True):
+                if t != target:
+                    continue
+                if option == NONE or nodes[source] == "#":
+                    terms.append("#")
+                elif option == SKIP:
+                    terms.append(nodes[source])
+                else:
+                    terms.append(f"({nodes[source]})@{OPERATIONS[option]}")
+            nodes.append("+".join(sorted(terms)))
+        return nodes[-1]
+
     def graph(self, architecture: Architecture) -> "nx.DiGraph[int]":
         """Nodes 0 (input) to 3 (output); one edge per operation other than ``none``, named in ``operation``."""
         import networkx as nx
