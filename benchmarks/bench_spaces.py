@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from reference_darts import ReferenceSupernet
@@ -83,12 +84,10 @@ def timing(batch: int, repeats: int) -> None:
 
 def convolutions(network: nn.Module, batch: int, repeats: int) -> None:
     """The sum of the network's own convolutions, forward and backward, in channels-last format."""
-    recorded: list[tuple[nn.Conv2d, Tensor]] = []
-    originals = F.conv2d
-
+    originals: Any = F.conv2d
     shapes: list[Callable[[], None]] = []
 
-    def spy(x: Tensor, w: Tensor, *args: object, **kwargs: object) -> Tensor:
+    def spy(x: Tensor, w: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         y = originals(x, w, *args, **kwargs)
         data, kernel = x.detach().requires_grad_(), w.detach().requires_grad_()
         grad = torch.randn_like(y)
@@ -99,14 +98,14 @@ def convolutions(network: nn.Module, batch: int, repeats: int) -> None:
         shapes.append(run)
         return y
 
-    del recorded
     images, _, weights = problem(batch)
-    torch.nn.functional.conv2d = spy
+    functional: Any = F
+    functional.conv2d = spy
     try:
         with torch.no_grad():
             network(images, weights)
     finally:
-        torch.nn.functional.conv2d = originals
+        functional.conv2d = originals
 
     def all_of_them() -> None:
         for run in shapes:

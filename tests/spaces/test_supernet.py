@@ -24,7 +24,7 @@ class Counter(TorchDispatchMode):
     """Counts the operators that run."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts: dict[str, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -52,9 +52,9 @@ def test_a_single_path_evaluates_the_convolutions_of_one_network(space: SearchSp
     network = space.network(a, classes=3, channels=4, cells=cells)
     images = torch.randn(2, 3, 16, 16)
     counts = []
-    for run in (lambda: supernet(images, space.weights(a), a.options), lambda: network(images)):
+    for module, arguments in ((supernet, (space.weights(a), a.options)), (network, ())):
         with Counter() as counter, torch.no_grad():
-            run()
+            module(images, *arguments)
         counts.append(counter.counts["aten.convolution"])
     assert counts[0] == counts[1]
 

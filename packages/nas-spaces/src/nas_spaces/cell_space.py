@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from nas_spaces.architecture import Architecture
+from nas_spaces.cell_supernet import CellSupernet
 from nas_spaces.cell_text import format_cells, read_cells
 from nas_spaces.cells import Cell, CellShape, Connection, MakeOperation, MixedCell
 from nas_spaces.choices import Choices
-from nas_spaces.errors import ArchitectureError, InputError, WeightsError
-from nas_spaces.operations import Zero, forget_statistics
+from nas_spaces.errors import ArchitectureError, InputError
+from nas_spaces.operations import Zero
 from nas_spaces.skeleton import CellNetwork, CellSupernetBody
 from nas_spaces.space import SearchSpace
-from nas_spaces.supernet import Drawn, Supernet
+from nas_spaces.supernet import Supernet
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -289,8 +290,23 @@ class CellSpace(SearchSpace):
             stem: ``cifar``, or ``imagenet``, which divides the resolution by 8 first.
             checkpoint: keep the inputs of each cell only and evaluate it again in the backward pass.
         """
-        depth = self.depth[0] if cells is None else cells
-        return _Supernet(self, classes, channels, self._depth(depth), in_channels, stem, checkpoint)
+        depth = self._depth(self.depth[0] if cells is None else cells)
+        names = [self.cell_name(index, index in (depth // 3, 2 * depth // 3)) for index in range(depth)]
+
+        def make(_index: int, widths: tuple[int, int], width: int, reduction: bool, halve: bool) -> nn.Module:
+            return MixedCell(self.shape, self._make, widths, width, reduction, halve)
+
+        body = CellSupernetBody(
+            make,
+            classes=classes,
+            channels=channels,
+            cells=depth,
+            in_channels=in_channels,
+            recompute=checkpoint,
+            stem=stem,
+            nodes=self.shape.nodes,
+        )
+        return CellSupernet(self.choices, self.shape, self.inputs, names, body)
 
     def _depth(self, cells: int) -> int:
         if cells < 1 or not (self.shared or cells == len(self.cell_names)):
@@ -301,10 +317,6 @@ class CellSpace(SearchSpace):
     def cell_name(self, index: int, reduction: bool) -> str:
         """Which of `cell_names` the cell at a depth follows."""
         return ("reduce" if reduction else "normal") if self.shared else self.cell_names[index]
-
-    def mixed_cell(self, index: int, inputs: tuple[int, int], channels: int, reduction: bool, halve: bool) -> MixedCell:
-        """A cell of the supernet."""
-        return MixedCell(self.shape, self._make, inputs, channels, reduction, halve)
 
     def network(
         self,
@@ -348,72 +360,6 @@ class CellSpace(SearchSpace):
     def _operation(self, name: str, channels: int, stride: int, affine: bool) -> nn.Module:
         # Only free spaces have architectures with ``none``.
         return Zero(stride) if name == "none" else self._make(name, channels, stride, affine)
-
-
-class _Supernet(Supernet):
-    """See `Supernet` for what the weights mean; with input rows an edge's factor is the product of its two weights."""
-
-    def __init__(
-        self,
-        space: CellSpace,
-        classes: int,
-        channels: int,
-        cells: int,
-        in_channels: int,
-        stem: str,
-        recompute: bool,
-    ) -> None:
-        super().__init__()
-        self.choices, self.inputs, self.shape = space.choices, space.inputs, space.shape
-        reductions = {cells // 3, 2 * cells // 3}
-        self.names = [space.cell_name(index, index in reductions) for index in range(cells)]
-        self.body = CellSupernetBody(
-            space.mixed_cell,
-            classes=classes,
-            channels=channels,
-            cells=cells,
-            in_channels=in_channels,
-            recompute=recompute,
-            stem=stem,
-            nodes=space.shape.nodes,
-        )
-        forget_statistics(self)
-
-    def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
-        """See `Supernet.forward`."""
-        if tuple(weights.shape) != self.choices.shape:
-            raise WeightsError(
-                f"choice weights have shape {tuple(weights.shape)}; this space has {self.choices.shape}."
-            )
-        weights = weights.to(images)
-        factors = {name: self._factors(name, weights) for name in dict.fromkeys(self.names)}
-        paths = {name: self._path(name, drawn) for name in factors}
-        return self.body(images, [factors[name] for name in self.names], [paths[name] for name in self.names])
-
-    def _factors(self, cell: str, weights: Tensor) -> Tensor:
-        """The factor of each operation, ``(edges, operations)``."""
-        rows = self.choices.groups[cell]
-        factors = weights[rows.start : rows.stop, : len(self.shape.operations)]
-        if not self.inputs:
-            return factors
-        start = self.choices.groups[f"{cell}.inputs"].start
-        edges = [weights[start + node, self._column(state, node)] for state, node in self.shape.edges]
-        return factors * torch.stack(edges)[:, None]
-
-    def _column(self, state: int, node: int) -> int:
-        return self.shape.predecessors[node].index(state)
-
-    def _path(self, cell: str, drawn: Drawn | None) -> Drawn | None:
-        """For each edge the operations to evaluate, each once."""
-        if drawn is None:
-            return None
-        path = [tuple(dict.fromkeys(drawn[row])) for row in self.choices.groups[cell]]
-        if self.inputs:
-            start = self.choices.groups[f"{cell}.inputs"].start
-            for edge, (state, node) in enumerate(self.shape.edges):
-                if self._column(state, node) not in drawn[start + node]:
-                    path[edge] = ()
-        return path
 
 
 def _with(cells: Cells, name: str, index: int, node: Node) -> dict[str, list[Node]]:

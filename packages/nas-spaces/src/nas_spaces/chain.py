@@ -244,10 +244,7 @@ class _Supernet(Supernet):
 
     def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
         """See `Supernet.forward`."""
-        if tuple(weights.shape) != self.choices.shape:
-            raise WeightsError(
-                f"choice weights have shape {tuple(weights.shape)}; this space has {self.choices.shape}."
-            )
+        self.choices.require_shape(weights)
         factors = weights.to(images)
 
         def run(index: int, options: nn.ModuleList, features: Tensor) -> Tensor:

@@ -59,14 +59,22 @@ class Choices:
                 weights[row, option] += 1.0
         return weights
 
+    def require_shape(self, weights: Tensor) -> None:
+        """Refuse weights of another shape, without reading them.
+
+        Raises:
+            WeightsError: the shape is not ``(choices, options)``.
+        """
+        if tuple(weights.shape) != self.shape:
+            raise WeightsError(f"choice weights have shape {tuple(weights.shape)}; this space has {self.shape}.")
+
     def check(self, weights: Tensor) -> None:
         """Refuse weights of another shape, or that are not finite.
 
         Raises:
             WeightsError: the shape is not ``(choices, options)``, or an entry is NaN or infinite.
         """
-        if tuple(weights.shape) != self.shape:
-            raise WeightsError(f"choice weights have shape {tuple(weights.shape)}; this space has {self.shape}.")
+        self.require_shape(weights)
         if not torch.isfinite(weights).all():
             row = int(torch.nonzero(~torch.isfinite(weights))[0, 0])
             raise WeightsError(f"choice weights of row {row} are not finite: {weights[row].tolist()}.")

@@ -13,7 +13,9 @@ from torch.nn import functional as F
 
 from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
-from nas_spaces.errors import ArchitectureError, WeightsError
+from nas_spaces.errors import ArchitectureError
+from nas_spaces.operations import forget_statistics
+from nas_spaces.skeleton import require_images
 from nas_spaces.space import RowwiseSpace
 from nas_spaces.supernet import Drawn, Supernet
 
@@ -174,6 +176,7 @@ class _Skeleton(nn.Module):
     ) -> None:
         super().__init__()
         widths = [channels, 2 * channels, 4 * channels]
+        self.in_channels = in_channels
         self.stem = nn.Sequential(nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
         self.stages = nn.ModuleList(nn.ModuleList(make_cell(width) for _ in range(cells)) for width in widths)
         self.reductions = nn.ModuleList(_Reduction(width) for width in widths[:-1])
@@ -181,6 +184,7 @@ class _Skeleton(nn.Module):
         self.classifier = nn.Linear(widths[-1], classes)
 
     def forward(self, images: Tensor, *choice: Tensor | Drawn | None) -> Tensor:
+        require_images(images, self.in_channels, len(self.reductions))
         features = self.stem(images)
         for index, stage in enumerate(self.stages):
             if index > 0:
@@ -261,23 +265,14 @@ class _Supernet(Supernet):
 
     def __init__(self, choices: Choices, classes: int, channels: int, cells: int, in_channels: int) -> None:
         super().__init__()
-        self.shape = choices.shape
+        self.choices = choices
         self.body = _Skeleton(_MixedCell, classes, channels, cells, in_channels)
-        for module in self.body.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                _forget_statistics(module)
+        forget_statistics(self)
 
     def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
         """See `Supernet.forward`; `weights` ``(6, 5)``."""
-        if tuple(weights.shape) != self.shape:
-            raise WeightsError(f"choice weights have shape {tuple(weights.shape)}; this space has {self.shape}.")
+        self.choices.require_shape(weights)
         return self.body(images, weights.to(images), drawn)
-
-
-def _forget_statistics(norm: nn.BatchNorm2d) -> None:
-    """Let a batch normalisation use the batch's own statistics only, in training and in evaluation."""
-    norm.track_running_stats = False
-    norm.running_mean = norm.running_var = norm.num_batches_tracked = None
 
 
 class _MixedCell(nn.Module):
