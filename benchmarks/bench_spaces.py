@@ -47,7 +47,8 @@ def step(network: nn.Module, batch: int, *, of: str) -> Callable[[], None]:
 
 
 def compare(name: str, theirs: Callable[[], None], ours: Callable[[], None], repeats: int) -> None:
-    theirs(), ours()
+    theirs()
+    ours()
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         for run, record in zip((theirs, ours), times, strict=True):

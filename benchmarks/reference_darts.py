@@ -102,6 +102,7 @@ class MixedCell(nn.Module):
             total = 0
             for state in states:
                 module = self.edges[edge]
+                assert isinstance(module, nn.ModuleDict)
                 total = total + sum(w * op(state) for w, op in zip(weights[edge], module.values(), strict=True))
                 edge += 1
             states.append(total)
@@ -114,9 +115,10 @@ class ReferenceSupernet(nn.Module):
     def __init__(self, classes: int = 10, channels: int = 16, cells: int = 8, in_channels: int = 3) -> None:
         super().__init__()
         wide = 3 * channels
-        self.stem = nn.Sequential(nn.Conv2d(in_channels, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide))
-        self.stem[1].track_running_stats = False
-        self.stem[1].running_mean = self.stem[1].running_var = self.stem[1].num_batches_tracked = None
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, wide, 3, padding=1, bias=False),
+            nn.BatchNorm2d(wide, track_running_stats=False),
+        )
         self.cells = nn.ModuleList()
         self.reductions = {cells // 3, 2 * cells // 3}
         before = last = wide
