@@ -13,7 +13,12 @@ def test_top1_counts_every_image_once_whatever_the_batch_size() -> None:
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 2])
     images = torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 1, 1, 0, 2]), 3).float().reshape(7, 3, 1, 1)
     sizes: list[int] = []
-    top1(lambda x: (sizes.append(len(x)), x.flatten(1))[1], Examples(images, labels), torch.device("cpu"), 6)
+
+    def classify(x: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(x))
+        return x.flatten(1)
+
+    top1(classify, Examples(images, labels), torch.device("cpu"), 6)
     assert sizes == [4, 3], "no batch is much smaller than the others"
     for batch_size in (1, 3, 7, 100):
         accuracy = top1(lambda x: x.flatten(1), Examples(images, labels), torch.device("cpu"), batch_size)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_spaces import Architecture, ArchitectureError, SpacesError, WeightsError, nas_bench_201
+from nas_spaces import Architecture, ArchitectureError, InputError, SpacesError, WeightsError, nas_bench_201
 from nas_spaces.nas_bench_201 import EDGES, OPERATIONS
 from nas_spaces.testing import check_space, check_supernet
 
@@ -24,11 +24,20 @@ def test_space_conforms() -> None:
     check_space(SPACE)
 
 
-@pytest.mark.parametrize("size", [(8, 8), (7, 5), (3, 3), (1, 1)])
+@pytest.mark.parametrize("size", [(8, 8), (7, 5), (4, 4)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_supernet_conforms_on_small_and_odd_images(size: tuple[int, int], channels: int) -> None:
     images = torch.randn(4, channels, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     check_supernet(SPACE, images)
+
+
+def test_images_that_are_too_small_or_of_other_channels_are_refused() -> None:
+    for network in (SPACE.network(SPACE.parse(TEXT), channels=2, cells=1), SPACE.supernet(channels=2, cells=1)):
+        arguments = (torch.zeros(6, 5),) if hasattr(network, "choices") else ()
+        with pytest.raises(InputError, match="too small for 2 reductions"):
+            network(torch.randn(2, 3, 3, 8), *arguments)
+        with pytest.raises(InputError, match="reads"):
+            network(torch.randn(2, 1, 8, 8), *arguments)
 
 
 def test_supernet_conforms_in_float32() -> None:
@@ -210,3 +219,22 @@ def test_neighbors_differ_in_one_row() -> None:
 def test_errors_share_a_base() -> None:
     assert issubclass(ArchitectureError, SpacesError)
     assert issubclass(ArchitectureError, ValueError)
+
+
+def test_the_papers_number_of_unique_cells() -> None:
+    assert len({SPACE.canonical(a) for a in SPACE.enumerate()}) == 6_466
+
+
+def test_canonical_form_knows_skips_zeros_and_order() -> None:
+    texts = [
+        "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|",
+        "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|",
+    ]
+    first, second = (SPACE.canonical(SPACE.parse(text)) for text in texts)
+    assert first != second
+    mirrored = [
+        "|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|none~0|skip_connect~1|skip_connect~2|",
+        "|nor_conv_1x1~0|+|nor_conv_3x3~0|none~1|+|none~0|skip_connect~1|skip_connect~2|",
+    ]
+    a, b = (SPACE.canonical(SPACE.parse(text)) for text in mirrored)
+    assert sorted(a) == sorted(b)

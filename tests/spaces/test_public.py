@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 import subprocess
@@ -32,7 +33,9 @@ def test_modules_say_what_is_public(name: str) -> None:
     module = importlib.import_module(name)
     assert module.__doc__
     for public in module.__all__:
-        assert getattr(module, public).__doc__ is not None, f"{name}.{public} has no docstring"
+        value = getattr(module, public)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert value.__doc__, f"{name}.{public} has no docstring"
 
 
 @pytest.mark.parametrize("name", ["nas_spaces", *MODULES])

@@ -3,10 +3,15 @@
 Read `space` first: what every search space is. `catalog` finds spaces by name, `testing` checks your own.
 """
 
+from nas_spaces.allegro import allegro
+from nas_spaces.amended import amended_s1, amended_s2
 from nas_spaces.architecture import Architecture
+from nas_spaces.chain import Ends, Layer, chain
 from nas_spaces.choices import Choices
 from nas_spaces.counting import Counts, count
-from nas_spaces.errors import ArchitectureError, SpacesError, TableError, UnknownSpaceError, WeightsError
+from nas_spaces.darts import darts
+from nas_spaces.errors import ArchitectureError, InputError, SpacesError, TableError, UnknownSpaceError, WeightsError
+from nas_spaces.mobile import mobile
 from nas_spaces.nas_bench_201 import nas_bench_201
 from nas_spaces.space import RowwiseSpace, SearchSpace
 from nas_spaces.supernet import Drawn, Supernet
@@ -18,6 +23,9 @@ __all__ = [
     "Choices",
     "Counts",
     "Drawn",
+    "Ends",
+    "InputError",
+    "Layer",
     "RowwiseSpace",
     "SearchSpace",
     "SpacesError",
@@ -26,7 +34,13 @@ __all__ = [
     "TableError",
     "UnknownSpaceError",
     "WeightsError",
+    "allegro",
+    "amended_s1",
+    "amended_s2",
+    "chain",
     "count",
+    "darts",
     "load_table",
+    "mobile",
     "nas_bench_201",
 ]

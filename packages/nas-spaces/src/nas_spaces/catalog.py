@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
 from nas_spaces.errors import UnknownSpaceError
 from nas_spaces.space import SearchSpace
@@ -11,7 +12,14 @@ from nas_spaces.space import SearchSpace
 __all__ = ["names", "space"]
 
 # Names rather than functions, so that listing the spaces imports none of them.
-_OURS = {"nas_bench_201": "nas_spaces.nas_bench_201:nas_bench_201"}
+_OURS = {
+    "nas_bench_201": "nas_spaces.nas_bench_201:nas_bench_201",
+    "darts": "nas_spaces.darts:darts",
+    "allegro": "nas_spaces.allegro:allegro",
+    "amended_s1": "nas_spaces.amended:amended_s1",
+    "amended_s2": "nas_spaces.amended:amended_s2",
+    "mobile": "nas_spaces.mobile:mobile",
+}
 
 
 def names() -> dict[str, str]:
@@ -19,8 +27,8 @@ def names() -> dict[str, str]:
     return _OURS | {point.name: point.value for point in entry_points(group="nas.spaces") if point.name not in _OURS}
 
 
-def space(name: str) -> SearchSpace:
-    """Build an installed space by its name; hyphens and underscores are the same.
+def space(name: str, **options: Any) -> SearchSpace:
+    """Build an installed space by its name, with the options of its function; hyphens and underscores are the same.
 
     Raises:
         UnknownSpaceError: no installed space has that name; the message has the nearest one.
@@ -33,5 +41,5 @@ def space(name: str) -> SearchSpace:
             f"unknown search space {name!r}; did you mean {near[0]!r}? Installed: {', '.join(known)}."
         )
     module, _, function = known[key].partition(":")
-    make: Callable[[], SearchSpace] = getattr(import_module(module), function)
-    return make()
+    make: Callable[..., SearchSpace] = getattr(import_module(module), function)
+    return make(**options)

@@ -52,11 +52,21 @@ class Choices:
         return torch.tensor([[column < len(row) for column in range(width)] for row in self.options])
 
     def one_hot(self, options: Sequence[Sequence[int]]) -> Tensor:
-        """The weights of one architecture: 1 at every option taken, 0 elsewhere, ``(choices, options)`` float32."""
+        """How often each option is taken, mostly 0 or 1, ``(choices, options)`` float32."""
         weights = torch.zeros(self.shape)
         for row, taken in enumerate(options):
-            weights[row, list(taken)] = 1.0
+            for option in taken:
+                weights[row, option] += 1.0
         return weights
+
+    def require_shape(self, weights: Tensor) -> None:
+        """Refuse weights of another shape, without reading them.
+
+        Raises:
+            WeightsError: the shape is not ``(choices, options)``.
+        """
+        if tuple(weights.shape) != self.shape:
+            raise WeightsError(f"choice weights have shape {tuple(weights.shape)}; this space has {self.shape}.")
 
     def check(self, weights: Tensor) -> None:
         """Refuse weights of another shape, or that are not finite.
@@ -64,8 +74,7 @@ class Choices:
         Raises:
             WeightsError: the shape is not ``(choices, options)``, or an entry is NaN or infinite.
         """
-        if tuple(weights.shape) != self.shape:
-            raise WeightsError(f"choice weights have shape {tuple(weights.shape)}; this space has {self.shape}.")
+        self.require_shape(weights)
         if not torch.isfinite(weights).all():
             row = int(torch.nonzero(~torch.isfinite(weights))[0, 0])
             raise WeightsError(f"choice weights of row {row} are not finite: {weights[row].tolist()}.")

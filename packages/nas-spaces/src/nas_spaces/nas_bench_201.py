@@ -13,7 +13,9 @@ from torch.nn import functional as F
 
 from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
-from nas_spaces.errors import ArchitectureError, WeightsError
+from nas_spaces.errors import ArchitectureError
+from nas_spaces.operations import forget_statistics
+from nas_spaces.skeleton import require_images
 from nas_spaces.space import RowwiseSpace
 from nas_spaces.supernet import Drawn, Supernet
 
@@ -109,6 +111,29 @@ class NasBench201(RowwiseSpace):
             raise ArchitectureError(f"{token!r} in {text!r}: node {target} has inputs 0 to {target - 1}.")
         return (source, target), OPERATIONS.index(operation)
 
+    def canonical(self, architecture: Architecture) -> str:
+        """A text that architectures share when they compute the same function by the benchmark's rules.
+
+        A skip connection is its input, what ``none`` reaches is nothing, and the inputs of a node have no order. There
+        are 6,466 different ones, the number that the paper gives. The rules work on texts: a node that is nothing still
+        stands in the sums it enters, so that a few cells of equal function keep different texts.
+        """
+        self.require(architecture)
+        nodes = ["0"]
+        for target in range(1, NODES):
+            terms = []
+            for (source, t), (option,) in zip(EDGES, architecture.options, strict=True):
+                if t != target:
+                    continue
+                if option == NONE or nodes[source] == "#":
+                    terms.append("#")
+                elif option == SKIP:
+                    terms.append(nodes[source])
+                else:
+                    terms.append(f"({nodes[source]})@{OPERATIONS[option]}")
+            nodes.append("+".join(sorted(terms)))
+        return nodes[-1]
+
     def graph(self, architecture: Architecture) -> "nx.DiGraph[int]":
         """Nodes 0 (input) to 3 (output); one edge per operation other than ``none``, named in ``operation``."""
         import networkx as nx
@@ -151,6 +176,7 @@ class _Skeleton(nn.Module):
     ) -> None:
         super().__init__()
         widths = [channels, 2 * channels, 4 * channels]
+        self.in_channels = in_channels
         self.stem = nn.Sequential(nn.Conv2d(in_channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
         self.stages = nn.ModuleList(nn.ModuleList(make_cell(width) for _ in range(cells)) for width in widths)
         self.reductions = nn.ModuleList(_Reduction(width) for width in widths[:-1])
@@ -158,6 +184,7 @@ class _Skeleton(nn.Module):
         self.classifier = nn.Linear(widths[-1], classes)
 
     def forward(self, images: Tensor, *choice: Tensor | Drawn | None) -> Tensor:
+        require_images(images, self.in_channels, len(self.reductions))
         features = self.stem(images)
         for index, stage in enumerate(self.stages):
             if index > 0:
@@ -238,25 +265,15 @@ class _Supernet(Supernet):
 
     def __init__(self, choices: Choices, classes: int, channels: int, cells: int, in_channels: int) -> None:
         super().__init__()
-        self.shape = choices.shape
+        self.choices = choices
         self.body = _Skeleton(_MixedCell, classes, channels, cells, in_channels)
-        for module in self.body.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                _forget_statistics(module)
+        forget_statistics(self)
 
     def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
         """See `Supernet.forward`; `weights` ``(6, 5)``."""
-        if tuple(weights.shape) != self.shape:
-            raise WeightsError(f"choice weights have shape {tuple(weights.shape)}; this space has {self.shape}.")
+        self.choices.require_shape(weights)
         logits = self.body(images, weights.to(images), drawn)
-        # A drawn path without operations does not read the weights: their gradient is zero then, not missing.
-        return logits if drawn is None else logits + 0 * weights.sum().to(logits)
-
-
-def _forget_statistics(norm: nn.BatchNorm2d) -> None:
-    """Let a batch normalisation use the batch's own statistics only, in training and in evaluation."""
-    norm.track_running_stats = False
-    norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+        return logits if drawn is None else connected(logits, weights)
 
 
 class _MixedCell(nn.Module):

@@ -162,6 +162,10 @@ class RowwiseSpace(SearchSpace):
                 options.append(option)
             yield self.architecture(options[::-1])
 
+    def enumerate(self) -> Iterator[Architecture]:
+        """All architectures, made one at a time."""
+        return iter(self)
+
     def sample(self, generator: torch.Generator) -> Architecture:
         """Draw every row uniformly and independently."""
         return self.architecture([_draw(len(row), generator) for row in self.choices.options])

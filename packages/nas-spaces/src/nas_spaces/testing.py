@@ -66,7 +66,7 @@ def _check_architecture(space: SearchSpace, a: Architecture) -> None:
 
 
 def check_supernet(
-    space: SearchSpace, images: Tensor, *, classes: int = 3, channels: int = 4, cells: int = 1, seed: int = 0
+    space: SearchSpace, images: Tensor, *, classes: int = 3, channels: int = 4, cells: int | None = 1, seed: int = 0
 ) -> None:
     """Check that a supernet mixes, samples and learns as `Supernet` says, in the dtype of `images`.
 

@@ -1,0 +1,77 @@
+"""What holds for the supernets of all spaces: what a step evaluates, synchronises and compiles."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from nas_spaces import SearchSpace, amended_s1, darts, mobile, nas_bench_201
+from nas_spaces.mobile import Stage
+
+STAGES: tuple[Stage, ...] = ((16, 1, 1), (24, 2, 2))
+SPACES: list[tuple[SearchSpace, int | None]] = [
+    (nas_bench_201(), 1),
+    (darts(), 3),
+    (darts(inputs=True), 3),
+    (amended_s1(), 3),
+    (mobile(STAGES), None),
+]
+NAMES = [space.name for space, _ in SPACES]
+
+
+class Counter(TorchDispatchMode):
+    """Counts the operators that run."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.counts: dict[str, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(func.overloadpacket)
+        self.counts[name] = self.counts.get(name, 0) + 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("space", "cells"), SPACES, ids=NAMES)
+def test_a_single_path_step_never_waits_for_a_device(space: SearchSpace, cells: int | None) -> None:
+    """No tensor becomes a Python number, which on an accelerator would wait for it."""
+    a = space.sample(torch.Generator().manual_seed(0))
+    supernet = space.supernet(classes=3, channels=4, cells=cells)
+    weights = space.weights(a).requires_grad_()
+    with Counter() as counter:
+        supernet(torch.randn(2, 3, 16, 16), weights, a.options).square().sum().backward()
+    assert "aten._local_scalar_dense" not in counter.counts
+    assert "aten.nonzero" not in counter.counts
+
+
+@pytest.mark.parametrize(("space", "cells"), SPACES, ids=NAMES)
+def test_a_single_path_evaluates_the_convolutions_of_one_network(space: SearchSpace, cells: int | None) -> None:
+    a = space.sample(torch.Generator().manual_seed(0))
+    supernet = space.supernet(classes=3, channels=4, cells=cells)
+    network = space.network(a, classes=3, channels=4, cells=cells)
+    images = torch.randn(2, 3, 16, 16)
+    counts = []
+    for module, arguments in ((supernet, (space.weights(a), a.options)), (network, ())):
+        with Counter() as counter, torch.no_grad():
+            module(images, *arguments)
+        counts.append(counter.counts["aten.convolution"])
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", [nas_bench_201(), darts()], ids=["nas_bench_201", "darts"])
+@pytest.mark.parametrize("drawn", [False, True])
+def test_both_forms_compile_without_graph_breaks(space: SearchSpace, drawn: bool) -> None:
+    torch.compiler.reset()
+    supernet = space.supernet(classes=3, channels=2, cells=1).double()
+    a = space.sample(torch.Generator().manual_seed(0))
+    images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    # What breaks a graph is found by tracing; the backend that only traces keeps the test short.
+    weights = space.weights(a).double().requires_grad_()
+    arguments = (images, weights, a.options) if drawn else (images, weights)
+    compiled = torch.compile(supernet, fullgraph=True, backend="eager")
+    ours, theirs = compiled(*arguments), supernet(*arguments)
+    torch.testing.assert_close(ours, theirs)
+    grads = [torch.autograd.grad(output.square().sum(), [weights])[0] for output in (ours, theirs)]
+    torch.testing.assert_close(*grads)
