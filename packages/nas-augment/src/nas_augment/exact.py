@@ -5,9 +5,11 @@ once; it reads the operations on the host. `dense` computes every kind for every
 waiting for the device, for `torch.compile(fullgraph=True)` and CUDA graphs.
 
 The rules that make it exact: source pixels by 16.16 fixed point, ``floor((c + a x + b y) 2^16 + 1/2) >> 16``; grey as
-``(19595 R + 38470 G + 7471 B + 2^15) >> 16``; blends in float32, clamped and truncated; the 3 x 3 smoothing of sharpness
+``(19595 R + 38470 G + 7471 B + 2^15) >> 16``; blends in float32, clamped and truncated; the smoothing of sharpness
 rounded to whole numbers, with the border copied; tables of AutoContrast in float64.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -232,7 +234,7 @@ def _smooth(images: Tensor) -> Tensor:
     columns = wide[..., :-2] + wide[..., 1:-1] + wide[..., 2:]
     total = columns[..., :-2, :] + columns[..., 1:-1, :] + columns[..., 2:, :] + 4 * wide[..., 1:-1, 1:-1]
     # (2 t + 13) // 26 by a multiplication; exact for all t up to 13 x 255.
-    inner = (((2 * total + 13).to(torch.int32) * 2521) >> 16).to(torch.uint8)
+    inner = (((2 * total + 13).to(torch.int32) * 10083) >> 18).to(torch.uint8)
     out = images.clone()
     out[..., 1:-1, 1:-1] = inner
     return out
@@ -258,7 +260,7 @@ def _cutout(images: Tensor, value: Tensor, center: Tensor) -> Tensor:
     return torch.where(inside, fill if channels == 3 else _luminance(fill).to(torch.uint8), images)
 
 
-_KINDS = {
+_KINDS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "warp": _warp,
     "table": lambda images, code, value, center: _lookup(images, _plain_table(images, code, value)),
     "histogram": lambda images, code, value, center: _lookup(images, _histogram_table(images, code)),

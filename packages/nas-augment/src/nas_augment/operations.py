@@ -1,7 +1,7 @@
 """The operations as data: what each is, its range in each published space, and the spaces.
 
-The arithmetic of an operation stands once, in `exact` (and, differentiable, in `soft`); a space only says which operations
-there are and what value each level stands for.
+The arithmetic of an operation stands once, in `exact`; a space only says which operations there are and what value each
+level stands for.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ GEOMETRIC = frozenset({"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"}
 _WITHOUT_VALUE = frozenset({"Identity", "AutoContrast", "Invert", "Equalize"})
 
 Unit = Literal["none", "slope", "fraction", "pixels", "degrees", "threshold", "bits", "factor", "offset"]
-Whole = Literal["no", "truncate", "round"]
+Whole = Literal["no", "truncate", "up", "round"]
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,7 @@ class Space:
         """
         names = [operation.name for operation in self.operations]
         if name not in names:
-            raise PolicyError(
-                f"space {self.name!r} has no operation {name!r}; did you mean {nearest(name, names)!r}?"
-            )
+            raise PolicyError(f"space {self.name!r} has no operation {name!r}; did you mean {nearest(name, names)!r}?")
         return names.index(name)
 
     # Cached: a frozen value never changes, and every draw needs these.
@@ -122,10 +120,7 @@ class Space:
         rows = []
         for operation in self.operations:
             row = operation.low + steps * (operation.high - operation.low)
-            if operation.whole != "no":
-                # One part in 10^9 keeps 2.9999999999999996 from becoming 2.
-                row = (row + 1e-9 * row.sign()).trunc() if operation.whole == "truncate" else row.round()
-            rows.append(row)
+            rows.append(_whole(row, operation.whole))
         return torch.stack(rows)
 
     def value(self, operation: Tensor, level: Tensor, sign: Tensor) -> Tensor:
@@ -165,6 +160,17 @@ class Space:
         if not isinstance(record["operations"], list) or not isinstance(record["name"], str):
             raise PolicyError("the operations of a space are a list, and its name is a text.")
         return Space(record["name"], tuple(_operation(each) for each in record["operations"]), record["levels"])
+
+
+def _whole(values: Tensor, how: Whole) -> Tensor:
+    # One part in 10^9 keeps 2.9999999999999996 from becoming 2.
+    slack = 1e-9 * values.sign()
+    return {
+        "no": values,
+        "truncate": (values + slack).trunc(),
+        "up": (values - slack).ceil(),
+        "round": values.round(),
+    }[how]
 
 
 def _operation(record: Any) -> Operation:
@@ -234,8 +240,8 @@ def _pba() -> tuple[Operation, ...]:
         *_warps((0.0, 0.3), shift, (0.0, 30.0), "truncate"),
         *_PLAIN,
         # The reference takes 256 - int(256 l / 10) and 4 - int(4 l / 10): truncation of what is subtracted.
-        Operation("Solarize", 256.0, 0.0, "threshold", whole="round"),
-        Operation("Posterize", 4.0, 0.0, "bits", whole="round"),
+        Operation("Solarize", 256.0, 0.0, "threshold", whole="up"),
+        Operation("Posterize", 4.0, 0.0, "bits", whole="up"),
         *_enhance(0.1, 1.9, "factor"),
         Operation("Cutout", 0.0, 20.0, "pixels", whole="truncate"),
     )
