@@ -23,8 +23,8 @@ def every_level(space: Space, repeat: int = 6) -> OperationDraw:
     sign = torch.tensor([1, -1]).repeat_interleave(repeat).repeat(operations * space.levels)
     sign = torch.where(space.signed()[op], sign, 1).to(torch.int8)
     center = torch.rand(len(op), 1, 2, generator=torch.Generator().manual_seed(1))
-    columns = (each[:, None] for each in (op, torch.ones_like(op).bool(), level, sign))
-    return OperationDraw(space, *columns, center)
+    applied = torch.ones_like(op).bool()
+    return OperationDraw(space, op[:, None], applied[:, None], level[:, None], sign[:, None], center)
 
 
 def random_draw(space: Space, batch: int, count: int, seed: int) -> OperationDraw:
@@ -61,7 +61,7 @@ def test_every_operation_at_every_level_equals_pillow(
     before = images.clone()
     expected = by_pillow(pillow, images, draw)
     for backend in ("grouped", "dense"):
-        assert different(apply_operations(images, draw, backend=backend), expected) == []  # type: ignore[arg-type]
+        assert different(apply_operations(images, draw, backend=backend), expected) == []
     assert torch.equal(images, before)
 
 
@@ -111,7 +111,7 @@ def test_what_is_not_applied_changes_nothing(contents: Callable[..., Tensor]) ->
     none = OperationDraw(draw.space, draw.op, torch.zeros_like(draw.applied), draw.level, draw.sign, draw.center)
     images = contents(60, 8, 9)
     for backend in ("grouped", "dense"):
-        assert torch.equal(apply_operations(images, none, backend=backend), images)  # type: ignore[arg-type]
+        assert torch.equal(apply_operations(images, none, backend=backend), images)
     floats = torch.rand(60, 3, 8, 9)
     assert torch.equal(apply_operations(floats, none), floats)
 
@@ -128,7 +128,7 @@ def test_memory_layout_does_not_matter(layout: str, contents: Callable[..., Tens
     else:
         other = images.repeat_interleave(2, 3)[..., ::2]
     for backend in ("grouped", "dense"):
-        given = apply_operations(other, draw, backend=backend)  # type: ignore[arg-type]
+        given = apply_operations(other, draw, backend=backend)
         assert torch.equal(given, apply_operations(images, draw))
 
 
@@ -142,7 +142,7 @@ def test_dense_compiles_whole_and_once(contents: Callable[..., Tensor]) -> None:
     from torch._dynamo.testing import CompileCounter
 
     torch._dynamo.reset()
-    counter = CompileCounter()  # type: ignore[no-untyped-call]
+    counter = CompileCounter()
     compiled = torch.compile(dense, fullgraph=True, backend=counter)
     images = contents(16, 12, 12)
     for seed in range(20):
@@ -157,7 +157,7 @@ class CountCalls(torch.utils._python_dispatch.TorchDispatchMode):
     """Counts operations, and those that wait for a value on the device."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls = 0
         self.waits: list[str] = []
 

@@ -17,8 +17,8 @@ def dha_loss(log_prob: Tensor, losses: Tensor, weight: Literal["score", "paper"]
         log_prob: of each draw, ``(draws,)``.
         losses: of the network under each draw, the same shape; no gradient passes into them.
         weight: ``score`` weighs each loss by `p / stop_gradient(p)`: with draws from p, its gradient is that of
-            ``- sum_k p_k L_k``, the expected loss. ``paper`` weighs by `p` itself, as printed and as released: with draws
-            from p, its gradient is that of ``- 1/2 sum_k p_k^2 L_k``.
+            ``- sum_k p_k L_k``, the expected loss. ``paper`` weighs by `p` itself, as printed: with draws from
+            p, its gradient is that of ``- 1/2 sum_k p_k^2 L_k``.
 
     Raises:
         PolicyError: shapes differ, or the weight is unknown.

@@ -39,6 +39,12 @@ class Policy:
 
         return FixedPolicy(self.stages)(images, generator=generator).images
 
+    def to_torchvision(self, generator: torch.Generator | None = None) -> Any:
+        """As a torchvision v2 transform of one image and its labels; see `export.to_torchvision`."""
+        from nas_augment.export import to_torchvision
+
+        return to_torchvision(self, generator)
+
     def to_json(self) -> str:
         """The policy as JSON text; `from_json` reads it back exactly."""
         kinds = {kind: name for name, kind in _kinds().items()}

@@ -55,8 +55,8 @@ def relaxed_bernoulli(
 ) -> RelaxedDraw:
     """A gate, its relaxation, and its relaxation given the gate (Tucker et al., 2017; DADA).
 
-    With ``u`` uniform, ``z = logit + log u - log(1 - u)`` and the gate is ``z > 0``. Given the gate, `u` is uniform on the
-    part of [0, 1] that leads to it; drawing it again there gives the conditional latent.
+    With ``u`` uniform, ``z = logit + log u - log(1 - u)`` and the gate is ``z > 0``. Given the gate, `u` is uniform on
+    the part of [0, 1] that leads to it; drawing it again there gives the conditional latent.
 
     Raises:
         PolicyError: the temperature is not positive.
@@ -96,14 +96,14 @@ def relaxed_categorical(logits: Tensor, temperature: float, *, generator: torch.
 def relax_surrogate(reward: Tensor, draw: RelaxedDraw, control: Callable[[Tensor], Tensor]) -> Tensor:
     """A scalar whose gradient is the RELAX estimate of the gradient of the expected reward (Grathwohl et al., 2018).
 
-    ``(r - c(z~)) grad log p + grad c(z) - grad c(z~)``, unbiased for every control variate `c`; the better it predicts the
-    reward, the smaller the variance.
+    ``(r - c(z~)) grad log p + grad c(z) - grad c(z~)``, unbiased for every control variate `c`; the better it predicts
+    the reward, the smaller the variance.
 
     Args:
         reward: of each draw, ``(draws,)``; no gradient passes into it.
         draw: of a batch of draws, first dimension ``draws``.
-        control: a guess of the reward from a relaxed draw, ``(draws, ...) -> (draws,)``; parameters of its own are trained
-            by the caller, on the variance.
+        control: a guess of the reward from a relaxed draw, ``(draws, ...) -> (draws,)``; parameters of its own are
+            trained by the caller, on the variance.
 
     Raises:
         PolicyError: the control variate does not give one number for each draw.

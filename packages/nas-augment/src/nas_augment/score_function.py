@@ -1,7 +1,7 @@
 """The score function: gradients of an expectation over draws, from rewards and log-probabilities alone.
 
-``grad E[r] = E[(r - b) grad log p]`` for any baseline `b` that does not depend on the draw it is subtracted for. No pixel
-needs a gradient. Rewards are plain numbers, one for each draw; what they are made of is the caller's affair:
+``grad E[r] = E[(r - b) grad log p]`` for any baseline `b` that does not depend on the draw it is subtracted for. No
+pixel needs a gradient. Rewards are plain numbers, one for each draw; what they are made of is the caller's affair:
 `alignment` makes those of DAAS.
 """
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nas_augment.errors import PolicyError
 
-__all__ = ["Baseline", "alignment", "daas_surrogate", "leave_one_out", "score_surrogate", "unit_factor"]
+__all__ = ["alignment", "daas_surrogate", "leave_one_out", "score_surrogate", "unit_factor"]
 
 Baseline = Literal["none", "leave_one_out"]
 
@@ -144,8 +144,8 @@ def daas_surrogate(
 ) -> Tensor:
     """A scalar to be minimised whose gradient is DAAS' hypergradient of the policy (Eq. 13).
 
-    ``- step_size * mean_j <h, g_j> grad log p(draw_j)``, with `h` the gradient of the validation loss after the step and
-    `g_j` that of the training loss under draw j: draws whose gradient points along `h` become likelier.
+    ``- step_size * mean_j <h, g_j> grad log p(draw_j)``, with `h` the gradient of the validation loss after the step
+    and `g_j` that of the training loss under draw j: draws whose gradient points along `h` become likelier.
 
     Args:
         log_prob: of each draw, ``(draws,)``, or ``(draws, batch)`` with one draw for every image.
@@ -153,7 +153,7 @@ def daas_surrogate(
         step_size: of the inner step, xi.
         baseline: see `score_surrogate`; ``none`` is the paper's.
 
-    Differs from the paper: 1. the baseline, which cuts the variance and, as `h` hardly depends on one draw, adds next to no
-    bias; 2. means rather than sums over draws, as in Eq. 10.
+    Differs from the paper: 1. the baseline, which cuts the variance and, as `h` hardly depends on a draw, adds next to
+    no bias; 2. means rather than sums over draws, as in Eq. 10.
     """
     return -step_size * score_surrogate(log_prob, alignments, baseline)
