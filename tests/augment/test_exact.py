@@ -56,7 +56,7 @@ def different(first: Tensor, second: Tensor) -> list[int]:
 def test_every_operation_at_every_level_equals_pillow(
     name: str, height: int, width: int, pillow: Callable[..., Tensor], contents: Callable[..., Tensor]
 ) -> None:
-    draw = every_level(preset(name))
+    draw = every_level(preset(name), repeat=6 if name == "fast_aa" else 1)
     images = contents(len(draw), height, width)
     before = images.clone()
     expected = by_pillow(pillow, images, draw)
@@ -173,7 +173,7 @@ def test_operations_and_waits_stay_within_their_budget(contents: Callable[..., T
     images = contents(128, 32, 32)
     code, value = program(random_draw(preset("fast_aa"), 128, 2, seed=1), 32, 32)
     center = torch.full((128, 2, 2), 0.5)
-    for function, most in ((dense, 360), (grouped, 400)):
+    for function, most in ((dense, 370), (grouped, 300)):
         with CountCalls() as count:
             function(images, code[:, 0], value[:, 0], center[:, 0])
         assert count.calls <= most, count.calls

@@ -31,6 +31,8 @@ _GROUPS = {
     "cutout": ("Cutout",),
 }
 
+_KIND_OF = {CODES[name]: kind for kind, names in _GROUPS.items() for name in names}
+
 
 def grouped(images: Tensor, code: Tensor, value: Tensor, center: Tensor) -> Tensor:
     """Apply one operation to each image, sorted by kind.
@@ -44,16 +46,16 @@ def grouped(images: Tensor, code: Tensor, value: Tensor, center: Tensor) -> Tens
     Returns:
         The images transformed.
     """
-    host = code.tolist()
+    members: dict[str, list[int]] = {}
+    for row, each in enumerate(code.tolist()):
+        if each in _KIND_OF:
+            members.setdefault(_KIND_OF[each], []).append(row)
     out = images.clone(memory_format=torch.contiguous_format)
-    for kind, names in _GROUPS.items():
-        members = [row for row, each in enumerate(host) if each in {CODES[name] for name in names}]
-        if not members:
-            continue
-        rows = torch.tensor(members)
-        local = rows.to(images.device, non_blocking=True)
-        arguments = (each[rows.to(each.device)].to(images.device) for each in (code, value, center))
-        out[local] = _KINDS[kind](images[local].contiguous(), *arguments)
+    code, value, center = (each.to(images.device) for each in (code, value, center))
+    for kind, rows in members.items():
+        local = torch.tensor(rows).to(images.device, non_blocking=True)
+        some = (each.index_select(0, local) for each in (out, code, value, center))
+        out.index_copy_(0, local, _KINDS[kind](*some))
     return out
 
 
@@ -122,9 +124,13 @@ def gather(images: Tensor, matrix: Tensor, fill: int = 0) -> Tensor:
     batch, channels, height, width = images.shape
     column, row = source(matrix, height, width)
     outside = (column < 0) | (column >= width) | (row < 0) | (row >= height)
-    index = (row * width + column).masked_fill(outside, 0).long().view(batch, 1, -1)
-    moved = images.reshape(batch, channels, -1).gather(2, index.expand(batch, channels, -1))
-    return moved.view(images.shape).masked_fill(outside[:, None], fill)
+    size = height * width
+    index = (row * width + column).masked_fill(outside, size).view(batch, size).long()
+    # The channels of a pixel are moved as one 32-bit number; the pixel after the last is the fill.
+    packed = torch.full((batch, size + 1, 4), fill, dtype=torch.uint8, device=images.device)
+    packed[:, :size, :channels] = images.reshape(batch, channels, size).transpose(1, 2)
+    moved = packed.view(torch.int32)[..., 0].gather(1, index)[..., None].view(torch.uint8)
+    return moved[..., :channels].transpose(1, 2).reshape(images.shape)
 
 
 def _warp(images: Tensor, code: Tensor, value: Tensor, center: Tensor) -> Tensor:

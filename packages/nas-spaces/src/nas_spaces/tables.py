@@ -133,7 +133,7 @@ def load_table(path: str | Path, dataset: str = "cifar10") -> Table:
         raise TableError(
             f"{path} cannot be read as a table ({error}); expected an .npz file written by numpy.savez."
         ) from error
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a damaged archive surfaces as zlib.error, struct.error and others
         raise TableError(f"{path} is damaged: {error}.") from error
     architectures = columns.pop("arch", None)
     if architectures is None or architectures.ndim != 1 or architectures.dtype.kind != "U":
