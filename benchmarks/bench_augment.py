@@ -93,7 +93,7 @@ def measure(images: Tensor, rounds: int, with_compiled: bool) -> dict[str, float
     """Median seconds of each way, one after another in every round."""
     generator = torch.Generator().manual_seed(0)
     draws = [torch.rand(len(images), STAGE.numbers, generator=generator) for _ in range(rounds + 1)]
-    ways = {
+    ways: dict[str, Callable[[int], Any]] = {
         "ours, exact uint8": ours(images, draws),
         "Pillow, with conversions": pillow(images, draws, True),
         "Pillow, Pillow in and out": pillow(images, draws, False),
