@@ -1,21 +1,37 @@
 """Exact, batched, learnable augmentation policies on tensors.
 
-Read `policy` first: what every policy is. `fixed` has the policies that nothing is learned of.
+Read `policy` first: what every policy is. `fixed` and `published` have the policies that nothing is learned of,
+`learnable` the one that learns, and `catalog` all by name. `operations` is the table of operations and spaces.
 """
 
-from nas_augment import fixed
+from nas_augment import catalog, fixed, published
+from nas_augment.applying import apply_operations
 from nas_augment.decided import Policy
-from nas_augment.errors import AugmentError, ImagesError, PolicyError
+from nas_augment.errors import AugmentError, ImagesError, PolicyError, UnknownPolicyError
+from nas_augment.learnable import LearnablePolicy, daas, dada, dha
+from nas_augment.operations import Operation, Space, preset
 from nas_augment.policy import AugmentationPolicy, Augmented
-from nas_augment.sample import PolicySample
+from nas_augment.sample import OperationDraw, PolicySample
 
 __all__ = [
     "AugmentError",
     "AugmentationPolicy",
     "Augmented",
     "ImagesError",
+    "LearnablePolicy",
+    "Operation",
+    "OperationDraw",
     "Policy",
     "PolicyError",
     "PolicySample",
+    "Space",
+    "UnknownPolicyError",
+    "apply_operations",
+    "catalog",
+    "daas",
+    "dada",
+    "dha",
     "fixed",
+    "preset",
+    "published",
 ]

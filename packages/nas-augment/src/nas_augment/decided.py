@@ -39,9 +39,16 @@ class Policy:
 
         return FixedPolicy(self.stages)(images, generator=generator).images
 
+    def to_torchvision(self, generator: torch.Generator | None = None) -> Any:
+        """As a torchvision v2 transform of one image and its labels; see `export.to_torchvision`."""
+        from nas_augment.export import to_torchvision
+
+        return to_torchvision(self, generator)
+
     def to_json(self) -> str:
         """The policy as JSON text; `from_json` reads it back exactly."""
-        stages = [{"name": type(stage).__name__.lower(), **_settings(stage)} for stage in self.stages]
+        kinds = {kind: name for name, kind in _kinds().items()}
+        stages = [{"name": kinds[type(stage)], **_settings(stage)} for stage in self.stages]
         return json.dumps({"format": _FORMAT, "version": _VERSION, "stages": stages})
 
     @staticmethod
@@ -51,9 +58,6 @@ class Policy:
         Raises:
             PolicyError: it is not JSON, not a policy, of another version, or has unknown or wrong settings.
         """
-        from nas_augment import fixed
-
-        kinds: dict[str, type[Stage]] = {"crop": fixed.Crop, "flip": fixed.Flip, "cutout": fixed.Cutout}
         try:
             record = json.loads(text)
         except json.JSONDecodeError as error:
@@ -65,23 +69,38 @@ class Policy:
         extra = set(record) - {"format", "version", "stages"}
         if extra or not isinstance(record.get("stages"), list):
             raise PolicyError(f"expected the keys format, version and stages (a list); unknown: {sorted(extra)}.")
-        return Policy(tuple(_stage(kinds, stage) for stage in record["stages"]))
+        return Policy(tuple(_stage(stage) for stage in record["stages"]))
+
+
+def _kinds() -> "dict[str, type[Stage]]":
+    # Imported late: those modules end in a Policy, which is defined here.
+    from nas_augment import fixed, stages
+
+    return {
+        "crop": fixed.Crop,
+        "flip": fixed.Flip,
+        "cutout": fixed.Cutout,
+        "sub_policies": stages.SubPolicies,
+        "uniform_operations": stages.UniformOperations,
+    }
 
 
 def _settings(stage: Any) -> dict[str, Any]:
-    return asdict(stage)
+    return stage.to_record() if hasattr(stage, "to_record") else asdict(stage)
 
 
-def _stage(kinds: "dict[str, type[Stage]]", record: Any) -> "Stage":
+def _stage(record: Any) -> "Stage":
+    kinds = _kinds()
     if not isinstance(record, dict) or record.get("name") not in list(kinds):
-        raise PolicyError(f"unknown stage {record!r}; expected an object with a name among {', '.join(kinds)}.")
+        raise PolicyError(f"unknown stage {record!r:.200}; expected an object with a name among {', '.join(kinds)}.")
+    kind: Any = kinds[record["name"]]
     settings = {key: value for key, value in record.items() if key != "name"}
-    wrong = {
-        key: value for key, value in settings.items() if isinstance(value, bool) or not isinstance(value, int | float)
-    }
-    if wrong:
+    make = kind
+    if hasattr(kind, "from_record"):
+        make = kind.from_record
+    elif wrong := {key: value for key, value in settings.items() if type(value) not in (int, float)}:
         raise PolicyError(f"stage {record['name']!r} has settings that are not numbers: {wrong}.")
     try:
-        return kinds[record["name"]](**settings)
+        return make(**settings)
     except TypeError as error:
         raise PolicyError(f"stage {record['name']!r}: {error}.") from error

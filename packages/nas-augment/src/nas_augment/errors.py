@@ -1,11 +1,15 @@
 """What nas-augment raises.
 
 AugmentError
-|-- ImagesError (also ValueError)   images that a policy cannot be applied to
-`-- PolicyError (also ValueError)   settings, samples or files that are not a policy's
+|-- ImagesError (also ValueError)         images that a policy cannot be applied to
+|-- PolicyError (also ValueError)         settings, samples or files that are not a policy's
+`-- UnknownPolicyError (also ValueError)  a name that no installed policy has
 """
 
-__all__ = ["AugmentError", "ImagesError", "PolicyError", "is_count"]
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["AugmentError", "ImagesError", "PolicyError", "UnknownPolicyError", "is_count", "nearest"]
 
 
 class AugmentError(Exception):
@@ -18,6 +22,15 @@ class ImagesError(AugmentError, ValueError):
 
 class PolicyError(AugmentError, ValueError):
     """Settings, samples or files that are not a policy's."""
+
+
+class UnknownPolicyError(AugmentError, ValueError):
+    """A name that no installed policy has."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like `name`, for a message."""
+    return difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
 
 
 def is_count(number: float) -> bool:

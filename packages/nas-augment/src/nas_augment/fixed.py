@@ -44,10 +44,14 @@ class Crop:
         if not is_count(self.padding):
             raise PolicyError(f"padding of a crop is {self.padding}; expected 0 or more pixels.")
 
+    def offset(self, draw: Tensor) -> Tensor:
+        """Row and column of the window in the padded image, ``(batch, 2)``."""
+        return (draw * (2 * self.padding + 1)).long()
+
     def apply(self, images: Tensor, draw: Tensor) -> Tensor:
         """See `Stage.apply`."""
         batch, _, height, width = images.shape
-        offset = (draw * (2 * self.padding + 1)).long()
+        offset = self.offset(draw)
         rows = offset[:, 0, None] + torch.arange(height, device=images.device)
         columns = offset[:, 1, None] + torch.arange(width, device=images.device)
         padded = F.pad(images, (self.padding,) * 4)
@@ -71,10 +75,13 @@ class Flip:
         if not 0 <= self.probability <= 1:
             raise PolicyError(f"probability of a flip is {self.probability}; expected 0 to 1.")
 
+    def mirrored(self, draw: Tensor) -> Tensor:
+        """Whether each image is mirrored, ``(batch,)`` bool."""
+        return draw[:, 0] < self.probability
+
     def apply(self, images: Tensor, draw: Tensor) -> Tensor:
         """See `Stage.apply`."""
-        mirrored = (draw[:, 0] < self.probability)[:, None, None, None]
-        return torch.where(mirrored, images.flip(3), images)
+        return torch.where(self.mirrored(draw)[:, None, None, None], images.flip(3), images)
 
 
 @dataclass(frozen=True)
@@ -97,12 +104,17 @@ class Cutout:
         if not 0 <= self.fill <= 1:
             raise PolicyError(f"fill of cutout is {self.fill}; expected 0 to 1.")
 
+    def start(self, draw: Tensor, height: int, width: int) -> Tensor:
+        """First row and column of the square, ``(batch, 2)``; negative where it begins outside."""
+        size = torch.tensor([height, width], device=draw.device)
+        return (draw * size).long() - self.length // 2
+
     def apply(self, images: Tensor, draw: Tensor) -> Tensor:
         """See `Stage.apply`."""
         inside = []
+        start = self.start(draw, *images.shape[2:])
         for axis, size in enumerate(images.shape[2:]):
-            start = (draw[:, axis] * size).long() - self.length // 2
-            position = torch.arange(size, device=images.device) - start[:, None]
+            position = torch.arange(size, device=images.device) - start[:, axis, None]
             inside.append((position >= 0) & (position < self.length))
         square = inside[0][:, None, :, None] & inside[1][:, None, None, :]
         fill = round(255 * self.fill) if images.dtype == torch.uint8 else self.fill

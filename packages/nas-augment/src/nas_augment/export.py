@@ -1,0 +1,100 @@
+"""A decided policy as a transform of other libraries, one image at a time, for the workers of a data loader.
+
+On a CPU and images larger than about 100 pixels, Pillow is faster than any tensor code: use `to_pillow` there.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nas_augment.exact import CUTOUT_FILL
+from nas_augment.recipe import Instruction, draw_recipe
+from nas_augment.source import Source
+
+if TYPE_CHECKING:
+    from nas_augment.decided import Policy
+
+__all__ = ["PillowTransform", "apply_pillow", "to_pillow", "to_torchvision"]
+
+
+def apply_pillow(image: Any, instructions: tuple[Instruction, ...]) -> Any:
+    """Carry out instructions on a Pillow image of mode RGB or L; bit-equal to `exact`."""
+    for instruction in instructions:
+        image = _pillow(image, *instruction)
+    return image
+
+
+def _pillow(image: Any, name: str, value: float, box: tuple[int, int, int, int]) -> Any:
+    from PIL import Image, ImageEnhance, ImageOps
+
+    coefficients = {
+        "ShearX": (1, value, 0, 0, 1, 0),
+        "ShearY": (1, 0, 0, value, 1, 0),
+        "TranslateX": (1, 0, value, 0, 1, 0),
+        "TranslateY": (1, 0, 0, 0, 1, value),
+    }
+    if name in coefficients:
+        return image.transform(image.size, Image.Transform.AFFINE, coefficients[name])
+    if name in ("AutoContrast", "Invert", "Equalize"):
+        return getattr(ImageOps, name.lower())(image)
+    if name in ("Contrast", "Color", "Brightness", "Sharpness"):
+        return getattr(ImageEnhance, name)(image).enhance(value)
+    if name == "Rotate":
+        return image.rotate(value)
+    if name == "Solarize":
+        return ImageOps.solarize(image, value)  # type: ignore[arg-type]  # it only compares: floats work
+    if name == "Posterize":
+        return ImageOps.posterize(image, int(value)) if value >= 1 else Image.new(image.mode, image.size)
+    if name == "Flip":
+        return ImageOps.mirror(image)
+    if name == "Crop":
+        return ImageOps.expand(image, int(value)).crop(box)
+    # Cutout and Square.
+    image = image.copy()
+    image.paste(_pillow_fill(image.mode, name, value), box)
+    return image
+
+
+def _pillow_fill(mode: str, name: str, value: float) -> Any:
+    if name == "Square":
+        return round(255 * value) if mode == "L" else (round(255 * value),) * 3
+    from PIL import Image
+
+    return CUTOUT_FILL if mode == "RGB" else Image.new("RGB", (1, 1), CUTOUT_FILL).convert("L").getpixel((0, 0))
+
+
+class PillowTransform:
+    """A callable from Pillow image to Pillow image; pickles, so that it works in data loader workers.
+
+    Args:
+        policy: what to draw from.
+        generator: to draw with; see `source.Source`.
+    """
+
+    def __init__(self, policy: "Policy", generator: torch.Generator | None = None) -> None:
+        self.policy = policy
+        self._source = Source(generator)
+
+    def __call__(self, image: Any) -> Any:
+        """Augment one image by a draw of its own."""
+        width, height = image.size
+        return apply_pillow(image, draw_recipe(self.policy.stages, height, width, self._source.generator()))
+
+
+def to_pillow(policy: "Policy", generator: torch.Generator | None = None) -> PillowTransform:
+    """The policy for Pillow images, bit-equal to `Policy.apply`."""
+    return PillowTransform(policy, generator)
+
+
+def to_torchvision(policy: "Policy", generator: torch.Generator | None = None) -> Any:
+    """The policy as a torchvision v2 transform of one image with its masks, boxes and key points (extra `torchvision`).
+
+    On Pillow images and uint8 tensors. torchvision differs from Pillow by one level in four operations, and picks other
+    pixels where a rotation or shear falls between two.
+
+    Raises:
+        ImportError: torchvision is not installed.
+    """
+    from nas_augment.torchvision_transform import PolicyTransform
+
+    return PolicyTransform(policy, generator)

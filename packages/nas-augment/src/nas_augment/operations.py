@@ -1,0 +1,303 @@
+"""The operations as data: what each is, its range in each published space, and the spaces.
+
+The arithmetic of an operation stands once, in `exact`; a space only says which operations there are and what value each
+level stands for.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from nas_augment.errors import PolicyError, is_count, nearest
+
+__all__ = ["CODES", "GEOMETRIC", "Operation", "Space", "preset", "preset_names"]
+
+# The order is that of the tables in `exact` and is never saved: files have names.
+_NAMES = (
+    "Identity", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "AutoContrast", "Invert", "Equalize",
+    "Solarize", "Posterize", "Contrast", "Color", "Brightness", "Sharpness", "Cutout",
+)  # fmt: skip
+CODES = {name: code for code, name in enumerate(_NAMES)}
+GEOMETRIC = frozenset({"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"})
+_WITHOUT_VALUE = frozenset({"Identity", "AutoContrast", "Invert", "Equalize"})
+
+Unit = Literal["none", "slope", "fraction", "pixels", "degrees", "threshold", "bits", "factor", "offset"]
+Whole = Literal["no", "truncate", "up", "round"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of a space, as Pillow defines it.
+
+    Args:
+        name: which operation; `CODES` has all names.
+        low: value at the first level.
+        high: value at the last level; those between are evenly spaced.
+        unit: of the value. ``fraction`` is of the width (of the height for TranslateY), ``threshold`` and ``bits`` are
+            those of Pillow's solarize and posterize, ``factor`` that of its ImageEnhance, and an ``offset`` is added to
+            a factor of 1.
+        signed: whether the value is negated with probability one half.
+        whole: how values are made whole numbers, if they are.
+    """
+
+    name: str
+    low: float = 0.0
+    high: float = 0.0
+    unit: Unit = "none"
+    signed: bool = False
+    whole: Whole = "no"
+
+    def __post_init__(self) -> None:
+        if self.name not in CODES:
+            raise PolicyError(f"unknown operation {self.name!r}; did you mean {nearest(self.name, CODES)!r}?")
+        if self.unit not in get_args(Unit) or self.whole not in get_args(Whole):
+            raise PolicyError(f"operation {self.name} has unit {self.unit!r} and whole {self.whole!r}; see Operation.")
+        if (self.unit == "none") != (self.name in _WITHOUT_VALUE):
+            raise PolicyError(f"operation {self.name} has unit {self.unit!r}; only those without a value have none.")
+        if not all(abs(bound) <= 1000 for bound in (self.low, self.high)):
+            raise PolicyError(f"operation {self.name} ranges from {self.low} to {self.high}; expected finite bounds.")
+
+    @property
+    def has_value(self) -> bool:
+        """Whether a level means anything to it."""
+        return self.unit != "none"
+
+
+@dataclass(frozen=True)
+class Space:
+    """The operations that a policy chooses from, and how many levels each has.
+
+    Args:
+        name: of the space, for messages and files.
+        operations: in order; indices of a sample count in it.
+        levels: how many values each operation can take.
+
+    Example:
+        >>> space = preset("fast_aa")
+        >>> len(space.operations), space.levels
+        (15, 10)
+        >>> [round(value, 2) for value in space.values[0].tolist()]
+        [-0.3, -0.23, -0.17, -0.1, -0.03, 0.03, 0.1, 0.17, 0.23, 0.3]
+    """
+
+    name: str
+    operations: tuple[Operation, ...]
+    levels: int = 10
+
+    def __post_init__(self) -> None:
+        if not is_count(self.levels) or self.levels < 2:
+            raise PolicyError(f"levels of space {self.name!r} are {self.levels}; expected a whole number, 2 or more.")
+        if not self.operations:
+            raise PolicyError(f"space {self.name!r} has no operations.")
+        if len({operation.name for operation in self.operations}) != len(self.operations):
+            raise PolicyError(f"space {self.name!r} has an operation twice.")
+
+    def index(self, name: str) -> int:
+        """The position of an operation.
+
+        Raises:
+            PolicyError: the space does not have it; the message has the nearest name.
+        """
+        names = [operation.name for operation in self.operations]
+        if name not in names:
+            raise PolicyError(f"space {self.name!r} has no operation {name!r}; did you mean {nearest(name, names)!r}?")
+        return names.index(name)
+
+    # Cached: a frozen value never changes, and every draw needs these.
+    @cached_property
+    def codes(self) -> Tensor:
+        """The code of every operation, ``(operations,)`` int64."""
+        return torch.tensor([CODES[operation.name] for operation in self.operations])
+
+    @cached_property
+    def values(self) -> Tensor:
+        """The value of every operation at every level, before its sign, ``(operations, levels)`` float64."""
+        steps = torch.arange(self.levels, dtype=torch.float64) / (self.levels - 1)
+        rows = []
+        for operation in self.operations:
+            row = operation.low + steps * (operation.high - operation.low)
+            rows.append(_whole(row, operation.whole))
+        return torch.stack(rows)
+
+    def value(self, operation: Tensor, level: Tensor, sign: Tensor) -> Tensor:
+        """What is done: the value at `level` of `operation` with `sign`, in the unit of the operation, float64.
+
+        Offsets have become factors.
+        """
+        device = operation.device
+        offset = torch.tensor([each.unit == "offset" for each in self.operations], device=device)[operation]
+        return self.values.to(device)[operation, level] * sign + offset
+
+    def signed(self) -> Tensor:
+        """Whether the value of each operation has a random sign, ``(operations,)`` bool."""
+        return torch.tensor([operation.signed for operation in self.operations])
+
+    def pixels(self) -> Tensor:
+        """Whether the value of each operation is in pixels rather than a fraction, ``(operations,)`` bool."""
+        return torch.tensor([operation.unit == "pixels" for operation in self.operations])
+
+    def to_record(self) -> dict[str, Any]:
+        """The whole table as JSON types."""
+        return {
+            "name": self.name,
+            "levels": self.levels,
+            "operations": [asdict(operation) for operation in self.operations],
+        }
+
+    @staticmethod
+    def from_record(record: Any) -> "Space":
+        """Read `to_record` back.
+
+        Raises:
+            PolicyError: a key is missing, unknown or of a wrong type.
+        """
+        if not isinstance(record, dict) or set(record) != {"name", "levels", "operations"}:
+            raise PolicyError(f"a space is an object with name, levels and operations; this is {record!r:.200}.")
+        if not isinstance(record["operations"], list) or not isinstance(record["name"], str):
+            raise PolicyError("the operations of a space are a list, and its name is a text.")
+        return Space(record["name"], tuple(_operation(each) for each in record["operations"]), record["levels"])
+
+
+def _whole(values: Tensor, how: Whole) -> Tensor:
+    # One part in 10^9 keeps 2.9999999999999996 from becoming 2.
+    slack = 1e-9 * values.sign()
+    return {
+        "no": values,
+        "truncate": (values + slack).trunc(),
+        "up": (values - slack).ceil(),
+        "round": values.round(),
+    }[how]
+
+
+def _operation(record: Any) -> Operation:
+    expected = {field.name: field.type for field in fields(Operation)}
+    if not isinstance(record, dict) or set(record) != set(expected):
+        raise PolicyError(f"an operation is an object with {', '.join(expected)}; this is {record!r:.200}.")
+    numbers = (record["low"], record["high"])
+    if any(isinstance(bound, bool) or not isinstance(bound, int | float) for bound in numbers):
+        raise PolicyError(f"bounds of an operation are {numbers}; expected numbers.")
+    if not isinstance(record["signed"], bool) or not isinstance(record["name"], str):
+        raise PolicyError(f"an operation has signed {record['signed']!r}; expected true or false, and a text as name.")
+    return Operation(**record)
+
+
+def _enhance(low: float, high: float, unit: Unit, signed: bool = False) -> tuple[Operation, ...]:
+    names = ("Contrast", "Color", "Brightness", "Sharpness")
+    return tuple(Operation(name, low, high, unit, signed) for name in names)
+
+
+def _warps(slope: tuple[float, float], shift: Operation, degrees: tuple[float, float], whole: Whole = "no") -> Any:
+    return (
+        Operation("ShearX", *slope, "slope", True),
+        Operation("ShearY", *slope, "slope", True),
+        Operation("TranslateX", shift.low, shift.high, shift.unit, True, shift.whole),
+        Operation("TranslateY", shift.low, shift.high, shift.unit, True, shift.whole),
+        Operation("Rotate", *degrees, "degrees", True, whole),
+    )
+
+
+_PLAIN = (Operation("AutoContrast"), Operation("Invert"), Operation("Equalize"))
+
+
+def _fast_aa() -> tuple[Operation, ...]:
+    shift = Operation("TranslateX", -0.45, 0.45, "fraction")
+    return (
+        *_warps((-0.3, 0.3), shift, (-30.0, 30.0)),
+        *_PLAIN,
+        Operation("Solarize", 0.0, 256.0, "threshold"),
+        Operation("Posterize", 4.0, 8.0, "bits", whole="truncate"),
+        *_enhance(0.1, 1.9, "factor"),
+        Operation("Cutout", 0.0, 0.2, "fraction"),
+    )
+
+
+def _ops14_aa() -> tuple[Operation, ...]:
+    return tuple(operation for operation in _fast_aa() if operation.name != "Cutout")
+
+
+def _ops14_ra() -> tuple[Operation, ...]:
+    return (Operation("Identity"), *(each for each in _ops14_aa() if each.name != "Invert"))
+
+
+def _autoaugment() -> tuple[Operation, ...]:
+    shift = Operation("TranslateX", 0.0, 150.0 / 331.0, "fraction")
+    return (
+        *_warps((0.0, 0.3), shift, (0.0, 30.0)),
+        *_PLAIN,
+        Operation("Solarize", 255.0, 0.0, "threshold"),
+        Operation("Posterize", 8.0, 4.0, "bits", whole="round"),
+        *_enhance(0.0, 0.9, "offset", True),
+    )
+
+
+def _pba() -> tuple[Operation, ...]:
+    shift = Operation("TranslateX", 0.0, 10.0, "pixels", whole="truncate")
+    return (
+        *_warps((0.0, 0.3), shift, (0.0, 30.0), "truncate"),
+        *_PLAIN,
+        # The reference takes 256 - int(256 l / 10) and 4 - int(4 l / 10): truncation of what is subtracted.
+        Operation("Solarize", 256.0, 0.0, "threshold", whole="up"),
+        Operation("Posterize", 4.0, 0.0, "bits", whole="up"),
+        *_enhance(0.1, 1.9, "factor"),
+        Operation("Cutout", 0.0, 20.0, "pixels", whole="truncate"),
+    )
+
+
+def _randaugment() -> tuple[Operation, ...]:
+    return (Operation("Identity"), *(each for each in _autoaugment() if each.name != "Invert"))
+
+
+def _trivial_wide() -> tuple[Operation, ...]:
+    shift = Operation("TranslateX", 0.0, 32.0, "pixels", whole="truncate")
+    return (
+        Operation("Identity"),
+        *_warps((0.0, 0.99), shift, (0.0, 135.0)),
+        Operation("AutoContrast"),
+        Operation("Equalize"),
+        Operation("Solarize", 255.0, 0.0, "threshold"),
+        Operation("Posterize", 8.0, 2.0, "bits", whole="round"),
+        *_enhance(0.0, 0.99, "offset", True),
+    )
+
+
+_PRESETS: dict[str, tuple[Callable[[], tuple[Operation, ...]], int]] = {
+    "fast_aa": (_fast_aa, 10),
+    "ops14_aa": (_ops14_aa, 10),
+    "ops14_ra": (_ops14_ra, 10),
+    "autoaugment": (_autoaugment, 10),
+    "pba": (_pba, 11),
+    "randaugment": (_randaugment, 31),
+    "trivial_wide": (_trivial_wide, 31),
+}
+
+
+def preset_names() -> tuple[str, ...]:
+    """The names that `preset` knows."""
+    return tuple(_PRESETS)
+
+
+def preset(name: str, levels: int | None = None) -> Space:
+    """A published space.
+
+    * ``fast_aa``: the 15 operations of Fast AutoAugment (Lim et al., 2019), DADA and DAAS. The geometric ranges are
+      symmetric and mirrored again by a random sign, so the middle of the levels is the weakest.
+    * ``ops14_aa``: these without Cutout, which are AutoAugment's 16 without Cutout and SamplePairing.
+    * ``ops14_ra``: RandAugment's 14 (Identity instead of Invert) with the ranges of ``fast_aa``; used by DHA.
+    * ``autoaugment``, ``randaugment``, ``trivial_wide``: as torchvision has them.
+    * ``pba``: the 15 of Population Based Augmentation (Ho et al., 2019), levels 0 to 10.
+
+    Args:
+        name: one of the above.
+        levels: how many, instead of the published number.
+
+    Raises:
+        PolicyError: no such space, with the nearest name.
+    """
+    if name not in _PRESETS:
+        raise PolicyError(f"unknown space {name!r}; did you mean {nearest(name, _PRESETS)!r}?")
+    make, published = _PRESETS[name]
+    return Space(name, make(), published if levels is None else levels)

@@ -1,0 +1,100 @@
+"""Exports reproduce what was drawn: Pillow bit for bit, torchvision within its known differences."""
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nas_augment import Policy, fixed, preset, published
+from nas_augment.export import to_pillow
+from nas_augment.stages import SubPolicies, UniformOperations
+
+POLICIES = {
+    "cutout": fixed.cutout(5, 2).decide(),
+    "autoaugment": published.autoaugment("svhn", before=(fixed.Crop(2), fixed.Flip())).decide(),
+    "uniform": Policy((UniformOperations(preset("fast_aa"), 3), fixed.Cutout(6, 0.5))),
+    "genotype": Policy((published.from_fast_autoaugment([[("Invert", 0.3, 0.1), ("ShearY", 0.9, 0.9)]]),)),
+}
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def tensor_of(image: Any) -> Tensor:
+    flat = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return flat.view(image.size[1], image.size[0], len(image.getbands())).permute(2, 0, 1)
+
+
+def image_of(tensor: Tensor) -> Any:
+    from PIL import Image
+
+    mode = "L" if len(tensor) == 1 else "RGB"
+    return Image.frombytes(mode, (tensor.shape[2], tensor.shape[1]), bytes(tensor.permute(1, 2, 0).flatten().tolist()))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", POLICIES)
+def test_pillow_is_equal_bit_for_bit(name: str, channels: int, contents: Callable[..., Tensor]) -> None:
+    pytest.importorskip("PIL")
+    policy = POLICIES[name]
+    for seed, image in enumerate(contents(60, 21, 26, channels)):
+        expected = policy.apply(image[None], generator=generator(seed))[0]
+        assert torch.equal(tensor_of(to_pillow(policy, generator(seed))(image_of(image))), expected)
+
+
+@pytest.mark.parametrize("as_pillow", [False, True])
+@pytest.mark.parametrize("name", POLICIES)
+def test_torchvision_differs_by_a_level_and_at_ties(
+    name: str, as_pillow: bool, contents: Callable[..., Tensor]
+) -> None:
+    pytest.importorskip("torchvision")
+    policy, far = POLICIES[name], []
+    for seed, image in enumerate(contents(60, 32, 32)):
+        expected = policy.apply(image[None], generator=generator(seed))[0].int()
+        transform = policy.to_torchvision(generator(seed))
+        found = tensor_of(transform(image_of(image))) if as_pillow else transform(image)
+        far.append(((found.int() - expected).abs() > 4).float().mean())
+    assert torch.stack(far).mean() < 0.01
+
+
+def test_torchvision_takes_masks_and_boxes_along() -> None:
+    pytest.importorskip("torchvision")
+    from torchvision import tv_tensors
+
+    transform = Policy((fixed.Flip(1.0), UniformOperations(preset("autoaugment"), 2))).to_torchvision(generator(0))
+    mask = tv_tensors.Mask(torch.arange(64).view(8, 8) % 8)
+    flip = Policy((fixed.Flip(1.0),)).to_torchvision(generator(0))
+    image = tv_tensors.Image(torch.zeros(3, 8, 8, dtype=torch.uint8))
+    boxes = tv_tensors.BoundingBoxes(torch.tensor([[0, 0, 2, 3]]), format="XYXY", canvas_size=(8, 8))
+    _, flipped, moved = flip(image, mask, boxes)
+    assert torch.equal(flipped, mask.flip(1))
+    assert moved.tolist() == [[6, 0, 8, 3]]
+    transform(image, mask, boxes)
+
+
+@pytest.mark.parametrize("kind", ["pillow", "torchvision"])
+def test_transforms_pickle_and_draw_from_a_stream_of_the_process(kind: str) -> None:
+    pytest.importorskip("PIL" if kind == "pillow" else "torchvision")
+    policy = POLICIES["uniform"]
+    transform = to_pillow(policy) if kind == "pillow" else policy.to_torchvision()
+    image = torch.randint(0, 256, (3, 16, 16), dtype=torch.uint8)
+    given = image_of(image) if kind == "pillow" else image
+
+    def values(made: Any) -> list[int]:
+        out = made(given)
+        return (tensor_of(out) if kind == "pillow" else out).flatten().tolist()
+
+    state = torch.random.get_rng_state()
+    first = [values(transform) for _ in range(3)]
+    assert torch.equal(state, torch.random.get_rng_state())
+    again = pickle.loads(pickle.dumps(transform))
+    assert [values(again) for _ in range(3)] == first  # the same process seed, from its start
+    assert first[0] != first[1] or first[1] != first[2]
+
+
+def test_sub_policies_are_exported() -> None:
+    assert any(isinstance(stage, SubPolicies) for stage in POLICIES["autoaugment"].stages)

@@ -1,0 +1,240 @@
+"""The learnable policy: Eq. 4 by enumeration, frequencies of its draws, derivation, and what is refused."""
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nas_augment import LearnablePolicy, Operation, OperationDraw, PolicyError, PolicySample, Space, daas, preset
+from nas_augment.stages import SubPolicies
+from nas_augment.testing import check_policy
+
+SMALL = Space(
+    "small",
+    (
+        Operation("Invert"),
+        Operation("Rotate", 0, 30, "degrees", signed=True),
+        Operation("Color", 0.1, 1.9, "factor"),
+    ),
+    levels=3,
+)
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"share": "operation"},
+    {"share": "pair"},
+    {"choice": "joint"},
+    {"choice": "unordered", "share": "pair"},
+    {"probability": 0.7},
+    {"learn_levels": False},
+    {"count_void_levels": True},
+    {"choice": "joint", "probability": 1.0, "learn_levels": False},
+    {"per": "batch", "share": "pair"},
+    {"count": 1},
+]
+
+
+def make(**settings: Any) -> LearnablePolicy:
+    policy = LearnablePolicy(SMALL, **settings).double()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return policy
+
+
+def all_of(policy: LearnablePolicy) -> PolicySample:
+    draw = policy.enumerate()
+    return PolicySample((), len(draw), draw)
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=str)
+def test_it_conforms(settings: dict[str, Any]) -> None:
+    check_policy(LearnablePolicy(SMALL, **settings))
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=str)
+def test_probabilities_of_all_draws_sum_to_one(settings: dict[str, Any]) -> None:
+    policy = make(**settings)
+    total = policy.log_prob(all_of(policy)).exp().sum().detach()
+    assert float(total) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_the_number_of_draws_is_that_of_the_paper_without_void_levels() -> None:
+    # One of 3 operations, applied or not, at 3 levels where it has any: (2 + 4 + 4)^2.
+    assert len(make().enumerate()) == 100
+    assert len(make(count_void_levels=True).enumerate()) == 144
+
+
+def test_log_prob_is_equation_4_written_with_distributions() -> None:
+    policy = make()
+    draw = policy.enumerate()
+    assert policy.probability_logits is not None
+    assert policy.level_logits is not None
+    gates, levels = policy.probability_logits.view(2, 3), policy.level_logits.view(2, 3, 3)
+    expected = torch.zeros(len(draw), dtype=torch.float64)
+    for n in range(len(draw)):
+        for k in range(2):
+            o, y, m = int(draw.op[n, k]), bool(draw.applied[n, k]), draw.level[n, k]
+            expected[n] += torch.distributions.Categorical(logits=policy.choice_logits[k]).log_prob(draw.op[n, k])
+            expected[n] += torch.distributions.Bernoulli(logits=gates[k, o]).log_prob(torch.tensor(float(y)).double())
+            if y and SMALL.operations[o].has_value:
+                expected[n] += torch.distributions.Categorical(logits=levels[k, o]).log_prob(m)
+    torch.testing.assert_close(policy.log_prob(all_of(policy)), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("settings", KINDS[:-2], ids=str)
+def test_draws_are_as_frequent_as_their_probabilities(settings: dict[str, Any]) -> None:
+    """Chi-square at p = 1e-4 over everything that is drawn; one draw for a whole batch would fail."""
+    policy = make(**settings)
+    count = 20000
+    drawn = policy.sample(count, generator=torch.Generator().manual_seed(7)).operations
+    assert drawn is not None
+    outcomes = policy.enumerate()
+
+    def key(draw: OperationDraw) -> Tensor:
+        level = draw.level if policy.level_logits is not None else torch.zeros_like(draw.level)
+        digits = torch.stack((draw.op, draw.applied, level), -1).flatten(1)
+        return (digits * 4 ** torch.arange(digits.shape[1])).sum(1)
+
+    expected = policy.log_prob(all_of(policy)).detach().exp() * count
+    if policy.probability is not None and policy.probability < 1:
+        # Fixed probabilities are not part of log_prob: compare what was drawn where both were applied.
+        chosen = drawn.applied.all(1)
+        assert chosen.float().mean() == pytest.approx(policy.probability**2, abs=0.02)
+        drawn = drawn.map(lambda tensor: tensor[chosen])
+        expected = expected / count * len(drawn)
+    observed = (key(drawn)[:, None] == key(outcomes)).sum(0)
+    assert int(observed.sum()) == len(drawn)
+    freedom = len(expected) - 1
+    statistic = float(((observed - expected).square() / expected).sum())
+    assert statistic < freedom + 3.72 * math.sqrt(2 * freedom) + 12
+
+
+def test_neighbours_in_a_batch_and_slots_are_independent() -> None:
+    policy = LearnablePolicy(preset("fast_aa"))
+    drawn = policy.sample(45000, generator=torch.Generator().manual_seed(3)).operations
+    assert drawn is not None
+    for first, second in ((drawn.op[:, 0], drawn.op[:, 1]), (drawn.op[:-1, 0], drawn.op[1:, 0])):
+        count = torch.bincount(first * 15 + second, minlength=225).double()
+        assert float(((count - count.mean()) ** 2 / count.mean()).sum()) < 310
+    signed = drawn.op[:, 0] < 5
+    assert (drawn.sign[signed, 0] == 1).float().mean() == pytest.approx(0.5, abs=0.02)
+    assert (drawn.sign[drawn.op >= 5] == 1).all()
+
+
+def test_per_batch_draws_once() -> None:
+    drawn = LearnablePolicy(SMALL, per="batch").sample(9, generator=torch.Generator().manual_seed(2)).operations
+    assert drawn is not None
+    for tensor in (drawn.op, drawn.applied, drawn.level, drawn.sign, drawn.center):
+        assert (tensor == tensor[:1]).all()
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=str)
+def test_gradient_of_log_prob_is_its_derivative(settings: dict[str, Any]) -> None:
+    policy = make(**settings)
+    drawn = policy.sample(5, generator=torch.Generator().manual_seed(0))
+    names = [name for name, _ in policy.named_parameters()]
+
+    def log_prob(*values: Tensor) -> Tensor:
+        class Call(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.policy = policy
+
+            def forward(self) -> Tensor:
+                return self.policy.log_prob(drawn)
+
+        parameters = {f"policy.{name}": value for name, value in zip(names, values, strict=True)}
+        return torch.func.functional_call(Call(), parameters, ())
+
+    assert torch.autograd.gradcheck(log_prob, tuple(parameter for _, parameter in policy.named_parameters()))
+
+
+def test_decide_keeps_all_tuples_with_their_probability_and_likeliest_level() -> None:
+    policy = make(share="pair")
+    (stage,) = policy.decide().stages
+    assert isinstance(stage, SubPolicies)
+    assert len(stage.entries) == 9
+    weights = [entry.weight for entry in stage.entries]
+    assert weights == sorted(weights, reverse=True)
+    assert sum(weights) == pytest.approx(1.0)
+    assert policy.probability_logits is not None
+    assert policy.level_logits is not None
+    for entry in stage.entries:
+        ops = torch.tensor([SMALL.index(step.name) for step in entry.steps])
+        chance = policy.choice_logits.softmax(1)
+        assert entry.weight == pytest.approx(float((chance[0, ops[0]] * chance[1, ops[1]]).detach()))
+        for k, step in enumerate(entry.steps):
+            row = (int(ops[0]) * 3 + int(ops[1])) * 2 + k
+            assert step.probability == pytest.approx(float(policy.probability_logits[row].sigmoid().detach()))
+            has_value = SMALL.operations[int(ops[k])].has_value
+            assert step.level == (int(policy.level_logits[row].argmax()) if has_value else 0)
+    (best,) = policy.decide(keep=1).stages
+    assert isinstance(best, SubPolicies)
+    assert best.entries == stage.entries[:1]
+
+
+def test_sizes_of_daas_are_those_of_the_paper() -> None:
+    policy = daas()
+    assert {name: tuple(parameter.shape) for name, parameter in policy.named_parameters()} == {
+        "choice_logits": (2, 15),
+        "probability_logits": (450,),
+        "level_logits": (450, 10),
+    }
+
+
+def test_entropy_is_that_of_the_choice() -> None:
+    assert float(LearnablePolicy(SMALL).entropy().detach()) == pytest.approx(2 * math.log(3))
+    assert float(LearnablePolicy(SMALL, choice="joint").entropy().detach()) == pytest.approx(math.log(9))
+
+
+def test_state_goes_back_into_the_same_policy_only(tmp_path: Any) -> None:
+    policy = make(share="pair")
+    torch.save(policy.state_dict(), tmp_path / "policy.pt")
+    state = torch.load(tmp_path / "policy.pt", weights_only=True)
+    other = LearnablePolicy(SMALL, share="pair").double()
+    other.load_state_dict(state)
+    assert torch.equal(other.log_prob(all_of(policy)), policy.log_prob(all_of(policy)))
+    assert copy.deepcopy(policy).decide() == policy.decide()
+    wrong = LearnablePolicy(Space("small", SMALL.operations, levels=4), share="pair")
+    with pytest.raises(PolicyError, match="space differ"):
+        wrong.set_extra_state(policy.get_extra_state())
+    with pytest.raises(PolicyError, match="another policy: choice, count, share, space"):
+        wrong.set_extra_state(3)
+
+
+def test_a_sample_of_another_space_is_refused() -> None:
+    policy = LearnablePolicy(SMALL)
+    images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    for other in (LearnablePolicy(preset("fast_aa")), LearnablePolicy(SMALL, count=3)):
+        drawn = other.sample(2, generator=torch.Generator())
+        with pytest.raises(PolicyError, match="this policy draws 2 of space 'small'"):
+            policy.log_prob(drawn)
+        with pytest.raises(PolicyError, match="this policy draws 2 of space 'small'"):
+            policy.apply(images, drawn)
+    with pytest.raises(PolicyError, match="the sample has no operations"):
+        policy.log_prob(PolicySample((), 2))
+    same = LearnablePolicy(SMALL).sample(40, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(PolicyError, match="never draws together"):
+        LearnablePolicy(SMALL, choice="unordered").log_prob(same)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"count": 0}, "count of operations is 0"),
+        ({"choice": "some"}, "choice is 'some'"),
+        ({"share": "all"}, "share is 'all'"),
+        ({"per": "pixel"}, "per is 'pixel'"),
+        ({"probability": -0.1}, r"probability is -0\.1"),
+        ({"choice": "unordered", "count": 4}, "no sets of 4"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(PolicyError, match=message):
+        LearnablePolicy(SMALL, **settings)
+    with pytest.raises(PolicyError, match="keep is 0"):
+        LearnablePolicy(SMALL).decide(keep=0)
