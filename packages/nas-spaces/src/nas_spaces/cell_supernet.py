@@ -7,7 +7,7 @@ from nas_spaces.cells import CellShape
 from nas_spaces.choices import Choices
 from nas_spaces.operations import forget_statistics
 from nas_spaces.skeleton import CellSupernetBody
-from nas_spaces.supernet import Drawn, Supernet
+from nas_spaces.supernet import Drawn, Supernet, connected
 
 __all__ = ["CellSupernet"]
 
@@ -28,7 +28,8 @@ class CellSupernet(Supernet):
         weights = weights.to(images)
         factors = {name: self._factors(name, weights) for name in dict.fromkeys(self.names)}
         paths = {name: self._path(name, drawn) for name in factors}
-        return self.body(images, [factors[name] for name in self.names], [paths[name] for name in self.names])
+        logits = self.body(images, [factors[name] for name in self.names], [paths[name] for name in self.names])
+        return logits if drawn is None else connected(logits, weights)
 
     def _factors(self, cell: str, weights: Tensor) -> Tensor:
         """The factor of each operation, ``(edges, operations)``."""

@@ -17,7 +17,7 @@ from nas_spaces.errors import ArchitectureError
 from nas_spaces.operations import forget_statistics
 from nas_spaces.skeleton import require_images
 from nas_spaces.space import RowwiseSpace
-from nas_spaces.supernet import Drawn, Supernet
+from nas_spaces.supernet import Drawn, Supernet, connected
 
 if TYPE_CHECKING:
     import networkx as nx

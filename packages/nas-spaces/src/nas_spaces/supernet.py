@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from torch import Tensor, nn
 
-__all__ = ["Drawn", "Supernet"]
+__all__ = ["Drawn", "Supernet", "connected"]
 
 Drawn: TypeAlias = Sequence[Sequence[int]]
 
@@ -32,3 +32,13 @@ class Supernet(nn.Module, ABC):
         Returns:
             Logits ``(batch, classes)``.
         """
+
+
+def connected(logits: Tensor, weights: Tensor) -> Tensor:
+    """The same logits, made to depend on the weights: where a drawn path reads none of them, their gradient is zero then.
+
+    Args:
+        logits: ``(batch, classes)``.
+        weights: ``(choices, options)``, finite.
+    """
+    return logits + 0 * weights.sum().to(logits)

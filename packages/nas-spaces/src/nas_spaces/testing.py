@@ -92,6 +92,11 @@ def check_supernet(
         mixed, drawn = supernet(images, one_hot), supernet(images, one_hot, a.options)
         tolerance = 1e-4 if images.dtype == torch.float32 else 1e-9
         assert torch.allclose(mixed, drawn, rtol=tolerance, atol=tolerance), "a drawn path equals its one-hot mixture"
+    # The first option everywhere is `none` in the spaces that have it: a path that reads no weight at all.
+    for options in (a.options, tuple((0,) if taken else () for taken in a.options)):
+        leaf = space.choices.one_hot(options).to(images).requires_grad_()
+        (grad,) = torch.autograd.grad(supernet(images, leaf, options).square().sum(), leaf)
+        assert torch.isfinite(grad).all(), "the gradient of a drawn path is finite, and zero where nothing is read"
     for name, value in supernet.state_dict().items():
         assert torch.equal(value, before[name]), f"a forward pass changed {name}"
     network = space.network(a, classes=classes, channels=channels, cells=cells, in_channels=images.shape[1]).to(images)
