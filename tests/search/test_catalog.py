@@ -38,6 +38,8 @@ def test_a_value_of_the_wrong_type_is_refused(value: Any) -> None:
 
 def test_policies_are_values() -> None:
     assert catalog.policy("cutout") == cutout().decide()
+    with pytest.raises(ConfigError, match="policy 'daas' is learned, and needs a method that learns it"):
+        catalog.policy("daas")
 
 
 def needs(required: int) -> None: ...

@@ -24,7 +24,8 @@ _OURS = {
 
 def names() -> dict[str, str]:
     """The name of every installed policy and where it is defined, as ``module:function``."""
-    return _OURS | {point.name: point.value for point in entry_points(group="nas.policies") if point.name not in _OURS}
+    others = {point.name.replace("-", "_"): point.value for point in entry_points(group="nas.policies")}
+    return others | _OURS
 
 
 def policy(name: str) -> AugmentationPolicy:

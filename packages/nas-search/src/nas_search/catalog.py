@@ -1,4 +1,4 @@
-"""Methods and policies by name: ours, and those registered under the entry points ``nas.methods`` and ``nas.policies``."""
+"""Methods by name: ours, and those registered under the entry point ``nas.methods``; and the policies of nas-augment."""
 
 import difflib
 import inspect
@@ -8,14 +8,14 @@ from importlib.metadata import entry_points
 from operator import attrgetter
 from typing import Any
 
-from nas_augment import Policy
+from nas_augment import Policy, UnknownPolicyError
+from nas_augment import catalog as augment_catalog
 from nas_search.errors import ConfigError
 from nas_search.method import Method
 
 __all__ = ["load", "method", "methods", "nearest", "policies", "policy", "settings"]
 
 _METHODS = {name: f"nas_search.methods:{name}" for name in ("darts", "gdas", "random_nas", "random_search")}
-_POLICIES = {name: f"nas_augment.fixed:{name}" for name in ("identity", "crop_and_flip", "cutout")}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -25,12 +25,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def methods() -> dict[str, str]:
     """The name of every installed method and where it is defined, as ``module:function``."""
-    return _METHODS | _plugins("nas.methods", _METHODS)
+    others = {point.name.replace("-", "_"): point.value for point in entry_points(group="nas.methods")}
+    return others | _METHODS
 
 
 def policies() -> dict[str, str]:
     """The name of every installed augmentation policy and where it is defined, as ``module:function``."""
-    return _POLICIES | _plugins("nas.policies", _POLICIES)
+    return augment_catalog.names()
 
 
 def method(name: str, values: Mapping[str, Any] | None = None) -> Method:
@@ -65,12 +66,21 @@ def settings(name: str) -> dict[str, Any]:
 
 
 def policy(name: str) -> Policy:
-    """A fixed augmentation policy by its name.
+    """An augmentation policy that nothing is learned of, by its name.
 
     Raises:
-        ConfigError: no such policy; the message has the nearest name.
+        ConfigError: no such policy (with the nearest name), or one that is learned.
     """
-    return _find("policy", name, policies())().decide()
+    try:
+        found = augment_catalog.policy(name)
+    except UnknownPolicyError as error:
+        raise ConfigError(str(error)) from error
+    if list(found.parameters()):
+        fixed = [each for each in policies() if each not in ("daas", "dada", "dha")]
+        raise ConfigError(
+            f"policy {name!r} is learned, and needs a method that learns it; fixed ones are {', '.join(fixed)}."
+        )
+    return found.decide()
 
 
 def load(place: str) -> Callable[..., Any]:
@@ -87,11 +97,6 @@ def load(place: str) -> Callable[..., Any]:
             f"{place} cannot be imported ({type(error).__name__}: {error}); reinstall its package."
         ) from error
     return found
-
-
-def _plugins(group: str, ours: Mapping[str, str]) -> dict[str, str]:
-    found = {point.name.replace("-", "_"): point.value for point in entry_points(group=group)}
-    return {name: place for name, place in found.items() if name not in ours}
 
 
 def _find(kind: str, name: str, known: Mapping[str, str]) -> Callable[..., Any]:

@@ -43,7 +43,7 @@ def _entries(kind: str) -> dict[str, str]:
     if kind == "hypergradients":
         import nas_hypergrad
 
-        estimators = ("FirstOrder", "Unrolled", "Implicit")
+        estimators = ("FirstOrder", "Unrolled", "Implicit", "ForwardMode")
         return {
             name: _first(getattr(nas_hypergrad, name).__doc__) for name in estimators if hasattr(nas_hypergrad, name)
         }
