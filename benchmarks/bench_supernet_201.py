@@ -10,8 +10,9 @@ import statistics
 import time
 
 import torch
-from nas_spaces import nas_bench_201
 from torch import Tensor, nn
+
+from nas_spaces import nas_bench_201
 
 SIZES = ((16, 1, 64, 8), (8, 1, 64, 32), (16, 5, 16, 32))
 
