@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,14 @@ from nas_search.run_folder import RunFolder
 from nas_spaces import nas_bench_201
 
 SPACE = nas_bench_201()
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_not_ignored() -> Iterator[None]:
+    """A shell starts background jobs with SIGINT ignored; the tests are about a process that can be interrupted."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def stop_at(epoch: int, step: int, number: int = signal.SIGINT) -> Any:
