@@ -106,7 +106,7 @@ class SearchState(RunState):
                 cells=self.cells,
                 in_channels=self.data.image_shape[0],
             )
-            # Channels last is what convolutions like best, on CPU (1.3 to 1.9 times as fast, measured) and on GPU.
+            # Channels last is what convolutions like best, on a CPU (1.2 to 1.9 times as fast: benchmarks/RESULTS.md).
             self.supernet = supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.weight_optimizer = method.weights.build(self.supernet.parameters())
         outer = self.outer_parameters()
