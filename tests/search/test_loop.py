@@ -84,7 +84,7 @@ def test_a_search_stopped_in_the_middle_of_an_epoch_resumes_bit_for_bit(
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     # An epoch of random_search is one step, so it can only stop between epochs; the others stop in the middle of one.
     at = (0, 1) if name == "random_search" else (1, 1)
-    with pytest.raises(Interrupted, match=r"stopped in epoch 2 of 2 .*; saved in .*last\.pt"):
+    with pytest.raises(Interrupted, match=r"stopped in epoch 2 of 2, after step \d of the search; saved in .*last\.pt"):
         search(SPACE, data, method, out=parts, observers=(stop_at(*at, number),), **small)
     assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
     assert len(RunFolder(parts).read_events()) == 1
@@ -146,9 +146,11 @@ def test_resuming_a_finished_search_gives_its_result_again(
     assert (first.architecture, first.metrics) == (again.architecture, again.metrics)
 
 
-def test_a_signal_in_the_last_step_lets_the_search_end(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
-    result = search(SPACE, data, methods.gdas(), out=tmp_path / "run", observers=(stop_at(1, 2),), **small)
-    assert len(result.history) == 2
+def test_a_signal_in_the_last_step_stops_after_it(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match=r"stopped after the last epoch, 2 of 2 of the search; saved in"):
+        search(SPACE, data, methods.gdas(), out=tmp_path / "run", observers=(stop_at(1, 2),), **small)
+    result = search(SPACE, data, methods.gdas(), out=tmp_path / "run", resume=True, **small)
+    assert result.architecture == search(SPACE, data, methods.gdas(), **small).architecture
 
 
 def test_a_search_killed_before_its_first_checkpoint_can_be_started_again(

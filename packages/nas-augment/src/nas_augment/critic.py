@@ -47,7 +47,7 @@ def critic_loss(
 
 
 def policy_loss(critic: Critic, fake: Tensor) -> Tensor:
-    """What the policy minimises: minus the score of its images, which must be differentiable (see `soft`).
+    """What the policy minimises: minus the score of its images, which must be differentiable: not those of the exact path.
 
     For policies that are not, the scores are rewards for `score_function.score_surrogate`.
     """

@@ -211,7 +211,7 @@ def drive(state: RunState, *, observers: Sequence[Observer] = (), store: Store |
             _tell(observers, state, "epoch", record)
             if store is not None:
                 store.save(state)
-            if stop.requested and state.epoch < state.epochs:
+            if stop.requested:
                 _stop(state, store)
 
 
@@ -236,10 +236,10 @@ def _stop(state: RunState, store: Store | None) -> None:
     _check(state, state.learning_rate, store)
     state.tick()
     store.save(state)
-    raise Interrupted(
-        f"stopped in epoch {state.epoch + 1} of {state.epochs} of the {state.name}, after step {state.step}; "
-        f"saved in {store.checkpoint}."
-    )
+    at = f"in epoch {state.epoch + 1} of {state.epochs}, after step {state.step}"
+    if state.epoch == state.epochs:
+        at = f"after the last epoch, {state.epochs} of {state.epochs}"
+    raise Interrupted(f"stopped {at} of the {state.name}; saved in {store.checkpoint}.")
 
 
 def _tell(
