@@ -22,7 +22,7 @@ __all__ = ["RunConfig", "parse_setting"]
 
 
 # The papers' learning rate of architecture parameters, 3e-4, is for 250 epochs of 391 steps. In 40 epochs of 11 steps it
-# would leave the architecture where it began.
+# would leave the architecture where it began. How the value was chosen stands in benchmarks/RESULTS.md.
 _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("darts", "digits"): {"architecture_learning_rate": 0.01},
     ("gdas", "digits"): {"architecture_learning_rate": 0.01},
