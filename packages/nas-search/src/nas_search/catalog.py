@@ -10,12 +10,13 @@ from typing import Any
 
 from nas_augment import Policy, UnknownPolicyError
 from nas_augment import catalog as augment_catalog
+from nas_search import methods as our_methods
 from nas_search.errors import ConfigError
 from nas_search.method import Method
 
 __all__ = ["load", "method", "methods", "nearest", "policies", "policy", "settings"]
 
-_METHODS = {name: f"nas_search.methods:{name}" for name in ("darts", "gdas", "random_nas", "random_search")}
+_METHODS = {name: f"nas_search.methods:{name}" for name in our_methods.__all__}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

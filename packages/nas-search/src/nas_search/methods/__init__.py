@@ -1,0 +1,12 @@
+"""The named methods: one file each, and each a short sentence over parts that stand alone.
+
+Every setting of a function is what ``nascli search --set NAME=VALUE`` changes. `nas_search.method.Method` has more than
+any of these uses: compose your own.
+"""
+
+from nas_search.methods.darts import darts
+from nas_search.methods.gdas import gdas
+from nas_search.methods.random_nas import random_nas
+from nas_search.methods.random_search import random_search
+
+__all__ = ["darts", "gdas", "random_nas", "random_search"]

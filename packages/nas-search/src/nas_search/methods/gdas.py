@@ -1,0 +1,46 @@
+"""GDAS."""
+
+from functools import partial
+
+from nas_search.method import Method
+from nas_search.optimizers import SGD, Adam
+from nas_search.relaxations import HardGumbel
+from nas_search.samplers import Relaxed
+from nas_search.schedules import Constant, Cosine, Linear
+from nas_search.selection import Derive
+from nas_search.updates import OuterStep, WeightStep
+
+__all__ = ["gdas"]
+
+
+def gdas(
+    *,
+    temperature: float = 10.0,
+    final_temperature: float = 0.1,
+    learning_rate: float = 0.025,
+    weight_decay: float = 5e-4,
+    architecture_learning_rate: float = 3e-4,
+    architecture_weight_decay: float = 1e-3,
+) -> Method:
+    """Gradient-based search using a differentiable architecture sampler: one path a step (Dong and Yang, CVPR 2019).
+
+    One step of the weights on a train batch, then one of the architecture parameters on a validation batch, each with
+    a path of its own.
+
+    Args:
+        temperature: of the Gumbel-softmax at the beginning.
+        final_temperature: and at the end, linearly.
+        learning_rate: of the weights at the beginning; cosine to a twenty-fifth of it.
+        weight_decay: of the weights.
+        architecture_learning_rate: of Adam on the architecture parameters.
+        architecture_weight_decay: of the architecture parameters.
+    """
+    return Method(
+        name="gdas",
+        updates=(WeightStep(), OuterStep()),
+        relaxation=partial(HardGumbel, temperature=Linear(temperature, final_temperature)),
+        sampler=Relaxed(),
+        selector=Derive(),
+        weights=SGD(Cosine(learning_rate, learning_rate / 25), weight_decay=weight_decay),
+        outer=Adam(Constant(architecture_learning_rate), weight_decay=architecture_weight_decay),
+    )

@@ -1,0 +1,31 @@
+"""Random search with weight sharing."""
+
+from nas_search.evaluation import SupernetAccuracy
+from nas_search.method import Method
+from nas_search.optimizers import SGD
+from nas_search.samplers import Uniform
+from nas_search.schedules import Cosine
+from nas_search.selection import BestSampled
+from nas_search.updates import WeightStep
+
+__all__ = ["random_nas"]
+
+
+def random_nas(
+    *, samples: int = 100, validation_images: int = 512, learning_rate: float = 0.025, weight_decay: float = 5e-4
+) -> Method:
+    """Random search with weight sharing: uniform paths train the supernet (Li and Talwalkar, UAI 2019).
+
+    Args:
+        samples: random architectures that are scored with the shared weights at the end; the best is taken.
+        validation_images: images that each of them is scored on.
+        learning_rate: of the weights at the beginning; cosine to a twenty-fifth of it.
+        weight_decay: of the weights.
+    """
+    return Method(
+        name="random_nas",
+        updates=(WeightStep(),),
+        sampler=Uniform(),
+        selector=BestSampled(samples, SupernetAccuracy(validation_images)),
+        weights=SGD(Cosine(learning_rate, learning_rate / 25), weight_decay=weight_decay),
+    )
