@@ -3,7 +3,7 @@
 Ours and the peers' calls are interleaved within each round; a cell is the median over rounds of CPU time divided by
 that round's plain gradient. Peers that are not installed are left out and named.
 
-    python benchmarks/bench_hypergrad.py cnn small memory accuracy --json hypergrad.json
+    python benchmarks/bench_hypergrad.py cnn small memory differences accuracy --json hypergrad.json
 """
 
 import argparse
@@ -216,12 +216,14 @@ def ours(work: Workload, estimator: Hypergradient) -> Callable[[], object]:
 def contenders(work: Workload, terms: int, steps: int) -> dict[str, Callable[[], Callable[[], object]]]:
     """Everything that is timed, by name; made late, so that a peer that is missing is only left out."""
     exact, difference = neumann(terms, STEP), finite_difference()
+    one_sided = finite_difference(1e-3, one_sided=True)
     return {
         "gradient": lambda: gradient(work),
         f"2 gradients + {terms + 1} products alone": lambda: products_alone(work, terms),
         f"plain neumann {terms}": lambda: plain_neumann(work, terms),
         f"ours neumann {terms}": lambda: ours(work, Implicit(exact)),
         f"ours neumann {terms}, difference": lambda: ours(work, Implicit(exact, products=difference)),
+        f"ours neumann {terms}, one-sided difference": lambda: ours(work, Implicit(exact, products=one_sided)),
         f"ours conjugate gradient {terms}": lambda: ours(work, Implicit(conjugate_gradient(terms, tolerance=0.0))),
         f"betty neumann {terms}": lambda: betty_neumann(work, terms),
         f"torchopt neumann {terms}": lambda: torchopt_implicit(work, "neumann", terms),
@@ -274,6 +276,24 @@ def bench_cnn(rounds: int) -> dict[str, dict[str, float]]:
     return timed(cnn(), terms=20, steps=6, rounds=rounds, repeat=1)
 
 
+def bench_differences(rounds: int) -> dict[str, dict[str, float]]:
+    """Relative errors of Neumann K = 20 by differences against exact products, on the CNN in single precision."""
+    work = cnn()
+    exact = Implicit(neumann(20, STEP))(*work)["weight"]
+
+    def error(products: Any) -> float:
+        grads = Implicit(neumann(20, STEP), products=products)(*work)["weight"]
+        return float((grads - exact).norm() / exact.norm())
+
+    return {
+        f"radius {radius}": {
+            "central": error(finite_difference(radius)),
+            "one-sided": error(finite_difference(radius, one_sided=True)),
+        }
+        for radius in (1e-1, 1e-2, 1e-3, None)
+    }
+
+
 def bench_small(rounds: int) -> dict[str, dict[str, float]]:
     """Times on the small network, and what our calls cost above straightforward code, in milliseconds."""
     return timed(small(), terms=5, steps=6, rounds=4 * rounds, repeat=10)
@@ -284,11 +304,16 @@ MEMORY = {
     "neumann 2": lambda work: ours(work, Implicit(neumann(2, STEP))),
     "neumann 20": lambda work: ours(work, Implicit(neumann(20, STEP))),
     "neumann 20, difference": lambda work: ours(work, Implicit(neumann(20, STEP), products=finite_difference())),
+    "neumann 20, one-sided": lambda work: ours(
+        work, Implicit(neumann(20, STEP), products=finite_difference(1e-3, one_sided=True))
+    ),
     "unrolled 2": lambda work: ours(work, Unrolled(sgd(STEP), 2)),
     "unrolled 16": lambda work: ours(work, Unrolled(sgd(STEP), 16)),
     "unrolled 2, recomputed": lambda work: ours(work, Unrolled(sgd(STEP), 2, recompute=True)),
     "unrolled 16, recomputed": lambda work: ours(work, Unrolled(sgd(STEP), 16, recompute=True)),
     "unrolled 48, recomputed": lambda work: ours(work, Unrolled(sgd(STEP), 48, recompute=True)),
+    "unrolled 2, truncated 2, recomputed": lambda work: ours(work, Unrolled(sgd(STEP), 2, 2, recompute=True)),
+    "unrolled 16, truncated 2, recomputed": lambda work: ours(work, Unrolled(sgd(STEP), 16, 2, recompute=True)),
     "unrolled 16, truncated 2": lambda work: ours(work, Unrolled(sgd(STEP), 16, truncate=2)),
     "unrolled 48, truncated 2, recomputed": lambda work: ours(work, Unrolled(sgd(STEP), 48, 2, recompute=True)),
 }
@@ -416,7 +441,13 @@ def bench_noise(work: Workload, truth: Tensor, largest: float) -> dict[str, dict
     return {f"{name}, a tenth of the data": {"20 products": error(part)} for name, part in parts.items()}
 
 
-BENCHES = {"cnn": bench_cnn, "small": bench_small, "memory": bench_memory, "accuracy": bench_accuracy}
+BENCHES = {
+    "cnn": bench_cnn,
+    "small": bench_small,
+    "memory": bench_memory,
+    "differences": bench_differences,
+    "accuracy": bench_accuracy,
+}
 
 
 def main() -> None:

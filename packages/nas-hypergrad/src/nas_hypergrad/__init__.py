@@ -12,8 +12,10 @@ from nas_hypergrad.errors import (
     ProblemError,
     SettingError,
 )
+from nas_hypergrad.finite_difference import finite_difference
 from nas_hypergrad.first_order import FirstOrder
 from nas_hypergrad.forward_mode import ForwardMode
+from nas_hypergrad.gauss_newton import gauss_newton
 from nas_hypergrad.implicit import Implicit, ImplicitReport, largest_eigenvalue
 from nas_hypergrad.inner_step import InnerStep, adam, adamw, sgd
 from nas_hypergrad.inverse_hessian import InverseHessian, amended, chebyshev, conjugate_gradient, identity, neumann
@@ -21,7 +23,7 @@ from nas_hypergrad.nystrom import nystrom
 from nas_hypergrad.optimizers import adam_diagonal, optimizer_step
 from nas_hypergrad.preconditioned import preconditioned
 from nas_hypergrad.problem import BilevelProblem, Hypergradient, Loss, Variables, blend
-from nas_hypergrad.products import Curvature, Products, double_backward, finite_difference, gauss_newton
+from nas_hypergrad.products import Curvature, Products, double_backward
 from nas_hypergrad.ranks import average_across_ranks
 from nas_hypergrad.score_function import leave_one_out, score_function, unit_factor
 from nas_hypergrad.unrolled import Unrolled

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from nas_hypergrad.differentiation import differentiate, zero_filled
 from nas_hypergrad.errors import ProblemError
-from nas_hypergrad.evaluation import Point, averaged, differentiate, isolated, zero_filled
+from nas_hypergrad.evaluation import averaged
+from nas_hypergrad.point import Point, isolated
 from nas_hypergrad.problem import BilevelProblem, Variables
 
 __all__ = ["FirstOrder"]

@@ -8,20 +8,11 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from nas_hypergrad.differentiation import differentiate, zero_filled
 from nas_hypergrad.errors import ProblemError
-from nas_hypergrad.evaluation import (
-    Point,
-    RandomState,
-    averaged,
-    check_keys,
-    check_response,
-    differentiate,
-    finite,
-    isolated,
-    outer_gradient,
-    zero_filled,
-)
+from nas_hypergrad.evaluation import averaged, check_keys, check_response, finite, outer_gradient
 from nas_hypergrad.inner_step import InnerStep
+from nas_hypergrad.point import Point, RandomState, isolated
 from nas_hypergrad.problem import BilevelProblem, Loss, Variables
 from nas_hypergrad.settings import check_count
 from nas_hypergrad.unrolled import step_losses

@@ -6,8 +6,9 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch import Tensor
 
-from nas_hypergrad.evaluation import averaged, check_keys, check_response, finite, isolated, outer_gradient
+from nas_hypergrad.evaluation import averaged, check_keys, check_response, finite, outer_gradient
 from nas_hypergrad.inverse_hessian import ConjugateGradient, InverseHessian, Product
+from nas_hypergrad.point import isolated
 from nas_hypergrad.problem import BilevelProblem, Variables
 from nas_hypergrad.products import EXACT, Curvature, Products
 from nas_hypergrad.settings import check_count

@@ -6,22 +6,11 @@ from dataclasses import KW_ONLY, dataclass, replace
 import torch
 from torch import Tensor
 
+from nas_hypergrad.differentiation import check_twice_differentiable, differentiate, reached, zero_filled
 from nas_hypergrad.errors import ProblemError, SettingError
-from nas_hypergrad.evaluation import (
-    Point,
-    RandomState,
-    averaged,
-    check_keys,
-    check_response,
-    check_twice_differentiable,
-    differentiate,
-    finite,
-    isolated,
-    outer_gradient,
-    reached,
-    zero_filled,
-)
+from nas_hypergrad.evaluation import averaged, check_keys, check_response, finite, outer_gradient
 from nas_hypergrad.inner_step import InnerStep
+from nas_hypergrad.point import Point, RandomState, isolated
 from nas_hypergrad.problem import BilevelProblem, Loss, Variables
 from nas_hypergrad.products import EXACT, DoubleBackward, Products
 from nas_hypergrad.settings import check_count

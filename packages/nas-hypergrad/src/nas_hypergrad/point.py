@@ -1,0 +1,185 @@
+"""Where losses are evaluated: on private copies, from one random state, with gradients on."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nas_hypergrad.errors import ProblemError
+from nas_hypergrad.problem import BilevelProblem, Loss, Variables
+from nas_hypergrad.vectors import Vector
+
+__all__ = ["Point", "RandomState", "isolated"]
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """The state of the random generators that losses may draw from."""
+
+    cpu: Tensor
+    cuda: tuple[tuple[torch.device, Tensor], ...]
+    generators: tuple[tuple[torch.Generator, Tensor], ...]
+
+    @classmethod
+    def capture(cls, devices: Iterable[torch.device], generators: Iterable[torch.Generator]) -> "RandomState":
+        """The present state of the CPU's generator, of those of CUDA devices, and of explicit generators."""
+        return cls(
+            torch.get_rng_state(),
+            tuple((device, torch.cuda.get_rng_state(device)) for device in devices),
+            tuple((generator, generator.get_state()) for generator in generators),
+        )
+
+    def again(self) -> "RandomState":
+        """The present state of the same generators."""
+        return RandomState.capture((device for device, _ in self.cuda), (generator for generator, _ in self.generators))
+
+    def restore(self) -> None:
+        """Put all generators back into this state."""
+        torch.set_rng_state(self.cpu)
+        for device, state in self.cuda:
+            torch.cuda.set_rng_state(state, device)
+        for generator, state in self.generators:
+            generator.set_state(state)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where losses are evaluated: private leaves of the variables and the random state to start from.
+
+    Attributes:
+        inner: the inner variables as leaves that require grad, frozen parameters as constants.
+        outer: likewise the outer variables.
+        random: the state that every evaluation starts from.
+        frozen: the names of the inner variables that are constants.
+    """
+
+    inner: Vector
+    outer: Vector
+    random: RandomState
+    frozen: frozenset[str] = frozenset()
+
+    @property
+    def moving(self) -> Vector:
+        """The inner variables that are no constants."""
+        return {name: value for name, value in self.inner.items() if name not in self.frozen}
+
+    @property
+    def learned(self) -> Vector:
+        """The outer variables that are no constants."""
+        return {name: value for name, value in self.outer.items() if value.requires_grad}
+
+    def at(self, inner: Vector, random: RandomState | None = None) -> "Point":
+        """The same problem at other inner variables; names left out keep their value."""
+        leaves = {name: _leaf(inner[name]) if name in inner else value for name, value in self.inner.items()}
+        return Point(leaves, self.outer, random or self.random, self.frozen)
+
+    def value(self, loss: Loss, role: str, *, may_be_constant: bool = False) -> Tensor:
+        """The loss here, checked to be a scalar that depends on some variable.
+
+        Args:
+            loss: the loss to evaluate.
+            role: what to call it in messages.
+            may_be_constant: whether it need not depend on any.
+
+        Raises:
+            ProblemError: the loss is no scalar, depends on no variable, or changes a variable in place.
+        """
+        self.random.restore()
+        versions = [leaf._version for group in (self.inner, self.outer) for leaf in group.values()]
+        try:
+            # Fresh dictionaries: a loss that adds or removes a key must not affect the next evaluation.
+            value = loss(dict(self.inner), dict(self.outer))
+        except RuntimeError as error:
+            if "in-place" in str(error) or "inplace" in str(error):
+                raise _changed_in_place(role, self._in_place_names(loss)) from error
+            raise
+        finally:
+            # Autocast keeps a cast copy of every leaf it has met; ours are met once, so the copies would pile up.
+            if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+                torch.clear_autocast_cache()
+        self._check(value, role, versions)
+        if not value.requires_grad and not may_be_constant:
+            raise ProblemError(
+                f"{role} depends on none of the inner variables {sorted(self.inner)} and none of the outer variables "
+                f"{sorted(self.outer)}: it uses other tensors, or a non-differentiable operation (argmax, round, "
+                "detach, .item(), .data) cuts it off. Compute it from the two dictionaries with differentiable "
+                "operations, or use the score function for sampled choices."
+            )
+        return value
+
+    def _check(self, value: Tensor, role: str, versions: list[int]) -> None:
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise ProblemError(f"{role} returned {given}; expected a scalar tensor: take its mean(), without .item().")
+        leaves = [(name, leaf) for group in (self.inner, self.outer) for name, leaf in group.items()]
+        changed = [name for (name, leaf), version in zip(leaves, versions, strict=True) if leaf._version != version]
+        if changed:
+            raise _changed_in_place(role, changed)
+
+    def _in_place_names(self, loss: Loss) -> list[str]:
+        """Evaluate once more on views, which may be changed in place, to learn which variables are."""
+        views = [{name: leaf.detach().clone() for name, leaf in group.items()} for group in (self.inner, self.outer)]
+        self.random.restore()
+        with torch.no_grad():
+            loss(*views)
+        return [name for group in views for name, view in group.items() if view._version]
+
+
+@contextmanager
+def isolated(problem: BilevelProblem, inner: Variables, outer: Variables) -> Iterator[Point]:
+    """A point to differentiate at, on copies; gradients on; the random state is put back at the end.
+
+    Raises:
+        ProblemError: a dictionary is empty or holds something else than floating-point tensors.
+    """
+    _check_variables(inner, "inner")
+    _check_variables(outer, "outer")
+    devices = {value.device for group in (inner, outer) for value in group.values() if value.is_cuda}
+    random = RandomState.capture(devices, problem.generators)
+    frozen = frozenset(name for name, value in inner.items() if _is_frozen(value))
+    if len(frozen) == len(inner):
+        raise ProblemError(f"every inner variable {sorted(inner)} is an nn.Parameter that requires no grad.")
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield Point(_leaves(inner), _leaves(outer), random, frozen)
+    finally:
+        random.restore()
+
+
+def _leaf(value: Tensor) -> Tensor:
+    return value.detach().requires_grad_()
+
+
+def _is_frozen(value: Tensor) -> bool:
+    # A plain tensor's flag is False by default and says nothing; a parameter's was set to False by somebody.
+    return isinstance(value, nn.Parameter) and not value.requires_grad
+
+
+def _leaves(variables: Variables) -> Vector:
+    # Copies, so that a loss that changes its arguments in place does not move the caller's parameters.
+    return {name: value.detach().clone().requires_grad_(not _is_frozen(value)) for name, value in variables.items()}
+
+
+def _check_variables(variables: Variables, role: str) -> None:
+    if not isinstance(variables, Mapping) or not variables:
+        raise ProblemError(
+            f"the {role} variables are {type(variables).__name__} {variables!r:.60}; expected a non-empty dictionary "
+            "from names to tensors: module_variables(module) or list_variables(parameters) make one."
+        )
+    for name, value in variables.items():
+        if not isinstance(value, Tensor):
+            raise ProblemError(f"{role} variable {name!r} is a {type(value).__name__}; expected a tensor.")
+        if not value.is_floating_point():
+            raise ProblemError(
+                f"{role} variable {name!r} has dtype {value.dtype}; gradients need floating point: pass "
+                f"{name}.float(), or keep it out of the dictionary if it is a constant."
+            )
+
+
+def _changed_in_place(role: str, names: Sequence[str]) -> ProblemError:
+    return ProblemError(
+        f"{role} changes {list(names) or 'a variable'} in place; losses are evaluated several times and must leave "
+        "their arguments alone: write x = x + y instead of x += y, x.add_(y) or x[i] = y."
+    )

@@ -1,0 +1,143 @@
+"""The approximations of the inverse Hessian against dense matrices, and what they warn of."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import pytest
+import torch
+from torch import Tensor
+
+from nas_hypergrad import (
+    BilevelProblem,
+    ConvergenceWarning,
+    Implicit,
+    ImplicitReport,
+    NonFiniteError,
+    SettingError,
+    Variables,
+    amended,
+    chebyshev,
+    conjugate_gradient,
+    double_backward,
+    finite_difference,
+    identity,
+    neumann,
+    nystrom,
+)
+from nas_hypergrad.testing import quadratic_problem
+
+D = torch.float64
+Quadratic: TypeAlias = tuple[BilevelProblem, dict[str, Tensor], dict[str, Tensor], Tensor, Tensor, Tensor]
+
+
+def relative(grads: dict[str, Tensor], truth: dict[str, Tensor], name: str = "a") -> float:
+    return float((grads[name] - truth[name]).norm() / truth[name].norm())
+
+
+@pytest.mark.parametrize("terms", [0, 1, 4])
+def test_neumann_is_k_plus_one_terms_with_the_step_size_inside_and_in_front(terms: int, quadratic: Quadratic) -> None:
+    problem, inner, outer, hessian, coupling, v = quadratic
+    gamma = 0.3
+    powers = [torch.linalg.matrix_power(torch.eye(6, dtype=D) - gamma * hessian, k) for k in range(terms + 1)]
+    expected = -gamma * coupling.T @ torch.stack(powers).sum(0) @ v
+    torch.testing.assert_close(
+        Implicit(neumann(terms, gamma))(problem, inner, outer)["a"], expected, rtol=1e-12, atol=0
+    )
+
+
+def test_no_further_term_is_the_one_step_form() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    zero = Implicit(neumann(0, 0.3))(problem, inner, outer)
+    assert torch.equal(zero["a"], Implicit(identity(0.3))(problem, inner, outer)["a"])
+
+
+def test_amended_is_eta_times_the_hessian(quadratic: Quadratic) -> None:
+    problem, inner, outer, hessian, coupling, v = quadratic
+    expected = -0.1 * coupling.T @ hessian @ v
+    for products in (double_backward(), finite_difference()):
+        grads = Implicit(amended(0.1), products=products)(problem, inner, outer)
+        torch.testing.assert_close(grads["a"], expected, rtol=1e-10, atol=0)
+
+
+def test_amended_by_differences_on_a_tanh_net() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(20, 3, generator=generator, dtype=D), torch.randn(20, generator=generator, dtype=D)
+    inner = {"u": torch.randn(4, 3, generator=generator, dtype=D), "v": torch.randn(4, generator=generator, dtype=D)}
+    outer = {"a": torch.randn(3, generator=generator, dtype=D)}
+
+    def loss(w: Variables, a: Variables) -> Tensor:
+        return ((x * a["a"]) @ w["u"].T @ torch.diag(w["v"]) @ torch.ones(4, dtype=D) - y).tanh().square().mean()
+
+    problem = BilevelProblem(loss, lambda w, a: loss(w, {"a": torch.ones(3, dtype=D)}) + w["u"].square().sum())
+    exact, difference = (
+        Implicit(amended(), products=p)(problem, inner, outer) for p in (double_backward(), finite_difference())
+    )
+    assert relative(difference, exact) < 1e-3
+
+
+def test_theorem_1_rate() -> None:
+    """Error at most C (1 - gamma mu)^(K+1): the fitted slope of its logarithm is log(1 - gamma mu)."""
+    problem, inner, outer, truth = quadratic_problem()
+    gamma, mu = 0.4, 0.5
+    terms = torch.arange(20, 60, 5)
+    errors = torch.tensor([relative(Implicit(neumann(int(k), gamma))(problem, inner, outer), truth) for k in terms])
+    steps = terms.double() - terms.double().mean()
+    fitted = (steps * errors.log()).sum() / steps.square().sum()
+    assert fitted.exp().item() == pytest.approx(1 - gamma * mu, rel=1e-3)
+    assert bool((errors[1:] < errors[:-1]).all())
+
+
+def test_tolerance_stops_the_series() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    reports: list[ImplicitReport] = []
+    Implicit(neumann(1000, 0.6, tolerance=1e-3), observe=reports.append)(problem, inner, outer)
+    assert reports[0].residual <= 1e-3
+    assert reports[0].products < 30
+
+
+def test_a_step_size_above_two_over_l_warns_with_the_bound() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    with pytest.warns(ConvergenceWarning, match=r"step_size 1.1 exceeds 2/L = 1 .*L of the Hessian about 2;"):
+        Implicit(neumann(60, 1.1))(problem, inner, outer)
+
+
+def test_negative_curvature_warns() -> None:
+    problem = BilevelProblem(
+        lambda w, a: (w["w"].square() * torch.tensor([1.0, -1.0])).sum() - (a["a"] * w["w"]).sum(),
+        lambda w, a: w["w"].sum(),
+    )
+    inner, outer = {"w": torch.ones(2)}, {"a": torch.ones(2)}
+    with pytest.warns(ConvergenceWarning, match="negative curvature"):
+        Implicit(neumann(20, 0.1))(problem, inner, outer)
+    with pytest.warns(ConvergenceWarning, match="damping above"):
+        Implicit(conjugate_gradient())(problem, inner, outer)
+
+
+def test_the_term_that_turned_nan_is_named() -> None:
+    problem, inner, outer, _ = quadratic_problem(dtype=torch.float32)
+    with pytest.raises(NonFiniteError, match=r"from term \d\d of 90"):
+        Implicit(neumann(90, 20.0))(problem, inner, outer)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: neumann(-1, 0.1),
+        lambda: neumann(1, 0.0),
+        lambda: neumann(1, float("nan")),
+        lambda: neumann(1.5, 0.1),  # type: ignore[arg-type]
+        lambda: neumann(1, 0.1, tolerance=-1.0),
+        lambda: identity(-0.1),
+        lambda: amended(float("inf")),
+        lambda: conjugate_gradient(0),
+        lambda: conjugate_gradient(damping=-1.0),
+        lambda: chebyshev(3, 2.0, 1.0),
+        lambda: nystrom(0),
+        lambda: nystrom(2, damping=0.0),
+        lambda: finite_difference(radius=0.0),
+        lambda: Implicit(power_iterations=-1),
+    ],
+)
+def test_settings_out_of_range(make: Callable[[], object]) -> None:
+    with pytest.raises(SettingError, match="expected"):
+        make()
