@@ -4,9 +4,20 @@ Every setting of a function is what ``nascli search --set NAME=VALUE`` changes. 
 any of these uses: compose your own.
 """
 
+from nas_search.methods.bayesian_optimization import bayesian_optimization
 from nas_search.methods.darts import darts
 from nas_search.methods.gdas import gdas
+from nas_search.methods.local_search import local_search
 from nas_search.methods.random_nas import random_nas
 from nas_search.methods.random_search import random_search
+from nas_search.methods.regularized_evolution import regularized_evolution
 
-__all__ = ["darts", "gdas", "random_nas", "random_search"]
+__all__ = [
+    "bayesian_optimization",
+    "darts",
+    "gdas",
+    "local_search",
+    "random_nas",
+    "random_search",
+    "regularized_evolution",
+]

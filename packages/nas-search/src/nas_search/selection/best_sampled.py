@@ -1,11 +1,13 @@
-"""End with the best of many random paths of the trained supernet."""
+"""End with the best of many paths of the trained supernet."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas_search.evaluation import SupernetAccuracy
-from nas_search.roles import Evaluator
+from nas_search.roles import Evaluator, Sampler
 from nas_search.run_state import check_positive
+from nas_search.samplers import Uniform
+from nas_search.selection.best_evaluated import BestEvaluated
 from nas_spaces import Architecture
 
 if TYPE_CHECKING:
@@ -16,22 +18,28 @@ __all__ = ["BestSampled"]
 
 @dataclass(frozen=True)
 class BestSampled:
-    """Score uniformly random architectures with shared weights, and take the best (Li and Talwalkar, UAI 2019).
+    """Score architectures with shared weights, and take the best (Li and Talwalkar, UAI 2019, with uniform ones).
 
     Args:
-        samples: how many; 100 in NAS-Bench-201's runs.
+        samples: how many are drawn; 100 in NAS-Bench-201's runs. One that is drawn again keeps its score.
         evaluator: what scores them.
+        sampler: what draws them, uniformly by default. `Evolution`, `Local` and `Bayesian` learn from the scores so far.
     """
 
     samples: int = 100
     evaluator: Evaluator = SupernetAccuracy()
+    sampler: Sampler = Uniform()
 
     def __post_init__(self) -> None:
         check_positive(samples=self.samples)
 
     def __call__(self, state: "SearchState") -> Architecture:
-        """See `Selector`; the scores are noted in the archive."""
-        drawn = dict.fromkeys(state.space.sample(state.generator) for _ in range(self.samples))
-        scores = {architecture: self.evaluator(architecture, state) for architecture in drawn}
-        state.archive.extend((str(architecture), score) for architecture, score in scores.items())
-        return max(scores, key=lambda architecture: scores[architecture])
+        """See `Selector`; the scores are noted in the archive, in the place of what the search may have noted there."""
+        scores: dict[Architecture, float] = {}
+        state.archive = []
+        for _ in range(self.samples):
+            architecture = state.space.discretize(self.sampler(state).weights)
+            if architecture not in scores:
+                scores[architecture] = self.evaluator(architecture, state)
+            state.archive.append((str(architecture), scores[architecture]))
+        return BestEvaluated()(state)

@@ -1,0 +1,46 @@
+"""Evaluate next a neighbour of the best of this climb."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from nas_search.roles import ChoiceWeights
+from nas_search.samplers.uniform import Uniform
+
+if TYPE_CHECKING:
+    from nas_search.state import SearchState
+
+__all__ = ["Local"]
+
+
+@dataclass(frozen=True)
+class Local:
+    """Local search (White, Nolen and Savani, UAI 2021): climb from a random architecture, and start again on the top.
+
+    Neighbours are evaluated in random order, and the first that is better is moved to. When all are known and none is,
+    the next climb begins at a random architecture. Where the climb stands follows from the archive.
+    """
+
+    def __call__(self, state: "SearchState") -> ChoiceWeights:
+        """See `Sampler`."""
+        unknown = sorted(_unknown_neighbors(state))
+        if not unknown:
+            return Uniform()(state)
+        chosen = state.space.parse(unknown[int(torch.randint(len(unknown), (), generator=state.generator))])
+        return ChoiceWeights(state.space.weights(chosen), chosen.options)
+
+
+def _unknown_neighbors(state: "SearchState") -> set[str]:
+    """The neighbours, not evaluated yet, of where the present climb stands; none where the next climb begins."""
+    scores: dict[str, float] = {}
+    unknown: set[str] = set()
+    best = 0.0  # the score of where the climb stands
+    for text, score in state.archive:
+        scores[text] = score
+        if not unknown or score > best:
+            best = score
+            unknown = {str(near) for near in state.space.neighbors(state.space.parse(text))} - scores.keys()
+        else:
+            unknown.discard(text)
+    return unknown
