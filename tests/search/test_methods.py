@@ -2,13 +2,15 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from nas_search import ConfigError, ImageData, Method, methods, search
 from nas_search.describe import describe
+from nas_search.evaluation import TableScore
 from nas_search.testing import check_method
-from nas_spaces import nas_bench_201
+from nas_spaces import Table, nas_bench_201
 
 
 @pytest.mark.parametrize("name", methods.__all__)
@@ -51,3 +53,19 @@ def test_random_search_trains_one_candidate_an_epoch(data: ImageData, small: dic
     result = search(nas_bench_201(), data, methods.random_search(), **small | {"epochs": 4})
     assert len(result.history) == 4
     assert result.metrics["selected_accuracy"] == max(record["valid_accuracy"] for record in result.history)
+
+
+def test_bayesian_optimization_goes_on_from_its_scores() -> None:
+    check_method(methods.bayesian_optimization(initial=2, pool=10, candidate_epochs=1))
+
+
+def test_a_table_scores_candidates(data: ImageData, small: dict[str, Any]) -> None:
+    space = nas_bench_201()
+    texts = [str(a) for a in space]
+    scores = np.array([100.0 * text.count("nor_conv_3x3") / 6 for text in texts])
+    table = Table(np.array(texts), {"cifar10_valid": scores, "cifar10_test": scores})
+    method = methods.regularized_evolution(population=5, evaluator=TableScore(table))
+    assert describe(method) == describe(methods.regularized_evolution(population=5, evaluator=TableScore(table)))
+    result = search(space, data, method, **small | {"epochs": 30})
+    assert result.metrics["selected_accuracy"] == pytest.approx(table.query(result.architecture) / 100)
+    assert table.rank(result.architecture) < 3000

@@ -73,6 +73,8 @@ class SearchState(RunState):
         self.space, self.data, self.method = space, data, method
         self.batch_size, self.channels, self.cells = batch_size, channels, cells
         self.archive: list[tuple[str, float]] = []
+        # What parts remember between steps, by a name of theirs: texts, numbers, lists and tensors, which are saved.
+        self.memory: dict[str, Any] = {}
         self._split()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -195,13 +197,14 @@ class SearchState(RunState):
         return sum("skip" in name for name in taken) / max(1, len(taken))
 
     def state_dict(self) -> dict[str, Any]:
-        """See `RunState.state_dict`; with the architectures that were scored."""
-        return {**super().state_dict(), "archive": self.archive}
+        """See `RunState.state_dict`; with the architectures that were scored and what parts remember."""
+        return {**super().state_dict(), "archive": self.archive, "memory": self.memory}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `RunState.load_state_dict`."""
         super().load_state_dict(state)
         self.archive = [(text, score) for text, score in state["archive"]]
+        self.memory = dict(state["memory"])
 
 
 def _uniform(mask: Tensor) -> Tensor:

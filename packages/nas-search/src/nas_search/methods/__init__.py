@@ -8,6 +8,7 @@ from nas_search.methods.bayesian_optimization import bayesian_optimization
 from nas_search.methods.darts import darts
 from nas_search.methods.gdas import gdas
 from nas_search.methods.local_search import local_search
+from nas_search.methods.nsas import nsas
 from nas_search.methods.random_nas import random_nas
 from nas_search.methods.random_search import random_search
 from nas_search.methods.regularized_evolution import regularized_evolution
@@ -17,6 +18,7 @@ __all__ = [
     "darts",
     "gdas",
     "local_search",
+    "nsas",
     "random_nas",
     "random_search",
     "regularized_evolution",

@@ -1,0 +1,179 @@
+"""NSAS and complementation: the loss against its equation, what is replayed against the laws of the papers."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from nas_search import ConfigError, ImageData, methods, search
+from nas_search.archive import most_novel, novelty
+from nas_search.losses import Archive, Pieces, Replay, complement, diverse, previous, random_path
+from nas_search.roles import ChoiceWeights
+from nas_search.state import SearchState
+from nas_search.testing import check_method
+from nas_spaces import Drawn, SearchSpace, darts, nas_bench_201
+
+
+def begin(data: ImageData, small: dict[str, Any], space: SearchSpace | None = None) -> SearchState:
+    settings = small | {"seed": 0, "device": torch.device("cpu")}
+    return SearchState(space or nas_bench_201(), data, methods.random_nas(), **settings)
+
+
+def draw(state: SearchState, seed: int) -> Drawn:
+    return state.space.sample(torch.Generator().manual_seed(seed)).options
+
+
+def pairs(path: Drawn) -> set[tuple[int, int]]:
+    return {(row, option) for row, options in enumerate(path) for option in options}
+
+
+def test_novelty_is_the_mean_distance_to_the_nearest() -> None:
+    assert novelty([5.0, 1.0, 3.0, 2.0], 3) == 2.0
+    assert novelty([5.0, 1.0], 10) == 3.0
+    assert most_novel([0.0, 4.0, 9.0, 5.0], [0.0, 10.0], lambda a, b: abs(a - b), 1) == 5.0
+    with pytest.raises(ConfigError, match="0 neighbours"):
+        novelty([1.0], 0)
+
+
+def test_five_diverse_paths_have_every_operation_on_every_edge_once(data: ImageData, small: dict[str, Any]) -> None:
+    """Both assumptions of Lemma 1: they cover every path, and share no weight with each other."""
+    state = begin(data, small)
+    for seed in range(20):
+        paths = Pieces((random_path, diverse, diverse, diverse, diverse))(state, draw(state, seed))
+        for row in range(6):
+            assert sorted(path[row][0] for path in paths) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("space", [nas_bench_201(), darts()], ids=lambda space: space.name)
+def test_the_complement_covers_the_current_path_and_shares_nothing(
+    space: SearchSpace, data: ImageData, small: dict[str, Any]
+) -> None:
+    state = begin(data, small, space)
+    for seed in range(30):
+        current, before = draw(state, seed), draw(state, seed + 1000)
+        state.memory["previous_path"] = before
+        old, made = Pieces((previous, complement))(state, current)
+        assert old == before
+        assert pairs(current) <= pairs(old) | pairs(made)
+        assert not pairs(old) & pairs(made)
+        same = pairs(current) & pairs(before)
+        assert pairs(current) - same == pairs(made) & pairs(current)
+        assert all(space.choices.options[row][option] != "none" for row, option in pairs(made)) or space.name != "darts"
+
+
+def test_covering_variants_cover_the_current_path(data: ImageData, small: dict[str, Any]) -> None:
+    state = begin(data, small)
+    for seed in range(30):
+        current = draw(state, seed)
+        state.memory["previous_path"] = draw(state, seed + 1000)
+        for pieces in ((random_path, diverse, complement), (previous, diverse, complement)):
+            chosen = Pieces(pieces)(state, current)
+            assert pairs(current) <= set().union(*map(pairs, chosen))
+
+
+def test_nothing_is_replayed_before_there_is_a_previous_path(data: ImageData, small: dict[str, Any]) -> None:
+    state = begin(data, small)
+    assert Pieces((previous,))(state, draw(state, 0)) == []
+    loss = Replay(Pieces((previous,)), 0.5)(lambda choice: torch.tensor(3.0), choice(state, 0), state)
+    assert loss.item() == 3.0
+
+
+def choice(state: SearchState, seed: int) -> ChoiceWeights:
+    path = draw(state, seed)
+    return ChoiceWeights(state.space.choices.one_hot(path), path)
+
+
+def gradient(state: SearchState, loss: torch.Tensor) -> torch.Tensor:
+    parameters = list(state.require_supernet().parameters())
+    grads = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    return torch.cat(
+        [torch.zeros(p.numel()) if g is None else g.flatten() for p, g in zip(parameters, grads, strict=True)]
+    )
+
+
+def test_the_gradient_is_that_of_equation_3_6(data: ImageData, small: dict[str, Any]) -> None:
+    state = begin(data, small)
+    images, labels = state.normalize(data.train.images[:16]), data.train.labels[:16]
+
+    def evaluate(choice: ChoiceWeights) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(state.require_supernet()(images, *choice), labels)
+
+    fixed = [draw(state, seed) for seed in (1, 2, 3)]
+    loss = Replay(lambda state, current: fixed, 0.3)(evaluate, choice(state, 0), state)
+    each = [gradient(state, evaluate(choice(state, seed))) for seed in range(4)]
+    torch.testing.assert_close(gradient(state, loss), 0.7 * each[0] + 0.1 * (each[1] + each[2] + each[3]))
+    # Lemma 1: up to the factor 1 - beta it is the current loss plus gamma times the sum over the constraints (Eq. A.2).
+    gamma = 0.3 / (0.7 * 3)
+    torch.testing.assert_close(gradient(state, loss) / 0.7, each[0] + gamma * (each[1] + each[2] + each[3]))
+    # The released DARTS-space code: only the learning rate changes.
+    released = Replay(lambda state, current: fixed, 0.3, gradients=False)(evaluate, choice(state, 0), state)
+    torch.testing.assert_close(released.detach(), loss.detach())
+    torch.testing.assert_close(gradient(state, released), 0.7 * each[0])
+
+
+def test_the_archive_follows_algorithms_2_and_3(data: ImageData, small: dict[str, Any]) -> None:
+    state = begin(data, small)
+    space, chooser = state.space, Archive(3, neighbors=2, recent=4)
+    seen = [space.sample(torch.Generator().manual_seed(seed)) for seed in range(30)]
+    members: list[Any] = []
+    for step, architecture in enumerate(seen):
+        replayed = chooser(state, architecture.options)
+        if len(members) < 3:
+            assert replayed == []
+            members.append(architecture)
+            continue
+        near = min(range(3), key=lambda place: space.distance(architecture, members[place]))
+        others = [member for place, member in enumerate(members) if place != near]
+
+        def worth(each: Any, others: list[Any] = others) -> float:
+            return sum(space.distance(each, other) for other in others) / 2
+
+        best = max(seen[max(0, step - 3) : step + 1], key=worth)
+        if worth(best) > worth(members[near]):
+            members[near] = best
+        assert replayed == [member.options for member in members]
+
+
+def test_the_archive_becomes_more_diverse_and_does_not_grow(data: ImageData, small: dict[str, Any]) -> None:
+    state = begin(data, small)
+    space, generator, chooser = state.space, torch.Generator().manual_seed(0), Archive(5)
+
+    def spread() -> float:
+        members = [space.parse(text) for text in state.memory["replay_archive"]]
+        return sum(space.distance(a, b) for a in members for b in members) / 20
+
+    for _ in range(12):
+        chooser(state, space.sample(generator).options)
+    early = spread()
+    for _ in range(300):
+        chooser(state, space.sample(generator).options)
+    assert spread() > early
+    assert len(state.memory["replay_archive"]) == 5
+    assert len(state.memory["replay_recent"]) == 50
+
+
+@pytest.mark.parametrize("strategy", ["g", "lg", "archive", "random", "previous", "previous+random"])
+def test_every_strategy_searches_and_resumes(strategy: str) -> None:
+    method = methods.nsas(strategy=strategy, constraints=2, beta=0.4)
+    check_method(replace(method, selector=replace(method.selector, samples=5)))
+
+
+def test_gdas_replays_too() -> None:
+    check_method(methods.nsas(base="gdas", constraints=2, beta=0.2))
+
+
+def test_what_makes_no_sense_is_refused(data: ImageData, small: dict[str, Any]) -> None:
+    for settings in (
+        {"base": "darts"},
+        {"strategy": "greedy"},
+        {"constraints": 0},
+        {"strategy": "g", "constraints": 1},
+    ):
+        with pytest.raises(ConfigError, match="nsas"):
+            methods.nsas(**settings)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"beta is 1.5"):
+        methods.nsas(beta=1.5)
+    mixed = replace(methods.darts(), loss=Replay(Pieces((random_path,))))
+    with pytest.raises(ConfigError, match="trains mixtures"):
+        search(nas_bench_201(), data, mixed, **small)
