@@ -156,7 +156,7 @@ def test_the_archive_becomes_more_diverse_and_does_not_grow(data: ImageData, sma
 @pytest.mark.parametrize("strategy", ["g", "lg", "archive", "random", "previous", "previous+random"])
 def test_every_strategy_searches_and_resumes(strategy: str) -> None:
     method = methods.nsas(strategy=strategy, constraints=2, beta=0.4)
-    check_method(replace(method, selector=replace(method.selector, samples=5)))
+    check_method(replace(method, selector=replace(method.selector, samples=5)))  # type: ignore[type-var]
 
 
 def test_gdas_replays_too() -> None:
@@ -171,7 +171,7 @@ def test_what_makes_no_sense_is_refused(data: ImageData, small: dict[str, Any]) 
         {"strategy": "g", "constraints": 1},
     ):
         with pytest.raises(ConfigError, match="nsas"):
-            methods.nsas(**settings)  # type: ignore[arg-type]
+            methods.nsas(**settings)
     with pytest.raises(ConfigError, match=r"beta is 1.5"):
         methods.nsas(beta=1.5)
     mixed = replace(methods.darts(), loss=Replay(Pieces((random_path,))))
