@@ -46,7 +46,7 @@ __all__ = [
     "darts",
     "load_table",
     "mobile",
-    "nas_bench_101",
     "nas_bench_1shot1",
+    "nas_bench_101",
     "nas_bench_201",
 ]
