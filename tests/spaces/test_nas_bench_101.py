@@ -1,11 +1,13 @@
 import sys
 from collections import Counter
+from xml.etree import ElementTree
 
 import networkx as nx
 import pytest
 import torch
 
 from nas_spaces import Architecture, ArchitectureError, InputError, WeightsError, canonical_hash, nas_bench_101
+from nas_spaces.drawing import to_svg
 from nas_spaces.encodings import adjacency, paths
 from nas_spaces.nas_bench_101_cells import EDGES, OUTPUT, placed, shapes
 from nas_spaces.testing import check_space, check_supernet
@@ -203,6 +205,9 @@ def test_the_graph_and_its_encodings() -> None:
     assert matrix[0].nonzero().tolist() == [[0, 1]]
     assert matrix[1].nonzero().tolist() == [[0, 2], [1, 2]]
     assert not matrix[2].any()
+    picture = ElementTree.fromstring(to_svg(graph))
+    texts = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert sorted(filter(None, texts)) == ["conv1x1", "conv3x3", "input", "output"]
 
 
 def test_the_default_network_is_the_one_of_the_benchmark() -> None:

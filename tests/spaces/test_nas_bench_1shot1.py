@@ -94,7 +94,7 @@ def test_text_form() -> None:
         (TEXT.replace("maxpool3x3", "loose"), "block 2 has operation 'loose'; expected one of .*maxpool3x3.$"),
         ("conv3x3-bn-relu~0+output~0~1", "1 operations and 2 lists of parents .* has 4 blocks"),
         (TEXT.replace("loose", "none"), "position 53 .* found 'none"),
-        (TEXT + "~4~5", "position 76 .* expected a vertex that vertex 5 may read, one of 1, 2, found '5'"),
+        (TEXT + "~4~5", "position 76 .* expected another vertex that the output may read, one of 1, 2, found '5'"),
     ],
 )
 def test_texts_that_are_no_architectures(text: str, message: str) -> None:

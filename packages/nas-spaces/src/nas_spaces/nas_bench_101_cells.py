@@ -196,9 +196,9 @@ def shapes(interior: int) -> tuple[Shape, ...]:
                 images.setdefault(sum(_BIT[place[s], place[t]] for s, t in edges), []).append(order)
         met |= images.keys()
         # Any two ways to the least numbering differ by a symmetry of it.
-        first, *_ = ways = images[min(images)]
-        back = sorted(range(1, interior + 1), key=lambda vertex, first=first: first[vertex - 1])  # type: ignore[misc]
-        symmetries = tuple(tuple(way[vertex - 1] for vertex in back) for way in ways)
+        ways = images[min(images)]
+        back = [ways[0].index(number) for number in range(1, interior + 1)]
+        symmetries = tuple(tuple(way[vertex] for vertex in back) for way in ways)
         found.append(Shape(_edges(min(images)), interior, symmetries))
     return tuple(found)
 

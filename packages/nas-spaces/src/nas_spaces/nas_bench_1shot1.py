@@ -89,17 +89,17 @@ def nas_bench_1shot1(number: int) -> "NasBench1Shot1":
 
 
 def nas_bench_1shot1_1() -> "NasBench1Shot1":
-    """Space 1 of `nas_bench_1shot1`."""
+    """Space 1 of NAS-Bench-1Shot1: 6,240 architectures; see `nas_bench_1shot1`."""
     return nas_bench_1shot1(1)
 
 
 def nas_bench_1shot1_2() -> "NasBench1Shot1":
-    """Space 2 of `nas_bench_1shot1`."""
+    """Space 2 of NAS-Bench-1Shot1: 29,160 architectures; see `nas_bench_1shot1`."""
     return nas_bench_1shot1(2)
 
 
 def nas_bench_1shot1_3() -> "NasBench1Shot1":
-    """Space 3 of `nas_bench_1shot1`."""
+    """Space 3 of NAS-Bench-1Shot1: 363,648 architectures; see `nas_bench_1shot1`."""
     return nas_bench_1shot1(3)
 
 

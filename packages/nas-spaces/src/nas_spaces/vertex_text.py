@@ -35,7 +35,7 @@ def read_vertices(text: str, names: tuple[str, ...], most: int) -> tuple[list[in
         vertex = len(found) + 1
         allowed = ("output", *names) if vertex <= most else ("output",)
         option = reader.one_of(allowed, f"what vertex {vertex} is")
-        sources.append(_read_sources(reader, vertex))
+        sources.append(_read_sources(reader, vertex, "the output" if option == 0 else f"vertex {vertex}"))
         if option == 0:
             reader.end()
             return found, sources
@@ -43,12 +43,12 @@ def read_vertices(text: str, names: tuple[str, ...], most: int) -> tuple[list[in
         reader.take("+")
 
 
-def _read_sources(reader: Reader, vertex: int) -> list[int]:
+def _read_sources(reader: Reader, vertex: int, name: str) -> list[int]:
     """Read ``~source~source...``: different vertices before this one, at least one."""
     left = list(range(vertex))
     sources: list[int] = []
     while not sources or reader.text.startswith("~", reader.position):
         reader.take("~")
-        sources.append(reader.number(tuple(left), f"a vertex that vertex {vertex} may read"))
+        sources.append(reader.number(tuple(left), f"another vertex that {name} may read"))
         left.remove(sources[-1])
     return sorted(sources)
