@@ -89,6 +89,12 @@ def test_parameters_as_published() -> None:
 @pytest.mark.parametrize("size", [(4, 4), (7, 9)])
 def test_images_of_any_size(text: str, size: tuple[int, int]) -> None:
     network = SPACE.network(SPACE.parse(text), classes=2, channels=3, cells=1, in_channels=1)
+    shapes: list[tuple[int, ...]] = []
+    network.get_submodule("stacks.2.0").register_forward_hook(
+        lambda _module, _inputs, output: shapes.append(tuple(output.shape))
+    )
     assert network(torch.randn(2, 1, *size)).shape == (2, 2)
+    # Halved twice, and rounded up, so that no row is lost.
+    assert shapes == [(2, 12, -(-size[0] // 4), -(-size[1] // 4))]
     with pytest.raises(InputError, match="too small for 2 reductions"):
         network(torch.randn(2, 1, 3, 8))
