@@ -139,6 +139,10 @@ def test_texts_that_are_no_cells(text: str, message: str) -> None:
 def test_an_impossible_graph() -> None:
     with pytest.raises(ArchitectureError, match="no path leads"):
         SPACE.of_graph([(0, 1), (2, OUTPUT)], {1: 0, 2: 0})
+    with pytest.raises(ArchitectureError, match="vertex 1 has operation None; expected one of 0 to 2"):
+        SPACE.of_graph([(0, 1), (1, OUTPUT)], {})
+    with pytest.raises(ArchitectureError, match="vertex 1 has operation 3; expected one of 0 to 2"):
+        SPACE.of_graph([(0, 1), (1, OUTPUT)], {1: 3})
     with pytest.raises(ArchitectureError, match="run in a circle"):
         SPACE.of_graph([(0, 1), (1, 2), (2, 1), (2, OUTPUT)], {1: 0, 2: 0})
 

@@ -128,12 +128,19 @@ class NasBench101(SearchSpace):
             operations: the operation of each of those, as a number.
 
         Raises:
-            ArchitectureError: no path, too many vertices or edges on the paths, or a cycle.
+            ArchitectureError: no path, too many vertices or edges on the paths, a vertex without an operation, or a
+                cycle.
         """
         kept = prune(edges)
         if not kept:
             raise ArchitectureError("no path leads from the input to the output; every cell needs one.")
-        used = {vertex: operations[vertex] for vertex in {v for edge in kept for v in edge} - {0, OUTPUT}}
+        vertices = {vertex for edge in kept for vertex in edge} - {0, OUTPUT}
+        used = {vertex: operations[vertex] for vertex in vertices if operations.get(vertex) in range(len(OPERATIONS))}
+        if vertices != used.keys():
+            missing = min(vertices - used.keys())
+            raise ArchitectureError(
+                f"vertex {missing} has operation {operations.get(missing)}; expected one of 0 to {len(OPERATIONS) - 1}."
+            )
         if len(used) > INTERIOR or len(kept) > MOST_EDGES:
             raise ArchitectureError(
                 f"the cell has {len(used) + 2} vertices and {len(kept)} edges on paths from input to output; "
@@ -229,7 +236,7 @@ class NasBench101(SearchSpace):
         return neighbors[_draw(len(neighbors), generator)]
 
     def neighbors(self, architecture: Architecture) -> Iterator[Architecture]:
-        """Every architecture that one edit makes of this one; see the class."""
+        """Every architecture that one edit makes of this one; see `nas_spaces.nas_bench_101_edits.edits`."""
         ours = self.cell(architecture)
         found = dict.fromkeys(canonical(*graph) for graph in edits(ours, len(OPERATIONS)))
         for cell in found:

@@ -89,17 +89,24 @@ def canonical(edges: Iterable[Edge], operations: Mapping[int, int]) -> DagCell |
         operations: the operation of each vertex between them.
     """
     edges = tuple(edges)
-    vertices = sorted(operations)
+    before = {vertex: {s for s, t in edges if t == vertex and s != 0} for vertex in operations}
     best: tuple[int, tuple[int, ...]] | None = None
-    for order in itertools.permutations(range(1, len(vertices) + 1)):
-        place = {0: 0, OUTPUT: OUTPUT, **dict(zip(vertices, order, strict=True))}
-        if any(place[s] >= place[t] for s, t in edges):
-            continue
+    for order in _orders((), before):
+        place = {0: 0, OUTPUT: OUTPUT, **{vertex: number for number, vertex in enumerate(order, start=1)}}
         bits = sum(_BIT[place[s], place[t]] for s, t in edges)
         if best is None or bits <= best[0]:
-            taken = tuple(operations[vertex] for _, vertex in sorted(zip(order, vertices, strict=True)))
-            best = min(best or (bits, taken), (bits, taken))
+            taken = (bits, tuple(operations[vertex] for vertex in order))
+            best = taken if best is None else min(best, taken)
     return None if best is None else DagCell(_edges(best[0]), best[1])
+
+
+def _orders(done: tuple[int, ...], before: Mapping[int, set[int]]) -> Iterator[tuple[int, ...]]:
+    """Every order in which each vertex comes after those `before` it, that begins with `done`."""
+    if len(done) == len(before):
+        yield done
+    for vertex, needed in before.items():
+        if vertex not in done and needed <= set(done):
+            yield from _orders((*done, vertex), before)
 
 
 def _edges(bits: int) -> tuple[Edge, ...]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from nas_spaces import catalog
 from nas_spaces.architecture import Architecture
 from nas_spaces.errors import TableError
+from nas_spaces.space import SearchSpace
 from nas_spaces.table_files import read_csv, read_npz
 
 __all__ = ["Table", "load_table"]
@@ -149,8 +151,9 @@ class Table:
 
     def _row(self, architecture: Architecture | str) -> int:
         row = self._rows.get(str(architecture))
-        if row is None and isinstance(architecture, Architecture) and architecture.space in catalog.names():
-            row = self._rows.get(catalog.space(architecture.space).table_text(architecture))
+        if row is None and isinstance(architecture, Architecture):
+            home = _installed(architecture.space)
+            row = None if home is None else self._rows.get(home.table_text(architecture))
         if row is None:
             raise TableError(
                 f"architecture {architecture} is not in the table of {len(self)}; "
@@ -177,6 +180,12 @@ class Table:
         if (figure, longest) not in self._means:
             self._means[figure, longest] = np.mean([self._columns[name] for name in runs.values()], axis=0)
         return self._means[figure, longest]
+
+
+@cache
+def _installed(name: str) -> SearchSpace | None:
+    """The space of that name; kept, since looking through what is installed takes longer than a query."""
+    return catalog.space(name) if name in catalog.names() else None
 
 
 def load_table(path: str | Path, dataset: str = "cifar10") -> Table:
