@@ -36,7 +36,8 @@ def read_nas_bench_101(path: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]
     the end of the training; on 10,000 images each) and ``train_time`` (seconds); and ``cifar10_params`` (millions). What
     the file has of the middle of each training is left out.
 
-    Cost: minutes, most of them for naming the 423,624 cells; 100 bytes a record.
+    Cost: about 35 microseconds a record on a slow core, of which the file of 108 epochs has 1.3 million and the full one
+    5.1 million; 40 bytes of memory each, and as much again for the columns.
 
     Raises:
         TableError: the package google-crc32c is missing, or the file is damaged or holds anything else.
