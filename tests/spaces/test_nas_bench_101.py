@@ -1,3 +1,4 @@
+import itertools
 import sys
 from collections import Counter
 from xml.etree import ElementTree
@@ -29,6 +30,13 @@ def test_supernet_conforms(size: tuple[int, int]) -> None:
 
 def test_the_size_is_the_published_one() -> None:
     assert SPACE.size == 423_624
+
+
+def test_small_cells_come_first() -> None:
+    small = list(itertools.islice(SPACE.enumerate(), 91))
+    assert len(set(small)) == 91
+    assert max(len(SPACE.cell(a).operations) for a in small) == 2
+    assert all(SPACE.parse(str(a)) == a for a in small)
 
 
 @pytest.mark.slow

@@ -110,9 +110,11 @@ def test_every_figure_is_read(file: Path) -> None:
 
 
 def test_the_numbering_of_the_file_does_not_matter(file: Path) -> None:
-    """A cell whose vertices are written in another order is the same row."""
-    other = record((CELLS[1][0], f"input,{CONV},maxpool3x3,output"), 108, message(1.0, 1.0, 0.7, 0.9, 2_000_000))
-    file.write_bytes(framed(other))
+    """Cells whose vertices are written in another order are the same row."""
+    orders = [f"input,{CONV},maxpool3x3,output", f"input,maxpool3x3,{CONV},output"]
+    runs = [message(1.0, 1.0, figure, 0.9, 2_000_000) for figure in (0.6, 0.8)]
+    file.write_bytes(b"".join(framed(record((CELLS[1][0], o), 108, run)) for o, run in zip(orders, runs, strict=True)))
+    assert len(load_table(file)) == 1
     assert load_table(file).query(nas_bench_101().parse(f"maxpool3x3~0+{CONV}~0+output~1~2"), "valid") == pytest.approx(
         70
     )
@@ -165,6 +167,7 @@ METRICS = message(1, 1, 0.7, 0.8, 10)
     [
         (b"no json", "record 0 of .* is none of NAS-Bench-101"),
         (b"\xff", "record 0 of .* is none of NAS-Bench-101"),
+        (b"[" * 100_000, "record 0 of .* is none of NAS-Bench-101"),
         (b"{}", "expected a list of a hash, epochs"),
         (b"[1, 2]", "expected a list of a hash, epochs"),
         (record(CELLS[0], 0, METRICS), "0 epochs; expected a positive integer"),

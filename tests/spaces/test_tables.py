@@ -180,6 +180,18 @@ def test_a_run_that_the_table_lacks(options: dict[str, Any], message: str) -> No
         Table(TEXTS, RUNS).query("a", **options)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "a column has no name"),
+        ("cifar10_test_012", "'cifar10_test_12' and 'cifar10_test_012' are the same figure"),
+    ],
+)
+def test_names_of_columns(name: str, message: str) -> None:
+    with pytest.raises(TableError, match=message):
+        Table(TEXTS, {**COLUMNS, name: np.zeros(3)})
+
+
 def test_csv_has_the_same_columns(tmp_path: Path, file: Path) -> None:
     path = tmp_path / "table.csv"
     lines = [

@@ -1,11 +1,15 @@
 """Whether two cells are the same up to the names of their vertices, decided by comparing hashes.
 
-The colours of the vertices are refined as NAS-Bench-101 does it (Ying et al., ICML 2019, section 2.4, after Weisfeiler and
-Leman): a vertex starts with its own label and takes up, again and again, the sorted colours of the vertices before it and
-of those behind it, until no two more can be told apart. Equal cells have equal colours, whatever their vertices are
-called. The converse fails where different vertices look alike to all their neighbours. There one of them is given a
-colour of its own, each in turn, and the least of the resulting forms is taken (McKay, "Practical graph isomorphism",
-1981): so that equal forms are equal cells, without exception.
+The colours of the vertices are refined as NAS-Bench-101 does it (Ying et al., ICML 2019, after Weisfeiler and Leman): a
+vertex starts with its own label and takes up, again and again, the sorted colours of the vertices before it and of those
+behind it, until no two more can be told apart. Equal cells have equal colours, whatever their vertices are called. The
+converse fails where different vertices look alike to all their neighbours. There one of them is given a colour of its
+own, each in turn, and the least of the resulting forms is taken (McKay, "Practical graph isomorphism", 1981): so that
+equal forms are equal cells, without exception.
+
+Differs from the paper:
+    1. The paper compares the colours, as MD5 sums, and stops there: enough for the cells of NAS-Bench-101, not for every
+       graph. Its hashes are therefore other ones than these.
 """
 
 import hashlib

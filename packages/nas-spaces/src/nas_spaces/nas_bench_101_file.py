@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_spaces.errors import ArchitectureError, TableError
+from nas_spaces.errors import TableError
 from nas_spaces.nas_bench_101 import nas_bench_101
 
 __all__ = ["read_nas_bench_101"]
@@ -42,21 +42,23 @@ def read_nas_bench_101(path: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]
     Raises:
         TableError: the package google-crc32c is missing, or the file is damaged or holds anything else.
     """
-    cells: dict[tuple[str, str], int] = {}
-    texts: list[str] = []
+    # Rows by what is written, so that each cell is named once, and by the name, whatever the numbering.
+    written: dict[tuple[str, str], int] = {}
+    rows: dict[str, int] = {}
     parameters = array("d")
     runs: dict[int, array[float]] = {}
     for number, record in enumerate(_records(path)):
         try:
             key, epochs, message = _read(record)
             figures, count = _figures(message)
-            if key not in cells:
-                cells[key] = len(texts)
-                texts.append(_text(*key))
-                parameters.append(count / 1e6)
-        except (ValueError, TypeError, KeyError, IndexError, struct.error, ArchitectureError) as error:
+            if key not in written:
+                written[key] = rows.setdefault(_text(*key), len(rows))
+                if len(parameters) < len(rows):
+                    parameters.append(count / 1e6)
+        except (ValueError, TypeError, IndexError, struct.error, RecursionError) as error:
             raise TableError(f"record {number} of {path} is none of NAS-Bench-101: {error}") from error
-        runs.setdefault(epochs, array("d")).extend((cells[key], *figures))
+        runs.setdefault(epochs, array("d")).extend((written[key], *figures))
+    texts = list(rows)
     columns: dict[str, NDArray[Any]] = {}
     for epochs, values in sorted(runs.items()):
         columns |= _columns(path, epochs, np.frombuffer(values).reshape(-1, 1 + len(_METRICS)), texts)

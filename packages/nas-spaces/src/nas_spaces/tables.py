@@ -31,8 +31,8 @@ class Table:
         dataset: the data set that `query` and its companions read unless they are told another.
 
     Raises:
-        TableError: no rows, columns of different lengths or of anything but finite numbers, an architecture that stands
-            twice, or no test accuracy of the data set.
+        TableError: no rows, columns of different lengths or of anything but finite numbers, an architecture or a figure
+            that stands twice, or no test accuracy of the data set.
     """
 
     def __init__(
@@ -57,7 +57,10 @@ class Table:
             if parts is None:
                 raise TableError("a column has no name.")
             seed = None if parts["seed"] is None else int(parts["seed"])
-            self._names.setdefault(parts["figure"], {}).setdefault(int(parts["epochs"] or 0), {})[seed] = name
+            runs = self._names.setdefault(parts["figure"], {}).setdefault(int(parts["epochs"] or 0), {})
+            if seed in runs:
+                raise TableError(f"columns {runs[seed]!r} and {name!r} are the same figure.")
+            runs[seed] = name
         self._means: dict[tuple[str, int], NDArray[Any]] = {}
         self._column("test", None, None, None)
 
@@ -116,12 +119,12 @@ class Table:
         return float(self._column(metric, dataset, None, None).mean())
 
     def of(self, architectures: Iterable[Architecture]) -> "Table":
-        """The table of some architectures alone: `best`, `rank`, `regret` and `mean` are then among them.
+        """The table of some architectures alone, each once: `best`, `rank`, `regret` and `mean` are then among them.
 
         Regret in NAS-Bench-1Shot1 is counted so: ``load_table(path).of(space.enumerate())``.
 
         Raises:
-            TableError: one of them is not in this table, or stands twice.
+            TableError: there are none, or one of them is not in this table.
         """
         rows = {architecture: self._row(architecture) for architecture in architectures}
         taken = list(rows.values())
