@@ -1,3 +1,6 @@
+import itertools
+from collections import Counter
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -55,6 +58,32 @@ def test_a_gumbel_draw_is_one_hot_and_names_its_options_on_the_host() -> None:
         assert drawn is not None
         assert [len(options) for options in drawn] == [1, 1]
         torch.testing.assert_close(weights.detach(), CHOICES.one_hot(drawn))
+
+
+def test_a_gumbel_draw_takes_as_many_options_of_a_row_as_the_space_picks() -> None:
+    """Without replacement: {0, 1} is drawn first 0 and then 1, or first 1 and then 0."""
+    choices = Choices(options=(("a", "b", "c", "d"), ("a", "b")), picks=(2, 1))
+    relaxation = HardGumbel(choices, temperature=Constant(0.7))
+    with torch.no_grad():
+        relaxation.logits.copy_(torch.tensor([[0.0, 1.0, 2.0, -0.5], [1.0, -1.0, 9.0, 9.0]]))
+    p = relaxation.probabilities()[0].tolist()
+    generator = torch.Generator().manual_seed(0)
+    draws, found = 4000, Counter[tuple[int, ...]]()
+    for _ in range(draws):
+        weights, drawn = relaxation(relaxation.noise(generator), 0.5)
+        assert drawn is not None
+        assert [len(options) for options in drawn] == [2, 1]
+        torch.testing.assert_close(weights.detach(), choices.one_hot(drawn))
+        found[tuple(drawn[0])] += 1
+    for i, j in itertools.combinations(range(4), 2):
+        expected = p[i] * p[j] / (1 - p[i]) + p[j] * p[i] / (1 - p[j])
+        assert found[i, j] / draws == pytest.approx(expected, abs=0.024)
+    noise = relaxation.noise(generator)
+    direction = torch.randn(2, 4, generator=generator)
+    (hard,) = torch.autograd.grad((relaxation(noise, 0.5).weights * direction).sum(), relaxation.logits)
+    scores = relaxation.logits.masked_fill(~choices.mask, -torch.inf).log_softmax(dim=1) + noise
+    (soft,) = torch.autograd.grad((F.softmax(scores / 0.7, dim=1) * direction).sum(), relaxation.logits)
+    torch.testing.assert_close(hard, soft)
 
 
 def test_gumbel_draws_follow_the_softmax_of_the_logits() -> None:

@@ -11,7 +11,7 @@ from nas_search import CheckpointError, ConfigError, DataError, Interrupted, Run
 from nas_search.config import RunConfig
 from nas_search.roles import Event
 from nas_search.runs import free_folder, run_search, run_training
-from nas_spaces import TableError, UnknownSpaceError, nas_bench_201
+from nas_spaces import TableError, UnknownSpaceError, nas_bench_1shot1, nas_bench_201
 
 CONFIG = RunConfig(data="fake:1x8x8", epochs=2, train_epochs=2, batch_size=32, channels=4, cells=1, device="cpu")
 
@@ -127,6 +127,21 @@ def test_a_table_that_lacks_architectures_of_the_space_is_refused_at_once(tmp_pa
     with pytest.raises(TableError, match="is not a table of the whole space nas_bench_201"):
         run_search(replace(CONFIG, table=str(tmp_path / "part.npz")), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_space_is_looked_up_in_the_table_of_another(tmp_path: Path) -> None:
+    """NAS-Bench-1Shot1 in a table of NAS-Bench-101, after every epoch and at the end."""
+    space = nas_bench_1shot1(1)
+    cells = sorted({str(space.cell(a)) for a in space})
+    lines = [f"{cell},{cell.count('conv')}" for cell in cells]
+    (tmp_path / "table.csv").write_text("\n".join(["arch,cifar10_test_108", *lines]))
+    config = replace(CONFIG, space=space.name, method="darts", table=str(tmp_path / "table.csv"), train_epochs=1)
+    record = run_search(config, tmp_path / "run")
+    found = str(space.cell(space.parse(record["architecture"])))
+    assert record["metrics"]["table_test"] == found.count("conv")
+    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    for event in events:
+        assert event["table_test"] == str(space.cell(space.parse(event["architecture"]))).count("conv")
 
 
 def test_training_again_and_longer_replaces_the_model(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas_spaces import Table, TableError, load_table, nas_bench_201
+from nas_spaces import Table, TableError, load_table, nas_bench_1shot1, nas_bench_101, nas_bench_201
 
 TEXTS = np.array(["a", "b", "c"])
 COLUMNS: dict[str, Any] = {
@@ -140,6 +140,139 @@ def test_save_into_a_missing_folder(file: Path, tmp_path: Path) -> None:
 def test_columns_of_objects_are_refused_in_memory() -> None:
     with pytest.raises(TableError, match="not finite numbers"):
         Table(TEXTS, {"cifar10_test": np.array([None, 1, 2], dtype=object)})
+
+
+RUNS: dict[str, Any] = {
+    "cifar10_test_108_seed0": np.array([90.0, 80.0, 95.0]),
+    "cifar10_test_108_seed2": np.array([92.0, 81.0, 92.0]),
+    "cifar10_test_4_seed0": np.array([50.0, 60.0, 70.0]),
+    "cifar10_valid_108": np.array([91.0, 82.0, 93.0]),
+    "cifar10_valid_108_seed1": np.array([1.0, 2.0, 3.0]),
+    "cifar10_train_time_108_seed1": np.array([10.0, 20.0, 30.0]),
+    "cifar10_params": np.array([1.0, 2.0, 3.0]),
+}
+
+
+def test_runs_are_told_by_their_seed_and_averaged_without_one() -> None:
+    table = Table(TEXTS, RUNS)
+    assert table.query("a") == 91.0
+    assert [table.query("a", seed=seed) for seed in (0, 2)] == [90.0, 92.0]
+    assert table.query("b", epochs=4) == table.query("b", epochs=4, seed=0) == 60.0
+    assert table.query("c", "train_time") == table.query("c", "train_time", epochs=108, seed=1) == 30.0
+    # What stands in a column without a seed is not worked out again.
+    assert table.query("a", "valid") == 91.0
+    assert table.query("a", "params") == 1.0
+    assert [table.rank(text) for text in "abc"] == [2, 3, 1]
+    assert table.best() == 93.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": 1}, "no column 'cifar10_test_seed1'"),
+        ({"seed": 2, "epochs": 4}, "no column 'cifar10_test_4_seed2'"),
+        ({"epochs": 5}, "no column 'cifar10_test_5'"),
+        ({"metric": "params", "seed": 0}, "no column 'cifar10_params_seed0'"),
+    ],
+)
+def test_a_run_that_the_table_lacks(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TableError, match=message):
+        Table(TEXTS, RUNS).query("a", **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "a column has no name"),
+        ("cifar10_test_012", "'cifar10_test_12' and 'cifar10_test_012' are the same figure"),
+    ],
+)
+def test_names_of_columns(name: str, message: str) -> None:
+    with pytest.raises(TableError, match=message):
+        Table(TEXTS, {**COLUMNS, name: np.zeros(3)})
+
+
+def test_csv_has_the_same_columns(tmp_path: Path, file: Path) -> None:
+    path = tmp_path / "table.csv"
+    lines = [
+        ",".join(["arch", *COLUMNS]),
+        *(f"{t}," + ",".join(str(v[i]) for v in COLUMNS.values()) for i, t in enumerate(TEXTS)),
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    table, same = load_table(path), load_table(file)
+    for text in TEXTS:
+        for metric, epochs in (("test", 200), ("test", 12), ("params", None)):
+            assert table.query(str(text), metric, epochs=epochs) == same.query(str(text), metric, epochs=epochs)
+    table.save(tmp_path / "again.npz")
+    assert load_table(tmp_path / "again.npz").query("a") == 91.0
+
+
+def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
+    """With a byte order mark, quotes, other line ends, empty lines, and the texts not in the first column."""
+    path = tmp_path / "table.csv"
+    path.write_bytes('\ufeffcifar10_test, arch\r\n91,"a, b"\r\n\r\n92.5,c\r\n'.encode())
+    table = load_table(path)
+    assert table.query("a, b") == 91.0
+    assert table.query("c") == 92.5
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the first line of .* is ''; expected different names of columns, one of them 'arch'"),
+        (b"name,cifar10_test\na,1\n", "the first line of .* is 'name,cifar10_test'"),
+        (b"arch,cifar10_test,cifar10_test\na,1,2\n", "expected different names"),
+        (b"arch,cifar10_test,\na,1,2\n", "expected different names"),
+        (b"arch,cifar10_test\na,1\nb\n", "line 3 of .* has 1 fields, expected 2"),
+        (b"arch,cifar10_test\na,1,2\n", "line 2 of .* has 3 fields, expected 2"),
+        (b"arch,cifar10_test\na,1\nb,much\n", "line 3 of .* has 'much' where a number was expected"),
+        (b"arch,cifar10_test\na,\n", "line 2 of .* has '' where a number"),
+        (b"arch,cifar10_test\na,nan\n", "not finite"),
+        (b'arch,cifar10_test\n"a,1\n', "cannot be read as a table .unexpected end of data"),
+        (b"arch,cifar10_test\n\xff\xfe,1\n", "cannot be read as a table .*utf-8"),
+        (b"arch,cifar10_test\n", "no rows"),
+        (b"arch,cifar10_test\na,1\na,2\n", "1 architectures stand twice"),
+        (b"arch,cifar100_test\na,1\n", "no column 'cifar10_test'"),
+    ],
+)
+def test_csv_that_is_no_table(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(TableError, match=message):
+        load_table(path)
+
+
+def test_a_folder_is_no_csv(tmp_path: Path) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(TableError, match="cannot be read as a table"):
+        load_table(tmp_path / "folder.csv")
+
+
+def test_tables_are_saved_as_npz_only(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="'table.csv' has another ending"):
+        Table(TEXTS, COLUMNS).save(tmp_path / "table.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_architectures_of_nas_bench_1shot1_are_found_as_cells_of_nas_bench_101() -> None:
+    benchmark, space = nas_bench_101(), nas_bench_1shot1(1)
+    a, b = (
+        space.parse(f"conv1x1-bn-relu~0+{name}~0~1+maxpool3x3~0~1+loose~0~3+output~2~3")
+        for name in ("maxpool3x3", "conv3x3-bn-relu")
+    )
+    # The two blocks that the output reads are written in the other order.
+    written = "conv1x1-bn-relu~0+maxpool3x3~0~1+conv3x3-bn-relu~0~1+output~2~3"
+    texts = [str(benchmark.parse(text)) for text in ("output~0", written)]
+    table = Table(np.array(texts), {"cifar10_test": np.array([99.0, 93.0])})
+    assert table.query(b) == table.query(space.cell(b)) == 93.0
+    assert table.rank(b) == 2
+    assert table.of([b]).rank(b) == 1
+    assert table.of([b]).regret(b) == 0
+    assert table.of([b]).query(str(b)) == 93.0
+    with pytest.raises(TableError, match="maxpool3x3~0~1.*is not in the table of 2; its texts look like output~0"):
+        table.query(a)
+    with pytest.raises(TableError, match="is not in the table"):
+        table.of([a, b])
 
 
 def test_the_real_table(real_data: Path) -> None:

@@ -106,7 +106,7 @@ def run_search(
         _require_same(RunConfig.from_toml(folder.config), config, folder)
     else:
         write_atomically(folder.config, config.to_toml())
-    watchers = list(observers) if table is None else [TableValue(table), *observers]
+    watchers = list(observers) if table is None else [TableValue(table, parts.space), *observers]
     result = complete(state, folder, observers=watchers)
     metrics: dict[str, Any] = {**result.metrics, **_counts(parts, result.architecture)}
     if table is not None:
@@ -180,15 +180,16 @@ class TableValue:
 
     Args:
         table: the tabular benchmark.
+        space: the space that is searched.
     """
 
-    def __init__(self, table: Table) -> None:
-        self.table = table
+    def __init__(self, table: Table, space: SearchSpace) -> None:
+        self.table, self.space = table, space
 
     def __call__(self, event: Event) -> None:
         """See `Observer`."""
         if event.kind == "epoch" and "architecture" in event.record:
-            event.record["table_test"] = self.table.query(event.record["architecture"])
+            event.record["table_test"] = self.table.query(self.space.parse(event.record["architecture"]))
 
 
 def _counts(parts: _Parts, architecture: Architecture) -> dict[str, int]:

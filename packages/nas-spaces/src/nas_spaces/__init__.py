@@ -11,7 +11,10 @@ from nas_spaces.choices import Choices
 from nas_spaces.counting import Counts, count
 from nas_spaces.darts import darts
 from nas_spaces.errors import ArchitectureError, InputError, SpacesError, TableError, UnknownSpaceError, WeightsError
+from nas_spaces.isomorphism import canonical_hash
 from nas_spaces.mobile import mobile
+from nas_spaces.nas_bench_1shot1 import nas_bench_1shot1
+from nas_spaces.nas_bench_101 import nas_bench_101
 from nas_spaces.nas_bench_201 import nas_bench_201
 from nas_spaces.space import RowwiseSpace, SearchSpace
 from nas_spaces.supernet import Drawn, Supernet
@@ -37,10 +40,13 @@ __all__ = [
     "allegro",
     "amended_s1",
     "amended_s2",
+    "canonical_hash",
     "chain",
     "count",
     "darts",
     "load_table",
     "mobile",
+    "nas_bench_1shot1",
+    "nas_bench_101",
     "nas_bench_201",
 ]

@@ -14,6 +14,10 @@ __all__ = ["names", "space"]
 # Names rather than functions, so that listing the spaces imports none of them.
 _OURS = {
     "nas_bench_201": "nas_spaces.nas_bench_201:nas_bench_201",
+    "nas_bench_101": "nas_spaces.nas_bench_101:nas_bench_101",
+    "nas_bench_1shot1_1": "nas_spaces.nas_bench_1shot1:nas_bench_1shot1_1",
+    "nas_bench_1shot1_2": "nas_spaces.nas_bench_1shot1:nas_bench_1shot1_2",
+    "nas_bench_1shot1_3": "nas_spaces.nas_bench_1shot1:nas_bench_1shot1_3",
     "darts": "nas_spaces.darts:darts",
     "allegro": "nas_spaces.allegro:allegro",
     "amended_s1": "nas_spaces.amended:amended_s1",

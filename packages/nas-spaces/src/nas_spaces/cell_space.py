@@ -261,6 +261,9 @@ class CellSpace(SearchSpace):
             base, output = 100 * number, 100 * number + 2 + self.shape.nodes
             labels = ["c_{k-2}", "c_{k-1}", *(str(index) for index in range(self.shape.nodes)), name]
             graph.add_nodes_from((base + index, {"label": label}) for index, label in enumerate(labels))
+            # What may not be exchanged: the two inputs, the output, and one cell for another.
+            for index in (0, 1, output - base):
+                graph.nodes[base + index]["role"] = f"{name} {labels[index]}"
             for index, node in enumerate(nodes):
                 target = base + 2 + index
                 for operation, state in node:

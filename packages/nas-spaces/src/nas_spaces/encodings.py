@@ -33,6 +33,8 @@ def one_hot(space: SearchSpace, architecture: Architecture) -> Tensor:
 def adjacency(graph: "nx.DiGraph[int]", operations: Sequence[str]) -> Tensor:
     """One adjacency matrix per operation, ``(operations, nodes, nodes)`` float, the nodes in increasing order.
 
+    An edge stands in the matrix of its own operation, or of the operation of the node that it leads to.
+
     Args:
         graph: as `SearchSpace.graph` makes it.
         operations: the names of the operations; an edge with another one has no entry.
@@ -40,7 +42,7 @@ def adjacency(graph: "nx.DiGraph[int]", operations: Sequence[str]) -> Tensor:
     nodes = {node: index for index, node in enumerate(sorted(graph))}
     matrix = torch.zeros(len(operations), len(nodes), len(nodes))
     for source, target, data in graph.edges(data=True):
-        for name in str(data["operation"]).split(" + "):
+        for name in _names(graph, target, data):
             if name in operations:
                 matrix[list(operations).index(name), nodes[source], nodes[target]] += 1.0
     return matrix
@@ -56,9 +58,15 @@ def paths(graph: "nx.DiGraph[int]") -> frozenset[tuple[str, ...]]:
         if not graph.out_degree(node):
             found.add(way)
         for _, target, data in graph.out_edges(node, data=True):
-            for name in str(data["operation"]).split(" + "):
+            for name in _names(graph, target, data):
                 waiting.append((target, (*way, name) if name else way))
     return frozenset(found)
+
+
+def _names(graph: "nx.DiGraph[int]", target: int, data: dict[str, Any]) -> list[str]:
+    """The operations between the start of an edge and what `target` gives on; an empty name for none."""
+    own = str(graph.nodes[target].get("operation", ""))
+    return [name or own for name in str(data["operation"]).split(" + ")]
 
 
 def path_encoding(graph: "nx.DiGraph[int]", vocabulary: Sequence[tuple[str, ...]]) -> Tensor:

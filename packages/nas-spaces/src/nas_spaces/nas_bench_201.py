@@ -141,6 +141,7 @@ class NasBench201(RowwiseSpace):
         self.require(architecture)
         graph: nx.DiGraph[int] = nx.DiGraph()
         graph.add_nodes_from((node, {"label": label}) for node, label in enumerate(("input", "1", "2", "output")))
+        graph.nodes[0]["role"], graph.nodes[NODES - 1]["role"] = "input", "output"
         for (source, target), (option,) in zip(EDGES, architecture.options, strict=True):
             if option != NONE:
                 graph.add_edge(source, target, operation=OPERATIONS[option])

@@ -36,12 +36,12 @@ class Reader:
         self._skip()
 
     def one_of(self, names: tuple[str, ...], what: str) -> int:
-        """Read a word that is one of `names`; returns which.
+        """Read a word that is one of `names`, of letters, digits, underscores and inner hyphens; returns which.
 
         Raises:
             ArchitectureError: another word stands here.
         """
-        match = re.compile(r"\w+").match(self.text, self.position)
+        match = re.compile(r"\w+(-\w+)*").match(self.text, self.position)
         if match is None or match[0] not in names:
             raise self.fail(f"{what}, one of {', '.join(names)}")
         self.position = match.end()

@@ -115,13 +115,20 @@ class SearchSpace(ABC):
         *,
         image: tuple[int, int, int] = (3, 32, 32),
         classes: int = 10,
-        channels: int = 16,
+        channels: int | None = None,
         cells: int | None = None,
     ) -> Counts:
         """Parameters and multiply-adds of an architecture's network for one `image` ``(channels, height, width)``."""
+        # Each space's `network` has a width of its own when none is given.
+        sizes = {} if channels is None else {"channels": channels}
         with torch.device("meta"):
-            network = self.network(architecture, classes=classes, channels=channels, cells=cells, in_channels=image[0])
+            network = self.network(architecture, classes=classes, cells=cells, in_channels=image[0], **sizes)
         return count(network, (1, *image))
+
+    def table_text(self, architecture: Architecture) -> str:
+        """Under which text the tables of `load_table` hold an architecture: its own, unless it is another space's cell."""
+        self.require(architecture)
+        return str(architecture)
 
 
 class RowwiseSpace(SearchSpace):

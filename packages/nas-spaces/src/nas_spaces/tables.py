@@ -1,18 +1,24 @@
 """Tabular benchmarks: what training every architecture of a space gave."""
 
-import zipfile
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_spaces import catalog
 from nas_spaces.architecture import Architecture
 from nas_spaces.errors import TableError
+from nas_spaces.space import SearchSpace
+from nas_spaces.table_files import read_csv, read_npz
 
 __all__ = ["Table", "load_table"]
+
+_NAME = re.compile(r"(?P<figure>.+?)(_(?P<epochs>\d+))?(_seed(?P<seed>\d+))?")
 
 
 class Table:
@@ -21,12 +27,13 @@ class Table:
     Args:
         architectures: the text form of each, ``(rows,)``.
         columns: figures by name, each ``(rows,)``: ``<dataset>_<metric>_<epochs>`` such as ``cifar10_test_200``, or
-            ``<dataset>_<metric>`` where a figure does not depend on training, such as ``cifar10_params``.
+            ``<dataset>_<metric>`` where a figure does not depend on training, such as ``cifar10_params``; followed by
+            ``_seed<number>`` where several runs have a column each, such as ``cifar10_test_108_seed0``.
         dataset: the data set that `query` and its companions read unless they are told another.
 
     Raises:
-        TableError: no rows, columns of different lengths or of anything but finite numbers, an architecture that stands
-            twice, or no test accuracy of the data set.
+        TableError: no rows, columns of different lengths or of anything but finite numbers, an architecture or a figure
+            that stands twice, or no test accuracy of the data set.
     """
 
     def __init__(
@@ -44,7 +51,19 @@ class Table:
                 raise TableError(f"column {name!r} has shape {values.shape}, expected ({len(architectures)},).")
             if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
                 raise TableError(f"column {name!r} has entries that are not finite numbers.")
-        self._column("test", None, None)
+        # Figure (data set and metric), then epochs (0 if it has none), then seed (None if it has none), to the name.
+        self._names: dict[str, dict[int, dict[int | None, str]]] = {}
+        for name in self._columns:
+            parts = _NAME.fullmatch(name)
+            if parts is None:
+                raise TableError("a column has no name.")
+            seed = None if parts["seed"] is None else int(parts["seed"])
+            runs = self._names.setdefault(parts["figure"], {}).setdefault(int(parts["epochs"] or 0), {})
+            if seed in runs:
+                raise TableError(f"columns {runs[seed]!r} and {name!r} are the same figure.")
+            runs[seed] = name
+        self._means: dict[tuple[str, int], NDArray[Any]] = {}
+        self._column("test", None, None, None)
 
     def __repr__(self) -> str:
         """The size, the data set and a checksum of the figures: equal for equal tables."""
@@ -69,8 +88,12 @@ class Table:
         *,
         dataset: str | None = None,
         epochs: int | None = None,
+        seed: int | None = None,
     ) -> float:
         """One figure of one architecture.
+
+        Architectures of another space are looked up as what they are in the space of the table, such as those of
+        NAS-Bench-1Shot1 in a table of NAS-Bench-101 (`SearchSpace.table_text`).
 
         Args:
             architecture: the architecture, or its text form.
@@ -78,21 +101,22 @@ class Table:
                 (millions).
             dataset: another data set than the table's own.
             epochs: how long the networks were trained; the longest that the table has when left out.
+            seed: which of several runs; their mean when left out.
 
         Raises:
-            TableError: the table has no such architecture, metric, data set or number of epochs; the message has those
-                that it has.
+            TableError: the table has no such architecture, metric, data set, number of epochs or seed; the message has
+                those that it has.
         """
-        return float(self._column(metric, dataset, epochs)[self._row(architecture)])
+        return float(self._column(metric, dataset, epochs, seed)[self._row(architecture)])
 
     def rank(self, architecture: Architecture | str, metric: str = "test", *, dataset: str | None = None) -> int:
         """The place of an architecture, 1 for the best; equals share the better place."""
-        column = self._column(metric, dataset, None)
+        column = self._column(metric, dataset, None, None)
         return 1 + int((column > column[self._row(architecture)]).sum())
 
     def best(self, metric: str = "test", *, dataset: str | None = None) -> float:
         """The largest value of a metric."""
-        return float(self._column(metric, dataset, None).max())
+        return float(self._column(metric, dataset, None, None).max())
 
     def regret(self, architecture: Architecture | str, metric: str = "test", *, dataset: str | None = None) -> float:
         """How far an architecture is from the best one, in the unit of the metric."""
@@ -100,15 +124,30 @@ class Table:
 
     def mean(self, metric: str = "test", *, dataset: str | None = None) -> float:
         """The mean over all architectures: what a uniformly random one is worth."""
-        return float(self._column(metric, dataset, None).mean())
+        return float(self._column(metric, dataset, None, None).mean())
+
+    def of(self, architectures: Iterable[Architecture]) -> "Table":
+        """The table of some architectures alone, each once: `best`, `rank`, `regret` and `mean` are then among them.
+
+        Regret in NAS-Bench-1Shot1 is counted so: ``load_table(path).of(space.enumerate())``.
+
+        Raises:
+            TableError: there are none, or one of them is not in this table.
+        """
+        rows = {architecture: self._row(architecture) for architecture in architectures}
+        taken = list(rows.values())
+        columns = {name: values[taken] for name, values in self._columns.items()}
+        return Table(np.array([str(architecture) for architecture in rows]), columns, self.dataset)
 
     def save(self, path: str | Path) -> None:
         """Write the table as the ``.npz`` file that `load_table` reads fastest; complete or not at all.
 
         Raises:
-            TableError: the file cannot be written.
+            TableError: the file cannot be written, or is to have another ending.
         """
         path = Path(path)
+        if path.suffix != ".npz":
+            raise TableError(f"tables are written as .npz files; {path.name!r} has another ending.")
         partial = path.with_name(f".{path.name}.partial")
         try:
             with partial.open("wb") as file:
@@ -123,6 +162,9 @@ class Table:
 
     def _row(self, architecture: Architecture | str) -> int:
         row = self._rows.get(str(architecture))
+        if row is None and isinstance(architecture, Architecture):
+            home = _installed(architecture.space)
+            row = None if home is None else self._rows.get(home.table_text(architecture))
         if row is None:
             raise TableError(
                 f"architecture {architecture} is not in the table of {len(self)}; "
@@ -130,24 +172,42 @@ class Table:
             )
         return row
 
-    def _column(self, metric: str, dataset: str | None, epochs: int | None) -> NDArray[Any]:
-        stem = f"{dataset or self.dataset}_{metric}"
-        if epochs is not None:
-            stem = f"{stem}_{epochs}"
-        matches = {name: name[len(stem) + 1 :] for name in self._columns if name == stem or name.startswith(f"{stem}_")}
-        lengths = {name: int(rest or 0) for name, rest in matches.items() if rest.isdigit() or not rest}
-        if not lengths:
-            raise TableError(f"the table has no column {stem!r}; it has {', '.join(sorted(self._columns))}.")
-        return self._columns[max(lengths, key=lambda name: lengths[name])]
+    def _column(self, metric: str, dataset: str | None, epochs: int | None, seed: int | None) -> NDArray[Any]:
+        figure = f"{dataset or self.dataset}_{metric}"
+        lengths = self._names.get(figure, {})
+        found = {length: runs for length, runs in lengths.items() if epochs in (None, length)}
+        if seed is not None:
+            found = {length: runs for length, runs in found.items() if seed in runs}
+        if not found:
+            wanted = [figure, *([] if epochs is None else [str(epochs)]), *([] if seed is None else [f"seed{seed}"])]
+            raise TableError(
+                f"the table has no column {'_'.join(wanted)!r}; it has {', '.join(sorted(self._columns))}."
+            )
+        longest = max(found)
+        runs = found[longest]
+        # A column without a seed goes before the mean of those that have one.
+        if seed in runs:
+            return self._columns[runs[seed]]
+        if (figure, longest) not in self._means:
+            self._means[figure, longest] = np.mean([self._columns[name] for name in runs.values()], axis=0)
+        return self._means[figure, longest]
+
+
+@cache
+def _installed(name: str) -> SearchSpace | None:
+    """The space of that name; kept, since looking through what is installed takes longer than a query."""
+    return catalog.space(name) if name in catalog.names() else None
 
 
 def load_table(path: str | Path, dataset: str = "cifar10") -> Table:
     """Read a tabular benchmark.
 
     Args:
-        path: an ``.npz`` file with an array ``arch`` of texts and one array per column (see `Table`); or an official
-            NATS-Bench file or folder of the topology space (``NATS-tss-...``), read through the ``nats-bench`` package
-            (extra ``tables``).
+        path: a file ``.npz`` with an array ``arch`` of texts and one array per column (see `Table`); or a file ``.csv`` in
+            UTF-8 whose first line names the columns, one of them ``arch``, and every other line is an architecture's
+            text and its figures; or an official file of NAS-Bench-101, ``.tfrecord``; or an official NATS-Bench file or
+            folder of the topology space (``NATS-tss-...``). The last two need the extra ``tables``, and take minutes to
+            read: `Table.save` what they give.
         dataset: the data set that queries read by default.
 
     Raises:
@@ -156,23 +216,14 @@ def load_table(path: str | Path, dataset: str = "cifar10") -> Table:
     path = Path(path)
     if not path.exists():
         raise TableError(f"no table at {path}.")
-    if path.suffix != ".npz":
-        from nas_spaces.nats_bench import load_nats_bench
+    if path.suffix == ".npz":
+        return Table(*read_npz(path), dataset)
+    if path.suffix == ".csv":
+        return Table(*read_csv(path), dataset)
+    if path.suffix == ".tfrecord":
+        from nas_spaces.nas_bench_101_file import read_nas_bench_101
 
-        return load_nats_bench(path, dataset)
-    try:
-        # Opened here, since NumPy leaves a file open that it cannot read.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            columns = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise TableError(
-            f"{path} cannot be read as a table ({error}); expected an .npz file written by numpy.savez."
-        ) from error
-    except Exception as error:  # A damaged archive surfaces as zlib.error, struct.error and others.
-        raise TableError(f"{path} is damaged: {error}.") from error
-    architectures = columns.pop("arch", None)
-    if architectures is None or architectures.ndim != 1 or architectures.dtype.kind != "U":
-        raise TableError(
-            f"{path} has no one-dimensional array 'arch' of texts; it has {', '.join(sorted(columns)) or 'nothing'}."
-        )
-    return Table(architectures, {name: values for name, values in columns.items() if values.dtype.kind != "U"}, dataset)
+        return Table(*read_nas_bench_101(path), dataset)
+    from nas_spaces.nats_bench import load_nats_bench
+
+    return load_nats_bench(path, dataset)

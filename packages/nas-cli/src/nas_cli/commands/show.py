@@ -36,7 +36,9 @@ def command(what: str, space: str, out: Path | None) -> None:
     graph = home.graph(architecture)
     click.echo(str(architecture))
     for source, target, data in graph.edges(data=True):
-        click.echo(f"  {source} -> {target}  {data['operation']}")
+        # The operation of the edge, or of the vertex that it leads to.
+        operation = data["operation"] or graph.nodes[target].get("operation", "")
+        click.echo(f"  {source} -> {target}  {operation}".rstrip())
     if out is None:
         return
     if out.suffix.lower() not in (".svg", ".png"):

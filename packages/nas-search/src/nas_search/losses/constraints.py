@@ -77,7 +77,8 @@ def diverse(state: "SearchState", current: Drawn, before: Sequence[Drawn]) -> Dr
     """The rows of the first path, each with an operation that no path before it has there, as long as there are any.
 
     Five of them on NAS-Bench-201 have every operation on every edge once: together they cover any architecture
-    (Assumption 1 of Lemma 1), and share no weight (Assumption 2).
+    (Assumption 1 of Lemma 1), and share no weight (Assumption 2). Rows that take several options are wiring, which has
+    no weights: they are those of the first path.
     """
     rows = before[0] if before else current
     used = [{option for path in before for option in path[row]} for row in range(len(rows))]
@@ -88,11 +89,14 @@ def complement(state: "SearchState", current: Drawn, before: Sequence[Drawn]) ->
     """What is missing to cover the current path: its operation where no path before has it, and elsewhere another one.
 
     E2NAS, Fig. 4.2, and NSAS-G: every weight of the current path is in the complement or in a path before it, and the
-    complement shares no weight with those (as long as a row has operations left that they do not use).
+    complement shares no weight with those (as long as a row has operations left that they do not use). Rows that take
+    several options are wiring, which has no weights: they are those of the current path.
     """
     used = [{option for path in before for option in path[row]} for row in range(len(current))]
     return tuple(
-        tuple(_other(state, row, used[row], option) if option in used[row] else option for option in options)
+        (_other(state, row, used[row], options[0]),)
+        if len(options) == 1 and options[0] in used[row]
+        else tuple(options)
         for row, options in enumerate(current)
     )
 

@@ -16,7 +16,8 @@ class HardGumbel(Relaxation):
     """One drawn option per row, with the gradient of the relaxed draw (Dong and Yang, "GDAS", CVPR 2019, Eq. 3 to 6).
 
     ``soft = softmax((log softmax(logits) + gumbel) / temperature)``; the weights are the one-hot argmax of `soft`, with
-    the gradient of `soft` (straight-through).
+    the gradient of `soft` (straight-through). In a row of which a space picks several options, the weights are 1 at as
+    many of the largest: draws without replacement (Kool, van Hoof and Welling, ICML 2019), with the same gradient.
 
     Args:
         choices: the decisions of the space.
@@ -37,6 +38,7 @@ class HardGumbel(Relaxation):
         self.temperature = temperature
         self.mask: Tensor
         self.register_buffer("mask", choices.mask, persistent=False)
+        self.picks = choices.picks
         self.logits = nn.Parameter(scale * torch.randn(choices.shape))
 
     def noise(self, generator: torch.Generator) -> Tensor:
@@ -49,11 +51,14 @@ class HardGumbel(Relaxation):
         if noise is not None:
             scores = scores + noise
         soft = (scores / self.temperature(progress)).softmax(dim=1)
-        # The argmax of the scores, not of `soft`, which may tie in float32 at a low temperature.
-        index = scores.detach().argmax(dim=1)
-        hard = torch.zeros_like(soft).scatter_(1, index[:, None], 1.0)
-        return ChoiceWeights(hard + soft - soft.detach(), tuple((option,) for option in index.tolist()))
+        # The order of the scores, not of `soft`, which may tie in float32 at a low temperature.
+        order = scores.detach().argsort(dim=1, descending=True, stable=True).tolist()
+        drawn = tuple(tuple(sorted(options[:picks])) for options, picks in zip(order, self.picks, strict=True))
+        hard = torch.zeros_like(soft)
+        for row, options in enumerate(drawn):
+            hard[row, list(options)] = 1.0
+        return ChoiceWeights(hard + soft - soft.detach(), drawn)
 
     def probabilities(self) -> Tensor:
-        """``softmax(logits)``: how often each option is drawn; without gradient."""
+        """``softmax(logits)``: how often each option is drawn, or drawn first where several are; without gradient."""
         return masked_logits(self.logits.detach(), self.mask).softmax(dim=1)
