@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from nas_augment.operations import CODES
 
 __all__ = [
-    "CUTOUT_FILL", "autocontrast_table", "blend", "coefficients", "contrast_table", "cutout", "cutout_box",
-    "equalize_table", "gather", "lookup", "luminance", "plain_table", "smooth", "source",
+    "CUTOUT_FILL", "autocontrast_table", "blend", "brightness_table", "coefficients", "contrast_table", "cutout",
+    "cutout_box", "cutout_mask", "equalize_table", "fixed_point", "gather", "lookup", "luminance", "posterize_mask",
+    "sharpness", "solarize_table", "source",
 ]  # fmt: skip
 
 CUTOUT_FILL = (125, 123, 114)
@@ -47,25 +48,33 @@ def coefficients(code: Tensor, value: Tensor, height: int, width: int) -> Tensor
     return torch.stack((cosine, sine + only("ShearX"), c + shift_x, -sine + only("ShearY"), cosine, f + shift_y), dim=1)
 
 
+def fixed_point(matrix: Tensor) -> Tensor:
+    """Coefficients for the middle of each pixel in 16.16 fixed point, ``(batch, 2, 3)`` int32: a, b, c and d, e, f."""
+    rows = matrix.view(-1, 2, 3)
+    along_x, along_y, shift = rows.unbind(2)
+    rows = torch.stack((along_x, along_y, shift + along_x * 0.5 + along_y * 0.5), dim=2)
+    return torch.floor(rows * 65536.0 + 0.5).to(torch.int32)
+
+
 def source(matrix: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """The source column and row of every pixel, ``(batch, height, width)`` int32, in Pillow's fixed point."""
-    a, b, c, d, e, f = matrix.unbind(1)
+    return _source(fixed_point(matrix), height, width)
 
-    def fixed(number: Tensor) -> Tensor:
-        return torch.floor(number * 65536.0 + 0.5).to(torch.int32)[:, None, None]
 
-    x = torch.arange(width, device=matrix.device, dtype=torch.int32)
-    y = torch.arange(height, device=matrix.device, dtype=torch.int32)[:, None]
-    column = fixed(a) * x + (fixed(b) * y + fixed(c + a * 0.5 + b * 0.5))
-    row = fixed(d) * x + (fixed(e) * y + fixed(f + d * 0.5 + e * 0.5))
+def _source(fixed: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    x = torch.arange(width, device=fixed.device, dtype=torch.int32)
+    y = torch.arange(height, device=fixed.device, dtype=torch.int32)[:, None]
+    along_x = fixed[..., :1] * x  # (batch, 2, width)
+    along_y = fixed[..., None, 1:2] * y + fixed[..., None, 2:]  # (batch, 2, height, 1)
+    column, row = (along_x[:, axis, None] + along_y[:, axis] for axis in (0, 1))
     return column.bitwise_right_shift_(16), row.bitwise_right_shift_(16)
 
 
-def gather(images: Tensor, matrix: Tensor) -> Tensor:
-    """Move pixels by nearest neighbour; what comes from outside is black."""
+def gather(images: Tensor, fixed: Tensor) -> Tensor:
+    """Move pixels by nearest neighbour with `fixed_point` coefficients; what comes from outside is black."""
     batch, channels, height, width = images.shape
     # With a black frame of one pixel, two clamps stand for the test whether a source lies outside.
-    column, row = source(matrix, height, width)
+    column, row = _source(fixed, height, width)
     column.clamp_(-1, width)
     index = row.clamp_(-1, height).mul_(width + 2).add_(column).add_(width + 3)
     index = index.view(batch, 1, height * width).long().expand(batch, channels, -1)
@@ -79,18 +88,20 @@ def lookup(images: Tensor, table: Tensor) -> Tensor:
     return table.gather(2, images.reshape(batch, channels, -1).long()).view(images.shape)
 
 
-def plain_table(code: Tensor, value: Tensor) -> Tensor:
-    """Tables that do not depend on the image, ``(batch, 1, 256)`` uint8; identity where the operation is another."""
-    level, code = _levels(code)[None], code[:, None]
-    inverted = 255 - level
-    solarized = torch.where(level < value[:, None], level, inverted)
-    bits = torch.where(code == CODES["Posterize"], value[:, None], 8.0).to(torch.int64)
-    posterized = level & (256 - torch.bitwise_left_shift(torch.ones_like(bits), 8 - bits))
-    brightness = blend(torch.zeros_like(code), level, value)
-    table = torch.where(code == CODES["Invert"], inverted, level)
-    table = torch.where(code == CODES["Solarize"], solarized, table)
-    table = torch.where(code == CODES["Posterize"], posterized, table)
-    return torch.where(code == CODES["Brightness"], brightness, table)[:, None].to(torch.uint8)
+def solarize_table(threshold: Tensor) -> Tensor:
+    """Levels from the threshold on inverted, ``(batch, 1, 256)`` uint8."""
+    level = _levels(threshold)
+    return torch.where(level < threshold[:, None, None], level, 255 - level).to(torch.uint8)
+
+
+def posterize_mask(bits: Tensor) -> Tensor:
+    """The upper `bits` of a byte set, ``(batch,)`` uint8."""
+    return (256 - torch.exp2(8 - bits)).to(torch.int16).to(torch.uint8)
+
+
+def brightness_table(factor: Tensor) -> Tensor:
+    """Blend towards black, ``(batch, 1, 256)`` uint8."""
+    return blend(torch.zeros_like(factor)[:, None], _levels(factor)[None], factor)[:, None]
 
 
 def contrast_table(images: Tensor, value: Tensor) -> Tensor:
@@ -148,26 +159,18 @@ def luminance(images: Tensor) -> Tensor:
     return grey.add_(0.5).floor_()
 
 
-def smooth(images: Tensor) -> Tensor:
-    """Pillow's SMOOTH filter without the border: ones and a 5 in the middle over 13, rounded.
-
-    Returns:
-        ``(batch, channels, height - 2, width - 2)``, whole numbers in float32.
-    """
+def sharpness(images: Tensor, value: Tensor) -> Tensor:
+    """Blend with Pillow's SMOOTH filter: ones and a 5 in the middle over 13, rounded; the border stays."""
+    if min(images.shape[2:]) < 3:
+        return images
     wide = images.to(torch.int16)
     columns = (wide[..., :-2] + wide[..., 1:-1]).add_(wide[..., 2:])
     total = (columns[..., :-2, :] + columns[..., 1:-1, :]).add_(columns[..., 2:, :])
     total.add_(wide[..., 1:-1, 1:-1], alpha=4)
     # Thirteenths are never halves, so that any rounding is Pillow's.
-    return total.float().mul_(1 / 13).round_()
-
-
-def sharpness(images: Tensor, value: Tensor) -> Tensor:
-    """Blend with the smoothed image; the border, where both are equal, stays."""
-    if min(images.shape[2:]) < 3:
-        return images
+    smooth = total.float().mul_(1 / 13).round_()
     out = images.clone()
-    out[..., 1:-1, 1:-1] = blend(smooth(images), images[..., 1:-1, 1:-1], value)
+    out[..., 1:-1, 1:-1] = blend(smooth, images[..., 1:-1, 1:-1], value)
     return out
 
 
@@ -175,23 +178,25 @@ def cutout_box(value: Tensor, center: Tensor, height: int, width: int) -> tuple[
     """First and last column and row that Cutout covers, each ``(batch,)``; both ends are covered, as Pillow draws."""
 
     def span(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        first = torch.floor((place.double() * size - value / 2).clamp(min=0))
-        return first, torch.floor((first + value).clamp(max=size))
+        first = (place.double() * size - value / 2).clamp_(min=0).floor_()
+        return first, (first + value).clamp_(max=size).floor_()
 
     return *span(center[:, 0], width), *span(center[:, 1], height)
 
 
-def cutout(images: Tensor, value: Tensor, center: Tensor) -> Tensor:
-    """A rectangle covered; nothing where `value` is 0."""
-    channels, height, width = images.shape[1:]
+def cutout_mask(value: Tensor, center: Tensor, height: int, width: int) -> Tensor:
+    """All bits set where Cutout covers, ``(batch, 1, height, width)`` uint8; nowhere if `value` is 0."""
     left, right, top, bottom = (each[:, None] for each in cutout_box(value, center, height, width))
-    x, y = torch.arange(width, device=images.device), torch.arange(height, device=images.device)
+    x, y = torch.arange(width, device=value.device), torch.arange(height, device=value.device)
     inside_x, inside_y = (x >= left) & (x <= right) & (value > 0)[:, None], (y >= top) & (y <= bottom)
-    # All bits set inside: on a CPU, bits are chosen 100 times faster than uint8 elements.
-    inside = inside_y.to(torch.uint8).neg()[:, None, :, None] & inside_x.to(torch.uint8).neg()[:, None, None, :]
+    return inside_y.to(torch.uint8).neg_()[:, None, :, None] & inside_x.to(torch.uint8).neg_()[:, None, None, :]
+
+
+def cutout(images: Tensor, mask: Tensor) -> Tensor:
+    """A rectangle covered. Bits are chosen, because on a CPU that is far faster than to choose elements."""
     fill = torch.tensor(CUTOUT_FILL, dtype=torch.uint8, device=images.device).view(1, 3, 1, 1)
-    fill = fill if channels == 3 else luminance(fill).to(torch.uint8)
-    return ((images ^ fill) & inside) ^ images
+    fill = fill if images.shape[1] == 3 else luminance(fill).to(torch.uint8)
+    return (images ^ fill).bitwise_and_(mask).bitwise_xor_(images)
 
 
 def _levels(like: Tensor) -> Tensor:

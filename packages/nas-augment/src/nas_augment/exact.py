@@ -18,27 +18,35 @@ __all__ = ["CUTOUT_FILL", "coefficients", "cutout_box", "dense", "grouped", "sou
 
 def dense(images: Tensor, code: Tensor, value: Tensor, center: Tensor) -> Tensor:
     """As `grouped`, with everything computed for every image; arguments on the device of the images."""
-    out = arithmetic.gather(images, coefficients(code, value, images.shape[2], images.shape[3]))
+    matrix = coefficients(code, value, images.shape[2], images.shape[3])
+    out = arithmetic.gather(images, arithmetic.fixed_point(matrix))
     out = arithmetic.lookup(out, _tables(out, code, value))
     if out.shape[1] == 3:
-        grey = arithmetic.luminance(out)
-        out = torch.where(_is(code, "Color")[:, None, None, None], arithmetic.blend(grey, out, value), out)
+        out = arithmetic.blend(arithmetic.luminance(out), out, torch.where(_is(code, "Color"), value, 1.0))
     out = arithmetic.sharpness(out, torch.where(_is(code, "Sharpness"), value, 1.0))
-    return arithmetic.cutout(out, torch.where(_is(code, "Cutout"), value, 0.0), center)
+    size = torch.where(_is(code, "Cutout"), value, 0.0)
+    return arithmetic.cutout(out, arithmetic.cutout_mask(size, center, images.shape[2], images.shape[3]))
 
 
-def stage(images: Tensor, code: Tensor, value: Tensor, center: Tensor, backend: str) -> Tensor:
-    """Apply by the named backend: ``grouped`` or ``dense``."""
+def stage(
+    images: Tensor, code: Tensor, value: Tensor, center: Tensor, backend: str, overwrite: bool = False
+) -> Tensor:
+    """Apply by the named backend: ``grouped`` or ``dense``; `overwrite` as in `grouped`."""
     if backend == "grouped":
-        return grouped(images, code, value, center)
+        return grouped(images, code, value, center, overwrite)
     device = images.device
     return dense(images, code.to(device), value.to(device), center.to(device))
 
 
 def _tables(images: Tensor, code: Tensor, value: Tensor) -> Tensor:
     """The table of every image and channel ``(batch, channels, 256)`` uint8; identity where the operation has none."""
-    table = arithmetic.plain_table(code, value)
+    level = torch.arange(256, device=images.device, dtype=torch.uint8)
+    bits = torch.where(_is(code, "Posterize"), value, 8.0)
+    table = level & arithmetic.posterize_mask(bits)[:, None, None]
     for name, other in (
+        ("Invert", 255 - level),
+        ("Solarize", arithmetic.solarize_table(value)),
+        ("Brightness", arithmetic.brightness_table(value)),
         ("Contrast", arithmetic.contrast_table(images, value)),
         ("AutoContrast", arithmetic.autocontrast_table(images)),
         ("Equalize", arithmetic.equalize_table(images)),

@@ -1,33 +1,20 @@
-"""The backend for CPUs: the images of a stage sorted by the kind of operation, each kind computed once."""
+"""The backend for CPUs: the images of a stage sorted by what is done to them, each kind computed once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from nas_augment import arithmetic
-from nas_augment.operations import CODES
+from nas_augment.operations import CODES, GEOMETRIC
 
 __all__ = ["grouped"]
 
-_GROUPS = {
-    "warp": ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"),
-    "table": ("Invert", "Solarize", "Posterize", "Brightness"),
-    "autocontrast": ("AutoContrast",),
-    "equalize": ("Equalize",),
-    "contrast": ("Contrast",),
-    "color": ("Color",),
-    "sharpness": ("Sharpness",),
-    "cutout": ("Cutout",),
-}
-
-_KIND_OF = {CODES[name]: kind for kind, names in _GROUPS.items() for name in names}
-
 _PIXELS_AT_ONCE = 2**16
-"""Of all images together; what an operation holds in between, some 20 bytes for each, should stay in the cache."""
+"""Of all images of a part together: what an operation holds of them meanwhile should stay in the cache."""
 
 
-def grouped(images: Tensor, code: Tensor, value: Tensor, center: Tensor) -> Tensor:
+def grouped(images: Tensor, code: Tensor, value: Tensor, center: Tensor, overwrite: bool = False) -> Tensor:
     """Apply one operation to each image, sorted by kind.
 
     Args:
@@ -35,42 +22,107 @@ def grouped(images: Tensor, code: Tensor, value: Tensor, center: Tensor) -> Tens
         code: which operation, ``(batch,)``, as in `operations.CODES`; best on the CPU.
         value: its value, ``(batch,)`` float64; shifts and sides of Cutout in pixels.
         center: where Cutout lies, ``(batch, 2)`` in [0, 1), as (x, y).
+        overwrite: allow the result to be written over `images`, which saves memory.
 
     Returns:
         The images transformed.
     """
-    members: dict[str, list[int]] = {}
+    members: dict[_Kind | None, list[int]] = {}
     for row, each in enumerate(code.tolist()):
-        members.setdefault(_KIND_OF.get(each, "identity"), []).append(row)
-    order = torch.tensor([row for rows in members.values() for row in rows])
-    # Sorted once, every kind is a slice, and writing to slices is several times faster than writing to indices.
-    arguments = [each.index_select(0, order.to(each.device)).to(images.device) for each in (images, code, value, center)]
+        members.setdefault(_KINDS.get(each), []).append(row)
+    order = [row for rows in members.values() for row in rows]
+    index = torch.tensor(order)
+    code, value, center = (each.index_select(0, index.to(each.device)).to(images.device) for each in (code, value, center))
     at_once = max(1, _PIXELS_AT_ONCE // max(1, images.shape[2] * images.shape[3]))
+    in_place = at_once == 1
+    # Small images are sorted as well, so that a kind is a slice: nothing else writes to many of them at once as fast.
+    # Large ones are overwritten one by one where they lie: a second batch in memory would cost more than the passes.
+    if in_place:
+        out = images if overwrite and images.is_contiguous() else images.clone(memory_format=torch.contiguous_format)
+    else:
+        out = images.index_select(0, index.to(images.device))
     start = 0
     for kind, rows in members.items():
         stop = start + len(rows)
-        for first in range(start, stop if kind != "identity" else start, at_once):
-            some = [each[first : min(first + at_once, stop)] for each in arguments]
-            some[0].copy_(_KINDS[kind](*some))
+        if kind is not None:
+            parts = [out[row : row + 1] for row in rows] if in_place else out[start:stop].split(at_once)
+            kind(parts, code[start:stop], value[start:stop], center[start:stop])
         start = stop
-    return arguments[0].index_select(0, order.argsort().to(images.device))
+    if in_place:
+        return out
+    place = torch.empty_like(index)
+    place[index] = torch.arange(len(order))
+    return out.index_select(0, place.to(images.device))
 
 
-def _warp(images: Tensor, code: Tensor, value: Tensor, center: Tensor) -> Tensor:
-    return arithmetic.gather(images, arithmetic.coefficients(code, value, images.shape[2], images.shape[3]))
+_Kind = Callable[[Sequence[Tensor], Tensor, Tensor, Tensor], None]
 
 
-def _color(images: Tensor, code: Tensor, value: Tensor, center: Tensor) -> Tensor:
-    return arithmetic.blend(arithmetic.luminance(images), images, value) if images.shape[1] == 3 else images
+def _overwrite(parts: Sequence[Tensor], function: Callable[..., Tensor], *each: Tensor) -> None:
+    """Replace images by a function of them and of what belongs to each."""
+    if len(parts) == 1:
+        parts[0].copy_(function(parts[0], *each))
+        return
+    for part, *of_part in zip(parts, *(tensor.split(len(parts[0])) for tensor in each), strict=True):
+        part.copy_(function(part, *of_part))
 
 
-_KINDS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
-    "warp": _warp,
-    "table": lambda images, code, value, center: arithmetic.lookup(images, arithmetic.plain_table(code, value)),
-    "autocontrast": lambda images, *_: arithmetic.lookup(images, arithmetic.autocontrast_table(images)),
-    "equalize": lambda images, *_: arithmetic.lookup(images, arithmetic.equalize_table(images)),
-    "contrast": lambda images, code, value, center: arithmetic.lookup(images, arithmetic.contrast_table(images, value)),
-    "color": _color,
-    "sharpness": lambda images, code, value, center: arithmetic.sharpness(images, value),
-    "cutout": lambda images, code, value, center: arithmetic.cutout(images, value, center),
+def _warp(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
+    matrix = arithmetic.coefficients(code, value, *parts[0].shape[2:])
+    _overwrite(parts, arithmetic.gather, arithmetic.fixed_point(matrix))
+
+
+def _invert(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
+    _overwrite(parts, torch.bitwise_not)
+
+
+def _solarize(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
+    _overwrite(parts, arithmetic.lookup, arithmetic.solarize_table(value))
+
+
+def _posterize(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
+    _overwrite(parts, torch.bitwise_and, arithmetic.posterize_mask(value)[:, None, None, None])
+
+
+def _brightness(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
+    _overwrite(parts, arithmetic.lookup, arithmetic.brightness_table(value))
+
+
+def _autocontrast(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
+    _overwrite(parts, lambda part: arithmetic.lookup(part, arithmetic.autocontrast_table(part)))
+
+
+def _equalize(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
+    _overwrite(parts, lambda part: arithmetic.lookup(part, arithmetic.equalize_table(part)))
+
+
+def _contrast(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
+    _overwrite(parts, lambda part, factor: arithmetic.lookup(part, arithmetic.contrast_table(part, factor)), value)
+
+
+def _color(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
+    if parts[0].shape[1] == 3:
+        _overwrite(parts, lambda part, factor: arithmetic.blend(arithmetic.luminance(part), part, factor), value)
+
+
+def _sharpness(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
+    _overwrite(parts, arithmetic.sharpness, value)
+
+
+def _cutout(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
+    _overwrite(parts, arithmetic.cutout, arithmetic.cutout_mask(value, center, *parts[0].shape[2:]))
+
+
+_KINDS: dict[int, _Kind] = {
+    **{CODES[name]: _warp for name in GEOMETRIC},
+    CODES["Invert"]: _invert,
+    CODES["Solarize"]: _solarize,
+    CODES["Posterize"]: _posterize,
+    CODES["Brightness"]: _brightness,
+    CODES["AutoContrast"]: _autocontrast,
+    CODES["Equalize"]: _equalize,
+    CODES["Contrast"]: _contrast,
+    CODES["Color"]: _color,
+    CODES["Sharpness"]: _sharpness,
+    CODES["Cutout"]: _cutout,
 }
