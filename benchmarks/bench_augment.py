@@ -1,4 +1,4 @@
-"""Images per second of per-image random policies, beside kornia, torchvision and Pillow, interleaved in one run.
+"""Images per second of CPU time of per-image random policies, beside kornia, torchvision and Pillow, interleaved in one run.
 
 Usage: python benchmarks/bench_augment.py [--rounds N] [--compile]
 """
@@ -90,7 +90,7 @@ def kornia_per_image(images: Tensor) -> Callable[[int], Any]:
 
 
 def measure(images: Tensor, rounds: int, with_compiled: bool) -> dict[str, float]:
-    """Median seconds of each way, one after another in every round."""
+    """Median CPU seconds of each way, one after another in every round: other work on the machine counts less."""
     generator = torch.Generator().manual_seed(0)
     draws = [torch.rand(len(images), STAGE.numbers, generator=generator) for _ in range(rounds + 1)]
     ways: dict[str, Callable[[int], Any]] = {
@@ -108,9 +108,9 @@ def measure(images: Tensor, rounds: int, with_compiled: bool) -> dict[str, float
     times: dict[str, list[float]] = {name: [] for name in ways}
     for n in range(rounds + 1):
         for name, run in ways.items():
-            start = time.perf_counter()
+            start = time.process_time()
             run(n)
-            times[name].append(time.perf_counter() - start)
+            times[name].append(time.process_time() - start)
     return {name: statistics.median(each[1:]) for name, each in times.items()}
 
 

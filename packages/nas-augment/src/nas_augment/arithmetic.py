@@ -96,7 +96,8 @@ def solarize_table(threshold: Tensor) -> Tensor:
 
 def posterize_mask(bits: Tensor) -> Tensor:
     """The upper `bits` of a byte set, ``(batch,)`` uint8."""
-    return (256 - torch.exp2(8 - bits)).to(torch.int16).to(torch.uint8)
+    bits = bits.to(torch.int64)
+    return (256 - torch.bitwise_left_shift(torch.ones_like(bits), 8 - bits)).to(torch.uint8)
 
 
 def brightness_table(factor: Tensor) -> Tensor:
@@ -116,7 +117,8 @@ def contrast_table(images: Tensor, value: Tensor) -> Tensor:
 def autocontrast_table(images: Tensor) -> Tensor:
     """Stretch the range of each channel to 0 to 255; a constant channel stays. ``(batch, channels, 256)`` uint8."""
     level = _levels(images)
-    low, high = images.amin((2, 3))[..., None].long(), images.amax((2, 3))[..., None].long()
+    wide = images.to(torch.int16)  # of uint8, amin compiled by inductor is 0 (torch 2.15)
+    low, high = wide.amin((2, 3))[..., None], wide.amax((2, 3))[..., None]
     spread = (high - low).clamp(min=1).double()
     # A division of two tensors: number / tensor multiplies with the reciprocal, which is one level off at times.
     scale = torch.full_like(spread, 255.0) / spread

@@ -28,9 +28,7 @@ def dense(images: Tensor, code: Tensor, value: Tensor, center: Tensor) -> Tensor
     return arithmetic.cutout(out, arithmetic.cutout_mask(size, center, images.shape[2], images.shape[3]))
 
 
-def stage(
-    images: Tensor, code: Tensor, value: Tensor, center: Tensor, backend: str, overwrite: bool = False
-) -> Tensor:
+def stage(images: Tensor, code: Tensor, value: Tensor, center: Tensor, backend: str, overwrite: bool = False) -> Tensor:
     """Apply by the named backend: ``grouped`` or ``dense``; `overwrite` as in `grouped`."""
     if backend == "grouped":
         return grouped(images, code, value, center, overwrite)

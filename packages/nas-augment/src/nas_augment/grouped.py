@@ -32,7 +32,9 @@ def grouped(images: Tensor, code: Tensor, value: Tensor, center: Tensor, overwri
         members.setdefault(_KINDS.get(each), []).append(row)
     order = [row for rows in members.values() for row in rows]
     index = torch.tensor(order)
-    code, value, center = (each.index_select(0, index.to(each.device)).to(images.device) for each in (code, value, center))
+    code, value, center = (
+        each.index_select(0, index.to(each.device)).to(images.device) for each in (code, value, center)
+    )
     at_once = max(1, _PIXELS_AT_ONCE // max(1, images.shape[2] * images.shape[3]))
     in_place = at_once == 1
     # Small images are sorted as well, so that a kind is a slice: nothing else writes to many of them at once as fast.
@@ -68,8 +70,25 @@ def _overwrite(parts: Sequence[Tensor], function: Callable[..., Tensor], *each: 
 
 
 def _warp(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
-    matrix = arithmetic.coefficients(code, value, *parts[0].shape[2:])
-    _overwrite(parts, arithmetic.gather, arithmetic.fixed_point(matrix))
+    fixed = arithmetic.fixed_point(arithmetic.coefficients(code, value, *parts[0].shape[2:]))
+    if len(parts[0]) > 1:
+        _overwrite(parts, arithmetic.gather, fixed)
+        return
+    for part, one, ((*along_column, column), (*along_row, row)) in zip(
+        parts, fixed.split(1), fixed.tolist(), strict=True
+    ):
+        is_shift = along_column == [1 << 16, 0] and along_row == [0, 1 << 16]
+        part.copy_(_shift(part, column >> 16, row >> 16) if is_shift else arithmetic.gather(part, one))
+
+
+def _shift(image: Tensor, columns: int, rows: int) -> Tensor:
+    """What `arithmetic.gather` gives for a shift, by a copy of slices: a tenth of the time where images are large."""
+    height, width = image.shape[2:]
+    out = torch.zeros_like(image)
+    top, bottom, left, right = max(-rows, 0), height - max(rows, 0), max(-columns, 0), width - max(columns, 0)
+    if top < bottom and left < right:
+        out[..., top:bottom, left:right] = image[..., top + rows : bottom + rows, left + columns : right + columns]
+    return out
 
 
 def _invert(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
