@@ -63,11 +63,8 @@ def enumerated(draws: int = 16) -> None:
     print(f"| leave one out, {draws} draws | {draws * float(found.var(0).sum()):.2f} |")
     z = (found.mean(0) - exact) / (found.std(0) / len(found) ** 0.5)
     ratio = float(wrong.mean(0) @ exact / (exact @ exact))
-    print(
-        f"\nLeave one out: largest |z| {float(z.nan_to_num().abs().max()):.2f}. A mean with itself: {ratio:.4f} of the gradient, ",
-        end="",
-    )
-    print(f"{draws - 1}/{draws} = {1 - 1 / draws:.4f}.")
+    print(f"\nLeave one out: largest |z| {float(z.nan_to_num().abs().max()):.2f}.")
+    print(f"A mean with itself: {ratio:.4f} of the gradient; {draws - 1}/{draws} is {1 - 1 / draws:.4f}.")
 
 
 def policy_log_probs(policy: LearnablePolicy, every: object) -> list[Tensor]:
@@ -116,10 +113,9 @@ class Problem:
         augmented = self.policy.apply(self.images.repeat(draws, 1, 1, 1), each)
         # Every draw has a forward pass of its own, so that its backward pass does not go through the others.
         parts = augmented.split(IMAGES)
-        rewards = torch.cat([self._aligned(lambda p, x=x: self.losses(p, x).mean()[None], "vjp") for x in parts])
+        rewards = torch.cat([self._batch_aligned(part) for part in parts])
         if baseline == "clean":
-            clean = self._aligned(lambda p: self.losses(p, self.images).mean()[None], "vjp")
-            return self._gradient(sample, rewards, clean)
+            return self._gradient(sample, rewards, self._batch_aligned(self.images))
         return self._gradient(sample, rewards, baseline)
 
     def per_image(self, draws: int, baseline: str, method: str, generator: torch.Generator) -> Tensor:
@@ -133,6 +129,9 @@ class Problem:
         if baseline == "same image":
             return self._gradient(sample, rewards, leave_one_out(rewards.view(draws, IMAGES)).flatten())
         return self._gradient(sample, rewards, baseline)
+
+    def _batch_aligned(self, images: Tensor) -> Tensor:
+        return self._aligned(lambda p: self.losses(p, images).mean()[None], "vjp")
 
     def _aligned(self, losses: Callable[[Parameters], Tensor], method: str) -> Tensor:
         return alignment(losses, self.parameters, self.direction, method)  # type: ignore[arg-type]
@@ -198,7 +197,7 @@ def measured(steps: int, repeats: int) -> None:
     sample = given.policy.sample(IMAGES, generator=generator)
     augmented = given.policy.apply(given.images, sample)
     jvp, difference = (
-        alignment(lambda p: given.losses(p, augmented), given.parameters, given.direction, method)  # type: ignore[arg-type]
+        alignment(lambda p: given.losses(p, augmented), given.parameters, given.direction, method)
         for method in ("jvp", "difference")
     )
     print(f"\nFinite differences differ from forward mode by {float((jvp - difference).norm() / jvp.norm()):.1e}.")

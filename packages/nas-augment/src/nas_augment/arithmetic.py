@@ -78,7 +78,7 @@ def gather(images: Tensor, fixed: Tensor) -> Tensor:
     column.clamp_(-1, width)
     index = row.clamp_(-1, height).mul_(width + 2).add_(column).add_(width + 3)
     index = index.view(batch, 1, height * width).long().expand(batch, channels, -1)
-    return F.pad(images, (1, 1, 1, 1)).view(batch, channels, -1).gather(2, index).view(images.shape)
+    return F.pad(images, (1, 1, 1, 1)).reshape(batch, channels, -1).gather(2, index).view(images.shape)
 
 
 def lookup(images: Tensor, table: Tensor) -> Tensor:
