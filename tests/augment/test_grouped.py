@@ -47,6 +47,8 @@ def test_overwriting_gives_the_same(height: int, width: int, contents: Callable[
     expected = grouped(images, *drawn)
     for given in (images.clone(), images.to(memory_format=torch.channels_last)):
         assert torch.equal(grouped(given, *drawn, overwrite=True), expected)
+    same = images[:1].repeat(len(images), 1, 1, 1)
+    assert torch.equal(grouped(images[:1].expand_as(images), *drawn, overwrite=True), grouped(same, *drawn))
 
 
 def test_parts_of_any_size_give_the_same(contents: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,8 +156,8 @@ def luminance(images: Tensor) -> Tensor:
 
     Every sum is a multiple of 2^-16 below 256, which float32 holds exactly.
     """
-    red, green, blue = (images[:, n : n + 1].float() for n in range(3))
-    grey = (red * (19595 / 65536)).add_(green, alpha=38470 / 65536).add_(blue, alpha=7471 / 65536)
+    red, green, blue = images.split(1, dim=1)
+    grey = (red.float() * (19595 / 65536)).add_(green, alpha=38470 / 65536).add_(blue, alpha=7471 / 65536)
     return grey.add_(0.5).floor_()
 
 
