@@ -1,4 +1,4 @@
-"""Images per second of per-image random policies, beside kornia, torchvision and Pillow, interleaved in one run.
+"""Images per second of CPU time under per-image random policies, beside kornia, torchvision and Pillow in the same run.
 
 Usage: python benchmarks/bench_augment.py [--rounds N] [--compile]
 """
@@ -22,6 +22,7 @@ from nas_augment.stages import UniformOperations
 
 warnings.filterwarnings("ignore")
 STAGE = UniformOperations(preset("fast_aa"), 2)
+BATCHES = 5
 
 
 def ours(images: Tensor, draws: list[Tensor]) -> Callable[[int], Any]:
@@ -90,9 +91,9 @@ def kornia_per_image(images: Tensor) -> Callable[[int], Any]:
 
 
 def measure(images: Tensor, rounds: int, with_compiled: bool) -> dict[str, float]:
-    """Median seconds of each way, one after another in every round."""
+    """Median CPU seconds of each way for a batch; in every round each way does `BATCHES` batches in a row."""
     generator = torch.Generator().manual_seed(0)
-    draws = [torch.rand(len(images), STAGE.numbers, generator=generator) for _ in range(rounds + 1)]
+    draws = [torch.rand(len(images), STAGE.numbers, generator=generator) for _ in range((rounds + 1) * BATCHES)]
     ways: dict[str, Callable[[int], Any]] = {
         "ours, exact uint8": ours(images, draws),
         "Pillow, with conversions": pillow(images, draws, True),
@@ -108,9 +109,10 @@ def measure(images: Tensor, rounds: int, with_compiled: bool) -> dict[str, float
     times: dict[str, list[float]] = {name: [] for name in ways}
     for n in range(rounds + 1):
         for name, run in ways.items():
-            start = time.perf_counter()
-            run(n)
-            times[name].append(time.perf_counter() - start)
+            start = time.process_time()
+            for batch in range(n * BATCHES, (n + 1) * BATCHES):
+                run(batch)
+            times[name].append((time.process_time() - start) / BATCHES)
     return {name: statistics.median(each[1:]) for name, each in times.items()}
 
 

@@ -82,7 +82,7 @@ def test_grey_images_equal_pillow(pillow: Callable[..., Tensor], contents: Calla
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("height", "width", "policies"), [(32, 32, 2400), (33, 47, 2000), (20, 26, 1400), (224, 224, 60)]
+    ("height", "width", "policies"), [(32, 32, 2400), (33, 47, 1600), (64, 40, 1400), (224, 224, 60)]
 )
 def test_random_policies_of_two_operations_equal_pillow(
     height: int, width: int, policies: int, pillow: Callable[..., Tensor], contents: Callable[..., Tensor]
@@ -130,11 +130,6 @@ def test_memory_layout_does_not_matter(layout: str, contents: Callable[..., Tens
     for backend in ("grouped", "dense"):
         given = apply_operations(other, draw, backend=backend)
         assert torch.equal(given, apply_operations(images, draw))
-
-
-def test_smoothing_divides_exactly() -> None:
-    total = torch.arange(13 * 255 + 1)
-    assert torch.equal(((2 * total + 13) * 10083) >> 18, (2 * total + 13) // 26)
 
 
 def test_dense_compiles_whole_and_once(contents: Callable[..., Tensor]) -> None:

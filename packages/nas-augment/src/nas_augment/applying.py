@@ -60,7 +60,7 @@ def apply_operations(images: Tensor, draw: OperationDraw, *, backend: Backend = 
     with torch.no_grad():
         out = images if images.dtype == torch.uint8 else (images.float() * 255).round().to(torch.uint8)
         for slot in range(code.shape[1]):
-            out = exact.stage(out, code[:, slot], value[:, slot], draw.center[:, slot], backend)
+            out = exact.stage(out, code[:, slot], value[:, slot], draw.center[:, slot], backend, out is not images)
         if images.dtype == torch.uint8:
             return out if code.shape[1] else out.clone()
         changed = (code != 0).any(1).to(images.device)[:, None, None, None]
