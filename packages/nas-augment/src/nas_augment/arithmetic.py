@@ -50,7 +50,7 @@ def coefficients(code: Tensor, value: Tensor, height: int, width: int) -> Tensor
 
 def fixed_point(matrix: Tensor) -> Tensor:
     """Coefficients for the middle of each pixel in 16.16 fixed point, ``(batch, 2, 3)`` int32: a, b, c and d, e, f."""
-    rows = matrix.view(-1, 2, 3)
+    rows = matrix.reshape(-1, 2, 3)
     along_x, along_y, shift = rows.unbind(2)
     rows = torch.stack((along_x, along_y, shift + along_x * 0.5 + along_y * 0.5), dim=2)
     return torch.floor(rows * 65536.0 + 0.5).to(torch.int32)
