@@ -1,6 +1,7 @@
 """What nas-augment raises.
 
 AugmentError
+|-- AnnotationsError (also ValueError)    masks, boxes or key points that do not fit their images
 |-- ImagesError (also ValueError)         images that a policy cannot be applied to
 |-- PolicyError (also ValueError)         settings, samples or files that are not a policy's
 `-- UnknownPolicyError (also ValueError)  a name that no installed policy has
@@ -9,11 +10,23 @@ AugmentError
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["AugmentError", "ImagesError", "PolicyError", "UnknownPolicyError", "is_count", "nearest"]
+__all__ = [
+    "AnnotationsError",
+    "AugmentError",
+    "ImagesError",
+    "PolicyError",
+    "UnknownPolicyError",
+    "is_count",
+    "nearest",
+]
 
 
 class AugmentError(Exception):
     """Base of every error that nas-augment raises on purpose."""
+
+
+class AnnotationsError(AugmentError, ValueError):
+    """Masks, boxes or key points that do not fit their images."""
 
 
 class ImagesError(AugmentError, ValueError):
