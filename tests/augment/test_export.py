@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas_augment import Policy, fixed, preset, published
+from nas_augment import MissingExtraError, Policy, fixed, preset, published
 from nas_augment.export import to_pillow
 from nas_augment.stages import SubPolicies, UniformOperations
 
@@ -98,3 +98,12 @@ def test_transforms_pickle_and_draw_from_a_stream_of_the_process(kind: str) -> N
 
 def test_sub_policies_are_exported() -> None:
     assert any(isinstance(stage, SubPolicies) for stage in POLICIES["autoaugment"].stages)
+
+
+@pytest.mark.parametrize(("library", "extra"), [("PIL", "pillow"), ("torchvision", "torchvision")])
+def test_without_the_library_the_error_says_what_to_install(
+    library: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas_augment.export.find_spec", lambda name: None if name == library else 1)
+    with pytest.raises(MissingExtraError, match=rf'pip install "nas-augment\[{extra}\]"'):
+        to_pillow(POLICIES["cutout"]) if library == "PIL" else POLICIES["cutout"].to_torchvision()

@@ -3,6 +3,7 @@
 AugmentError
 |-- AnnotationsError (also ValueError)    masks, boxes or key points that do not fit their images
 |-- ImagesError (also ValueError)         images that a policy cannot be applied to
+|-- MissingExtraError (also ImportError)  an optional library that is not installed
 |-- PolicyError (also ValueError)         settings, samples or files that are not a policy's
 `-- UnknownPolicyError (also ValueError)  a name that no installed policy has
 """
@@ -31,6 +32,13 @@ class AnnotationsError(AugmentError, ValueError):
 
 class ImagesError(AugmentError, ValueError):
     """Images that a policy cannot be applied to."""
+
+
+class MissingExtraError(AugmentError, ImportError):
+    """An optional library that is not installed."""
+
+    def __init__(self, what: str, library: str, extra: str) -> None:
+        super().__init__(f'{what} need {library}, which is missing: pip install "nas-augment[{extra}]".')
 
 
 class PolicyError(AugmentError, ValueError):

@@ -13,6 +13,7 @@ from nas_augment.applying import Backend, apply_operations
 from nas_augment.decided import Policy
 from nas_augment.errors import PolicyError, is_count
 from nas_augment.fixed import Cutout, FixedPolicy, Stage
+from nas_augment.gallery import grid
 from nas_augment.geometry import Motion
 from nas_augment.operation_motions import operation_motions
 from nas_augment.operations import Space, preset
@@ -252,12 +253,8 @@ class LearnablePolicy(AugmentationPolicy):
         """
         if keep is not None and not (is_count(keep) and keep > 0):
             raise PolicyError(f"keep is {keep!r}; expected a whole number, 1 or more, or None for all.")
+        tuples, weights = self.tuples()
         with torch.no_grad():
-            tuples = self._tuples
-            logits = F.log_softmax(self.choice_logits.double().cpu(), -1)
-            if self.choice == "slots":
-                logits = sum((logits[slot, tuples[:, slot]] for slot in range(self.count)), torch.zeros(len(tuples)))
-            weights = logits.exp()
             row = self.row(tuples)
             probabilities = self._probabilities().cpu()[row]
             levels = self._level_probabilities().cpu().argmax(-1)[row]
@@ -275,6 +272,18 @@ class LearnablePolicy(AugmentationPolicy):
             for at in order
         )
         return Policy((*self.before.stages, SubPolicies(self.space, entries), *self.after.stages))
+
+    def tuples(self) -> tuple[Tensor, Tensor]:
+        """What may be drawn, ``(tuples, count)`` operations in order, and how likely each is, ``(tuples,)`` float64."""
+        with torch.no_grad():
+            tuples, logits = self._tuples, F.log_softmax(self.choice_logits.double().cpu(), -1)
+            if self.choice == "slots":
+                logits = sum((logits[slot, tuples[:, slot]] for slot in range(self.count)), torch.zeros(len(tuples)))
+            return tuples, logits.exp()
+
+    def grid(self, images: Tensor) -> Tensor:
+        """Its operations at all levels on `images` as one picture ``(channels, rows, columns)``; see `gallery.grid`."""
+        return grid(self.space, images)
 
     def _has_value(self) -> Tensor:
         return torch.tensor([operation.has_value for operation in self.space.operations])
