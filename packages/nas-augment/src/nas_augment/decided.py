@@ -83,7 +83,7 @@ class Policy:
             raise PolicyError(f"not JSON: {error}.") from error
         if not isinstance(record, dict) or record.get("format") != _FORMAT:
             raise PolicyError(f'expected a JSON object with "format": "{_FORMAT}".')
-        if record.get("version") != _VERSION:
+        if type(record.get("version")) is not int or record["version"] != _VERSION:
             raise PolicyError(f"policy of version {record.get('version')!r}; this release reads version {_VERSION}.")
         extra = set(record) - {"format", "version", "stages"}
         if extra or not isinstance(record.get("stages"), list):
