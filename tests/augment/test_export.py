@@ -1,6 +1,7 @@
 """Exports reproduce what was drawn: Pillow bit for bit, torchvision within its known differences."""
 
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor
 
 from nas_augment import MissingExtraError, Policy, fixed, preset, published
-from nas_augment.export import to_pillow
+from nas_augment.export import apply_pillow, to_pillow
+from nas_augment.fixed import FixedPolicy
+from nas_augment.recipe import recipe
 from nas_augment.stages import SubPolicies, UniformOperations
 
 POLICIES = {
@@ -107,3 +110,52 @@ def test_without_the_library_the_error_says_what_to_install(
     monkeypatch.setattr("nas_augment.export.find_spec", lambda name: None if name == library else 1)
     with pytest.raises(MissingExtraError, match=rf'pip install "nas-augment\[{extra}\]"'):
         to_pillow(POLICIES["cutout"]) if library == "PIL" else POLICIES["cutout"].to_torchvision()
+
+
+@pytest.mark.parametrize("kind", ["pillow", "torchvision"])
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_recorded_sample_is_reproduced(name: str, kind: str, contents: Callable[..., Tensor]) -> None:
+    """Drawn for a batch, applied to it, and carried out by the other library image by image."""
+    pytest.importorskip("PIL" if kind == "pillow" else "torchvision")
+    policy, images = FixedPolicy(POLICIES[name].stages), contents(40, 32, 32)
+    sample = policy.sample(40, generator=generator(3))
+    expected, far = policy.apply(images, sample), []
+    for n, image in enumerate(images):
+        instructions = recipe(policy.stages, sample[n : n + 1].draws, 32, 32)
+        if kind == "pillow":
+            assert torch.equal(tensor_of(apply_pillow(image_of(image), instructions)), expected[n])
+        else:
+            from nas_augment.torchvision_transform import apply_torchvision
+
+            found = apply_torchvision(image, instructions)
+            far.append(((found.int() - expected[n].int()).abs() > 4).float().mean())
+    assert not far or torch.stack(far).mean() < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pillow", "torchvision"])
+def test_workers_of_a_data_loader_draw_from_streams_of_their_own(kind: str) -> None:
+    """The same image eight times, half of them by each of two workers: no two alike, and another epoch is another."""
+    pytest.importorskip("PIL" if kind == "pillow" else "torchvision")
+    policy = Policy((UniformOperations(preset("pba"), 3), fixed.Cutout(6)))
+    image = torch.randint(0, 256, (3, 24, 24), generator=generator(0), dtype=torch.uint8)
+    transform: Any = to_pillow(policy) if kind == "pillow" else policy.to_torchvision()
+    given: Any = [image_of(image) if kind == "pillow" else image] * 8
+
+    def epochs(seed: int, count: int) -> list[list[tuple[int, ...]]]:
+        # What a worker does to each item: it is pickled, as the processes start anew.
+        loader: Any = torch.utils.data.DataLoader(
+            given, batch_size=None, collate_fn=transform, num_workers=2, multiprocessing_context="spawn",
+            generator=generator(seed), persistent_workers=False,
+        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return [
+                [tuple((tensor_of(x) if kind == "pillow" else x).flatten().tolist()) for x in loader]
+                for _ in range(count)
+            ]
+
+    first, second = epochs(0, 2)
+    assert len({*first, *second}) == 16
+    assert epochs(0, 1) == [first]
+    assert epochs(1, 1) != [first]
