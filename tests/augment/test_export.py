@@ -1,5 +1,6 @@
 """Exports reproduce what was drawn: Pillow bit for bit, torchvision within its known differences."""
 
+import multiprocessing
 import pickle
 import warnings
 from collections.abc import Callable
@@ -132,7 +133,6 @@ def test_a_recorded_sample_is_reproduced(name: str, kind: str, contents: Callabl
     assert not far or torch.stack(far).mean() < 0.01
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pillow", "torchvision"])
 def test_workers_of_a_data_loader_draw_from_streams_of_their_own(kind: str) -> None:
     """The same image eight times, half of them by each of two workers: no two alike, and another epoch is another."""
@@ -142,18 +142,18 @@ def test_workers_of_a_data_loader_draw_from_streams_of_their_own(kind: str) -> N
     transform: Any = to_pillow(policy) if kind == "pillow" else policy.to_torchvision()
     given: Any = [image_of(image) if kind == "pillow" else image] * 8
 
+    start = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"  # spawning takes seconds
+
     def epochs(seed: int, count: int) -> list[list[tuple[int, ...]]]:
-        # What a worker does to each item: it is pickled, as the processes start anew.
+        # Each worker applies the transform to the items that fall to it.
         loader: Any = torch.utils.data.DataLoader(
-            given, batch_size=None, collate_fn=transform, num_workers=2, multiprocessing_context="spawn",
-            generator=generator(seed), persistent_workers=False,
+            given, batch_size=None, collate_fn=transform, num_workers=2, multiprocessing_context=start,
+            generator=generator(seed),
         )  # fmt: skip
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return [
-                [tuple((tensor_of(x) if kind == "pillow" else x).flatten().tolist()) for x in loader]
-                for _ in range(count)
-            ]
+            warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
+            out = [[tensor_of(x) if kind == "pillow" else x for x in loader] for _ in range(count)]
+        return [[tuple(x.flatten().tolist()) for x in epoch] for epoch in out]
 
     first, second = epochs(0, 2)
     assert len({*first, *second}) == 16

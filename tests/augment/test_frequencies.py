@@ -43,6 +43,8 @@ def fits(drawn: Tensor, probability: Tensor) -> bool:
 
 def independent(first: Tensor, second: Tensor) -> bool:
     """Whether two sequences of indices ``(n,)`` are independent, by their table of contingency."""
+    if not len(first):
+        return True
     rows, columns = int(first.max()) + 1, int(second.max()) + 1
     table = torch.bincount(first * columns + second, minlength=rows * columns).view(rows, columns).double()
     table = table[table.sum(1) > 0][:, table.sum(0) > 0]
