@@ -138,6 +138,7 @@ def move(
 
 
 def _check_masks(masks: Tensor, batch: int, height: int, width: int, fill: int) -> None:
+    _check_tensor("masks", masks)
     if masks.dtype not in _WHOLE:
         raise AnnotationsError(f"masks are {masks.dtype}; expected labels: whole numbers or bool.")
     if masks.ndim not in (3, 4) or len(masks) != batch or masks.shape[-2:] != (height, width):
@@ -153,8 +154,14 @@ def _check_masks(masks: Tensor, batch: int, height: int, width: int, fill: int) 
         )
 
 
+def _check_tensor(name: str, given: object) -> None:
+    if not isinstance(given, Tensor):
+        raise AnnotationsError(f"{name} are of type {type(given).__name__}; expected a tensor.")
+
+
 def _check_rows(name: str, rows: Tensor, numbers: int, flag: str, flags: Tensor | None, batch: int) -> Tensor:
     """Check the shapes of `rows` and of what says which count; returns the latter."""
+    _check_tensor(name, rows)
     if not rows.is_floating_point():
         raise AnnotationsError(f"{name} are {rows.dtype}; expected floating point: places between pixels matter.")
     if rows.ndim != 3 or len(rows) != batch or rows.shape[2] != numbers:
@@ -212,6 +219,8 @@ def _move_list(
     boxes: list[Tensor], motions: Sequence[Motion], batch: int, height: int, width: int, options: AnnotationOptions
 ) -> tuple[list[Tensor], list[Tensor]]:
     """As `_move_boxes`, for a list of ``(n_i, 4)``."""
+    for each in boxes:
+        _check_tensor("boxes of an image", each)
     shapes = [tuple(each.shape) for each in boxes]
     if len(boxes) != batch or any(len(shape) != 2 or shape[1] != 4 for shape in shapes):
         raise AnnotationsError(f"boxes are a list of {shapes}; expected (n, 4) for each of {batch} images.")

@@ -105,6 +105,8 @@ def check_images(images: Tensor) -> None:
         ImagesError: not ``(batch, 1 or 3, height, width)``, neither uint8 nor floating point, or floats that are not
             in [0, 1]. Finding that out reads floats once and, on a GPU, waits for them; uint8 needs neither.
     """
+    if not isinstance(images, Tensor):
+        raise ImagesError(f"images are of type {type(images).__name__}; expected a tensor.")
     if images.ndim != 4:
         raise ImagesError(f"images have shape {tuple(images.shape)}; expected (batch, channels, height, width).")
     if images.shape[1] not in (1, 3):
