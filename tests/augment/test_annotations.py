@@ -189,7 +189,12 @@ def test_a_key_point_of_whole_steps_is_exactly_on_its_painted_pixel() -> None:
     images = torch.zeros(100, 1, square, square, dtype=torch.uint8)
     place = torch.randint(0, square, (100, 2), generator=generator(1))
     images[torch.arange(100), 0, place[:, 1], place[:, 0]] = 255
-    out = policy.apply(images, policy.sample(100, generator=generator()), keypoints=place[:, None] + 0.5)
+    # Without Cutout there is nothing to be covered.
+    for options in (AnnotationOptions(), AnnotationOptions(cover=True)):
+        _check_lit(policy(images, generator=generator(), keypoints=place[:, None] + 0.5, options=options))
+
+
+def _check_lit(out: Annotated) -> None:
     assert out.keypoints is not None
     assert out.visible is not None
     for image, point, visible in zip(out.images[:, 0], out.keypoints[:, 0], out.visible[:, 0], strict=True):

@@ -71,6 +71,7 @@ import sys
 for name in ("torchvision", "PIL", "matplotlib"):
     sys.modules[name] = None
 import torch
+import nas_augment.export, nas_augment.gallery, nas_augment.testing
 from nas_augment import LearnablePolicy, Policy, catalog, preset
 images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
 for name in catalog.names():
