@@ -82,8 +82,7 @@ def draw_operations(space: Space, image: Tensor) -> "Figure":
     if image.ndim != 3:
         raise ImagesError(f"the image has shape {tuple(image.shape)}; expected (channels, height, width).")
     tiles, shown = _tiles(space, image[None].cpu())
-    rows, columns, channels, high, wide = tiles.shape
-    del channels
+    rows, columns, _, high, wide = tiles.shape
     # In inches: a tile, with a line for its value above it; names on the left and a title on top.
     width, line, lead, title = 0.78, 0.15, 1.1, 0.35
     height = width * high / wide
@@ -175,7 +174,6 @@ def _heat(axes: "Axes", values: Tensor, most: float, columns: list[str], rows: l
     axes.tick_params(length=0, labelsize=7, labeltop=True, labelbottom=False, pad=2)
     axes.set_xticks([each + 0.5 for each in range(len(columns))], columns, rotation=90 if len(max(columns)) > 2 else 0)
     axes.set_yticks([each + 0.5 for each in range(len(rows))], rows)
-    axes.set_frame_on(True)
     for side in axes.spines.values():
         side.set_visible(False)
     if len(columns) == 1:
