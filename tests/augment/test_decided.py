@@ -37,6 +37,7 @@ def changed(**changes: object) -> str:
         (changed(format="other"), "expected a JSON object with"),
         (changed(version=2), "of version 2; this release reads version 1"),
         (changed(version="1"), "of version '1'"),
+        (changed(version=True), "of version True"),
         (changed(extra=1), "unknown: \\['extra'\\]"),
         (changed(stages={"name": "flip"}), "stages \\(a list\\)"),
         (changed(stages=["flip"]), "unknown stage 'flip'"),

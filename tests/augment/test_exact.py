@@ -1,12 +1,13 @@
 """The exact arithmetic against Pillow, and its two backends against each other."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from nas_augment import OperationDraw, Space, apply_operations, preset
+from nas_augment import LearnablePolicy, Operation, OperationDraw, Space, apply_operations, fixed, preset
 from nas_augment.applying import program
 from nas_augment.exact import dense, grouped
 from nas_augment.operations import CODES, preset_names
@@ -81,9 +82,24 @@ def test_grey_images_equal_pillow(pillow: Callable[..., Tensor], contents: Calla
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("height", "width", "policies"), [(32, 32, 2400), (33, 47, 1600), (64, 40, 1400), (224, 224, 60)]
-)
+def test_every_operation_at_every_level_equals_pillow_on_large_images(
+    pillow: Callable[..., Tensor], contents: Callable[..., Tensor]
+) -> None:
+    """A few at a time: at 224 x 224 every tensor of all of them is large."""
+    draw = every_level(preset("fast_aa"), repeat=1)
+    for start in range(0, len(draw), 30):
+        some = draw.map(lambda tensor: tensor[start : start + 30])  # noqa: B023
+        images = contents(len(some), 224, 224, seed=start)
+        expected = by_pillow(pillow, images, some)
+        for backend in ("grouped", "dense"):
+            assert different(apply_operations(images, some, backend=backend), expected) == []
+
+
+FUZZ = [(32, 32, 2000), (33, 47, 1800), (64, 40, 1600), (224, 224, 60)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("height", "width", "policies"), FUZZ)
 def test_random_policies_of_two_operations_equal_pillow(
     height: int, width: int, policies: int, pillow: Callable[..., Tensor], contents: Callable[..., Tensor]
 ) -> None:
@@ -92,6 +108,23 @@ def test_random_policies_of_two_operations_equal_pillow(
     expected = by_pillow(pillow, images, draw)
     assert different(apply_operations(images, draw, backend="grouped"), expected) == []
     assert different(apply_operations(images, draw, backend="dense"), expected) == []
+
+
+@pytest.mark.slow
+def test_compiled_random_policies_of_two_operations_equal_pillow(
+    pillow: Callable[..., Tensor], contents: Callable[..., Tensor]
+) -> None:
+    """By inductor, with dynamic shapes."""
+    torch._dynamo.reset()
+    compiled = torch.compile(dense, fullgraph=True, dynamic=True)
+    for height, width, policies in FUZZ:
+        draw = random_draw(preset("fast_aa"), policies, 2, seed=height)
+        images = contents(policies, height, width, seed=width)
+        code, value = program(draw, height, width)
+        out = images
+        for slot in range(2):
+            out = compiled(out, code[:, slot], value[:, slot], draw.center[:, slot])
+        assert different(out, by_pillow(pillow, images, draw)) == []
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -114,6 +147,28 @@ def test_what_is_not_applied_changes_nothing(contents: Callable[..., Tensor]) ->
         assert torch.equal(apply_operations(images, none, backend=backend), images)
     floats = torch.rand(60, 3, 8, 9)
     assert torch.equal(apply_operations(floats, none), floats)
+
+
+NEUTRAL = (
+    Operation("Identity"), Operation("ShearX", 0, 0, "slope"), Operation("ShearY", 0, 0, "slope"),
+    Operation("TranslateX", 0, 0, "fraction"), Operation("TranslateY", 0, 0.4, "pixels"),
+    Operation("Rotate", 0, 360, "degrees"), Operation("Solarize", 256, 255.5, "threshold"),
+    Operation("Posterize", 8, 8, "bits"), Operation("Contrast", 1, 1, "factor"), Operation("Color", 0, 0, "offset"),
+    Operation("Brightness", 1, 1, "factor"), Operation("Sharpness", 0, 0, "offset"), Operation("Cutout", 0, 0, "pixels"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["grouped", "dense"])
+def test_neutral_levels_change_nothing(backend: Any, contents: Callable[..., Tensor]) -> None:
+    draw = every_level(Space("neutral", NEUTRAL, 2), repeat=6)
+    for channels in (1, 3):
+        images = contents(len(draw), 9, 12, channels)
+        before = images.clone()
+        out = apply_operations(images, draw, backend=backend)
+        assert different(out, before) == []
+        assert torch.equal(images, before)
+        out.zero_()
+        assert torch.equal(images, before)  # and it shares no memory with them
 
 
 @pytest.mark.parametrize("layout", ["channels_last", "expanded", "strided"])
@@ -153,15 +208,44 @@ class CountCalls(torch.utils._python_dispatch.TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.calls = 0
+        self.calls = self.views = 0
         self.waits: list[str] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         self.calls += 1
+        self.views += bool(func.is_view)
         name = func.overloadpacket.__name__
         if name in ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "unique_dim"):
             self.waits.append(name)
         return func(*args, **(kwargs or {}))
+
+
+def test_nothing_is_read_back_from_the_device_of_the_images() -> None:
+    """On the device ``meta`` there is nothing to read: a value that is asked for raises."""
+    for backend in ("grouped", "dense"):
+        policy = LearnablePolicy(
+            preset("fast_aa"), 3, before=(fixed.Crop(2), fixed.Flip()), after=(fixed.Cutout(4),), backend=backend
+        )
+        sample = policy.sample(30, generator=torch.Generator().manual_seed(0))
+        images = torch.zeros(30, 3, 12, 12, dtype=torch.uint8, device="meta")
+        assert policy.apply(images, sample).shape == images.shape
+        assert policy.log_prob(sample).shape == (30,)
+        masks = policy.apply(images, sample, masks=images).masks
+        assert masks is not None
+        assert masks.is_meta
+
+
+def test_a_batch_of_two_operations_stays_within_its_budget(contents: Callable[..., Tensor]) -> None:
+    """What a device has to compute, call by call; views cost it nothing."""
+    images, draw = contents(128, 32, 32), random_draw(preset("fast_aa"), 128, 2, seed=1)
+    budgets: dict[Any, int] = {"dense": 600, "grouped": 660}
+    for backend, most in budgets.items():
+        apply_operations(images, draw, backend=backend)  # the tables of the space are made once
+        with CountCalls() as count:
+            apply_operations(images, draw, backend=backend)
+        assert count.calls - count.views <= most, (count.calls, count.views)
+        # The draw is on the host: whether its operations and levels are in the space, and grouped's list of them.
+        assert len(count.waits) == 4
 
 
 def test_operations_and_waits_stay_within_their_budget(contents: Callable[..., Tensor]) -> None:

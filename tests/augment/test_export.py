@@ -1,6 +1,8 @@
 """Exports reproduce what was drawn: Pillow bit for bit, torchvision within its known differences."""
 
+import multiprocessing
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas_augment import Policy, fixed, preset, published
-from nas_augment.export import to_pillow
+from nas_augment import MissingExtraError, Policy, fixed, preset, published
+from nas_augment.export import apply_pillow, to_pillow
+from nas_augment.fixed import FixedPolicy
+from nas_augment.recipe import recipe
 from nas_augment.stages import SubPolicies, UniformOperations
 
 POLICIES = {
@@ -98,3 +102,60 @@ def test_transforms_pickle_and_draw_from_a_stream_of_the_process(kind: str) -> N
 
 def test_sub_policies_are_exported() -> None:
     assert any(isinstance(stage, SubPolicies) for stage in POLICIES["autoaugment"].stages)
+
+
+@pytest.mark.parametrize(("library", "extra"), [("PIL", "pillow"), ("torchvision", "torchvision")])
+def test_without_the_library_the_error_says_what_to_install(
+    library: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas_augment.export.find_spec", lambda name: None if name == library else 1)
+    with pytest.raises(MissingExtraError, match=rf'pip install "nas-augment\[{extra}\]"'):
+        to_pillow(POLICIES["cutout"]) if library == "PIL" else POLICIES["cutout"].to_torchvision()
+
+
+@pytest.mark.parametrize("kind", ["pillow", "torchvision"])
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_recorded_sample_is_reproduced(name: str, kind: str, contents: Callable[..., Tensor]) -> None:
+    """Drawn for a batch, applied to it, and carried out by the other library image by image."""
+    pytest.importorskip("PIL" if kind == "pillow" else "torchvision")
+    policy, images = FixedPolicy(POLICIES[name].stages), contents(40, 32, 32)
+    sample = policy.sample(40, generator=generator(3))
+    expected, far = policy.apply(images, sample), []
+    for n, image in enumerate(images):
+        instructions = recipe(policy.stages, sample[n : n + 1].draws, 32, 32)
+        if kind == "pillow":
+            assert torch.equal(tensor_of(apply_pillow(image_of(image), instructions)), expected[n])
+        else:
+            from nas_augment.torchvision_transform import apply_torchvision
+
+            found = apply_torchvision(image, instructions)
+            far.append(((found.int() - expected[n].int()).abs() > 4).float().mean())
+    assert not far or torch.stack(far).mean() < 0.01
+
+
+@pytest.mark.parametrize("kind", ["pillow", "torchvision"])
+def test_workers_of_a_data_loader_draw_from_streams_of_their_own(kind: str) -> None:
+    """The same image eight times, half of them by each of two workers: no two alike, and another epoch is another."""
+    pytest.importorskip("PIL" if kind == "pillow" else "torchvision")
+    policy = Policy((UniformOperations(preset("pba"), 3), fixed.Cutout(6)))
+    image = torch.randint(0, 256, (3, 24, 24), generator=generator(0), dtype=torch.uint8)
+    transform: Any = to_pillow(policy) if kind == "pillow" else policy.to_torchvision()
+    given: Any = [image_of(image) if kind == "pillow" else image] * 8
+
+    start = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"  # spawning takes seconds
+
+    def epochs(seed: int, count: int) -> list[list[tuple[int, ...]]]:
+        # Each worker applies the transform to the items that fall to it.
+        loader: Any = torch.utils.data.DataLoader(
+            given, batch_size=None, collate_fn=transform, num_workers=2, multiprocessing_context=start,
+            generator=generator(seed),
+        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
+            out = [[tensor_of(x) if kind == "pillow" else x for x in loader] for _ in range(count)]
+        return [[tuple(x.flatten().tolist()) for x in epoch] for epoch in out]
+
+    first, second = epochs(0, 2)
+    assert len({*first, *second}) == 16
+    assert epochs(0, 1) == [first]
+    assert epochs(1, 1) != [first]

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nas_augment import LearnablePolicy, Operation, OperationDraw, PolicyError, PolicySample, Space, daas, preset
+from nas_augment.fixed import Crop, Cutout, Flip
 from nas_augment.stages import SubPolicies
 from nas_augment.testing import check_policy
 
@@ -238,3 +240,42 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> N
         LearnablePolicy(SMALL, **settings)
     with pytest.raises(PolicyError, match="keep is 0"):
         LearnablePolicy(SMALL).decide(keep=0)
+
+
+@pytest.mark.parametrize("settings", [*KINDS, {"before": (Crop(2), Flip()), "after": (Cutout(3),)}], ids=str)
+@pytest.mark.parametrize("how", ["pickle", "deepcopy", "state_dict"])
+def test_a_policy_that_was_saved_is_the_same_to_the_last_bit(how: str, settings: dict[str, Any], tmp_path: Any) -> None:
+    policy = make(**settings).float()
+    if how == "pickle":
+        again = pickle.loads(pickle.dumps(policy))
+    elif how == "deepcopy":
+        again = copy.deepcopy(policy)
+    else:
+        torch.save(policy.state_dict(), tmp_path / "policy.pt")
+        again = LearnablePolicy(SMALL, **settings)
+        again.load_state_dict(torch.load(tmp_path / "policy.pt", weights_only=True))
+    images = torch.randint(0, 256, (50, 3, 9, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    first, second = (each(images, generator=torch.Generator().manual_seed(2)) for each in (policy, again))
+    assert torch.equal(first.images, second.images)
+    assert torch.equal(first.log_prob, second.log_prob)
+    assert again.decide() == policy.decide()
+    with torch.no_grad():
+        again.choice_logits += 1.0 * torch.arange(again.choice_logits.numel()).view_as(again.choice_logits)
+    assert torch.equal(policy(images, generator=torch.Generator().manual_seed(2)).log_prob, first.log_prob)
+
+
+def test_parameters_of_a_space_of_the_same_size_are_refused() -> None:
+    other = Space("other", (Operation("Equalize"), *SMALL.operations[1:]), levels=3)
+    with pytest.raises(PolicyError, match="parameters of another policy: space differ"):
+        LearnablePolicy(other).load_state_dict(LearnablePolicy(SMALL).state_dict())
+
+
+def test_under_autocast_the_same_is_drawn_applied_and_scored() -> None:
+    policy = make(before=(Crop(2),)).float()
+    for images in (torch.rand(20, 3, 8, 8), torch.randint(0, 256, (20, 3, 8, 8), dtype=torch.uint8)):
+        plain = policy(images, generator=torch.Generator().manual_seed(0))
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = policy(images, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(plain.images, mixed.images)
+        assert mixed.log_prob.dtype == torch.float32
+        assert torch.equal(plain.log_prob, mixed.log_prob)

@@ -25,7 +25,7 @@ def load(name: str) -> ModuleType:
 
 
 def test_exported_names_equal_all() -> None:
-    modules = {"catalog", "fixed", "published"}
+    modules = {"catalog", "fixed", "gallery", "published"}
     public = {
         name
         for name, value in vars(nas_augment).items()
@@ -63,3 +63,22 @@ def test_importing_loads_no_optional_or_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_without_the_optional_libraries_everything_else_works() -> None:
+    code = """
+import sys
+for name in ("torchvision", "PIL", "matplotlib"):
+    sys.modules[name] = None
+import torch
+import nas_augment.export, nas_augment.gallery, nas_augment.testing
+from nas_augment import LearnablePolicy, Policy, catalog, preset
+images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+for name in catalog.names():
+    policy = catalog.policy(name)
+    policy(images, generator=torch.Generator())
+    Policy.from_json(policy.decide().to_json()).apply(images, generator=torch.Generator(), masks=images)
+print(LearnablePolicy(preset("fast_aa")).grid(images).shape[0])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "3"

@@ -51,3 +51,17 @@ def test_wrong_shapes_and_indices_are_refused() -> None:
         OperationDraw(draw.space, draw.op, draw.applied, draw.level * 0 + 10, draw.sign, draw.center).check()
     with pytest.raises(PolicyError, match=r"sample of 4 images has draws for \[6\]"):
         PolicySample(sample().draws, 4, None)
+
+
+def test_a_generator_that_is_put_back_goes_on_as_it_would_have() -> None:
+    """What resuming in the middle of an epoch needs."""
+    policy, generator = LearnablePolicy(preset("fast_aa"), before=(fixed.Crop(2),)), torch.Generator().manual_seed(5)
+    images = torch.randint(0, 256, (6, 3, 9, 9), dtype=torch.uint8)
+    policy(images, generator=generator)
+    state = generator.get_state()
+    expected = [policy(images, generator=generator).images for _ in range(3)]
+    later = torch.Generator()
+    later.set_state(state)
+    resumed = [policy(images, generator=later).images for _ in range(3)]
+    assert all(torch.equal(first, second) for first, second in zip(expected, resumed, strict=True))
+    assert not torch.equal(expected[0], expected[1])

@@ -4,21 +4,33 @@ Read `policy` first: what every policy is. `fixed` and `published` have the poli
 `learnable` the one that learns, and `catalog` all by name. `operations` is the table of operations and spaces.
 """
 
-from nas_augment import catalog, fixed, published
+from nas_augment import catalog, fixed, gallery, published
+from nas_augment.annotations import Annotated, AnnotationOptions
 from nas_augment.applying import apply_operations
 from nas_augment.decided import Policy
-from nas_augment.errors import AugmentError, ImagesError, PolicyError, UnknownPolicyError
+from nas_augment.errors import (
+    AnnotationsError,
+    AugmentError,
+    ImagesError,
+    MissingExtraError,
+    PolicyError,
+    UnknownPolicyError,
+)
 from nas_augment.learnable import LearnablePolicy, daas, dada, dha
 from nas_augment.operations import Operation, Space, preset
 from nas_augment.policy import AugmentationPolicy, Augmented
 from nas_augment.sample import OperationDraw, PolicySample
 
 __all__ = [
+    "Annotated",
+    "AnnotationOptions",
+    "AnnotationsError",
     "AugmentError",
     "AugmentationPolicy",
     "Augmented",
     "ImagesError",
     "LearnablePolicy",
+    "MissingExtraError",
     "Operation",
     "OperationDraw",
     "Policy",
@@ -32,6 +44,7 @@ __all__ = [
     "dada",
     "dha",
     "fixed",
+    "gallery",
     "preset",
     "published",
 ]

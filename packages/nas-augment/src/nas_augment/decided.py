@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor
@@ -10,6 +10,9 @@ from torch import Tensor
 from nas_augment.errors import PolicyError
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from nas_augment.annotations import Annotated, AnnotationArguments
     from nas_augment.fixed import Stage
 
 __all__ = ["Policy"]
@@ -33,11 +36,27 @@ class Policy:
 
     stages: "tuple[Stage, ...]" = ()
 
-    def apply(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Augment `images` ``(batch, channels, height, width)``, each by a draw of its own."""
+    @overload
+    def apply(self, images: Tensor, *, generator: torch.Generator) -> Tensor: ...
+
+    @overload
+    def apply(
+        self, images: Tensor, *, generator: torch.Generator, **annotations: "Unpack[AnnotationArguments]"
+    ) -> "Annotated": ...
+
+    def apply(
+        self, images: Tensor, *, generator: torch.Generator, **annotations: "Unpack[AnnotationArguments]"
+    ) -> "Tensor | Annotated":
+        """Augment `images` ``(batch, channels, height, width)``, each by a draw of its own.
+
+        Masks, boxes and key points go along: see `annotations.AnnotationArguments`; the result is `Annotated` then.
+        """
         from nas_augment.fixed import FixedPolicy
 
-        return FixedPolicy(self.stages)(images, generator=generator).images
+        policy = FixedPolicy(self.stages)
+        if annotations:
+            return policy.apply_annotated(images, policy.sample(len(images), generator=generator), **annotations)
+        return policy(images, generator=generator).images
 
     def to_torchvision(self, generator: torch.Generator | None = None) -> Any:
         """As a torchvision v2 transform of one image and its labels; see `export.to_torchvision`."""
@@ -64,7 +83,7 @@ class Policy:
             raise PolicyError(f"not JSON: {error}.") from error
         if not isinstance(record, dict) or record.get("format") != _FORMAT:
             raise PolicyError(f'expected a JSON object with "format": "{_FORMAT}".')
-        if record.get("version") != _VERSION:
+        if type(record.get("version")) is not int or record["version"] != _VERSION:
             raise PolicyError(f"policy of version {record.get('version')!r}; this release reads version {_VERSION}.")
         extra = set(record) - {"format", "version", "stages"}
         if extra or not isinstance(record.get("stages"), list):

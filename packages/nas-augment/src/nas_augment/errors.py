@@ -1,7 +1,9 @@
 """What nas-augment raises.
 
 AugmentError
+|-- AnnotationsError (also ValueError)    masks, boxes or key points that do not fit their images
 |-- ImagesError (also ValueError)         images that a policy cannot be applied to
+|-- MissingExtraError (also ImportError)  an optional library that is not installed
 |-- PolicyError (also ValueError)         settings, samples or files that are not a policy's
 `-- UnknownPolicyError (also ValueError)  a name that no installed policy has
 """
@@ -9,15 +11,34 @@ AugmentError
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["AugmentError", "ImagesError", "PolicyError", "UnknownPolicyError", "is_count", "nearest"]
+__all__ = [
+    "AnnotationsError",
+    "AugmentError",
+    "ImagesError",
+    "PolicyError",
+    "UnknownPolicyError",
+    "is_count",
+    "nearest",
+]
 
 
 class AugmentError(Exception):
     """Base of every error that nas-augment raises on purpose."""
 
 
+class AnnotationsError(AugmentError, ValueError):
+    """Masks, boxes or key points that do not fit their images."""
+
+
 class ImagesError(AugmentError, ValueError):
     """Images that a policy cannot be applied to."""
+
+
+class MissingExtraError(AugmentError, ImportError):
+    """An optional library that is not installed."""
+
+    def __init__(self, what: str, library: str, extra: str) -> None:
+        super().__init__(f'{what} need {library}, which is missing: pip install "nas-augment[{extra}]".')
 
 
 class PolicyError(AugmentError, ValueError):

@@ -3,10 +3,12 @@
 On a CPU and images larger than about 100 pixels, Pillow is faster than any tensor code: use `to_pillow` there.
 """
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nas_augment.errors import MissingExtraError
 from nas_augment.exact import CUTOUT_FILL
 from nas_augment.recipe import Instruction, draw_recipe
 from nas_augment.source import Source
@@ -82,7 +84,13 @@ class PillowTransform:
 
 
 def to_pillow(policy: "Policy", generator: torch.Generator | None = None) -> PillowTransform:
-    """The policy for Pillow images, bit-equal to `Policy.apply`."""
+    """The policy for Pillow images, bit-equal to `Policy.apply` (extra `pillow`).
+
+    Raises:
+        MissingExtraError: Pillow is not installed.
+    """
+    if find_spec("PIL") is None:
+        raise MissingExtraError("transforms of Pillow images", "Pillow", "pillow")
     return PillowTransform(policy, generator)
 
 
@@ -93,8 +101,10 @@ def to_torchvision(policy: "Policy", generator: torch.Generator | None = None) -
     pixels where a rotation or shear falls between two.
 
     Raises:
-        ImportError: torchvision is not installed.
+        MissingExtraError: torchvision is not installed.
     """
+    if find_spec("torchvision") is None:
+        raise MissingExtraError("torchvision transforms", "torchvision", "torchvision")
     from nas_augment.torchvision_transform import PolicyTransform
 
     return PolicyTransform(policy, generator)

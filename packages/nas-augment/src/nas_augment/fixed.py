@@ -2,22 +2,33 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import chain
+from typing import TYPE_CHECKING, Protocol, overload
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas_augment.annotations import Annotated, AnnotationArguments
 from nas_augment.decided import Policy
 from nas_augment.errors import PolicyError, is_count
+from nas_augment.geometry import Motion
 from nas_augment.policy import AugmentationPolicy, check_images
 from nas_augment.sample import PolicySample
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 __all__ = ["Crop", "Cutout", "FixedPolicy", "Flip", "Stage", "crop_and_flip", "cutout", "identity"]
 
 
 class Stage(Protocol):
-    """One fixed transformation: how many uniform numbers an image needs, and what they do to it."""
+    """One fixed transformation: how many uniform numbers an image needs, and what they do to it.
+
+    With a method ``motions(draw, height, width)``, which returns a `geometry.Motion` for each step that moves pixels,
+    masks, boxes and key points go along.
+    """
 
     @property
     def numbers(self) -> int:
@@ -59,6 +70,12 @@ class Crop:
         # Indexing around a slice puts the channels last, which is the memory format that convolutions like best.
         return padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
+    def motions(self, draw: Tensor, height: int, width: int) -> tuple[Motion, ...]:
+        """The shift."""
+        inverse = torch.eye(2, 3, dtype=torch.float64, device=draw.device).repeat(len(draw), 1, 1)
+        inverse[:, :, 2] = self.offset(draw).flip(1).double() - self.padding
+        return (Motion(inverse),)
+
 
 @dataclass(frozen=True)
 class Flip:
@@ -82,6 +99,12 @@ class Flip:
     def apply(self, images: Tensor, draw: Tensor) -> Tensor:
         """See `Stage.apply`."""
         return torch.where(self.mirrored(draw)[:, None, None, None], images.flip(3), images)
+
+    def motions(self, draw: Tensor, height: int, width: int) -> tuple[Motion, ...]:
+        """Columns counted from the other side, where mirrored."""
+        inverse = torch.eye(2, 3, dtype=torch.float64, device=draw.device).repeat(len(draw), 1, 1)
+        inverse[self.mirrored(draw), 0] = inverse.new_tensor([-1.0, 0.0, width])
+        return (Motion(inverse),)
 
 
 @dataclass(frozen=True)
@@ -120,6 +143,12 @@ class Cutout:
         fill = round(255 * self.fill) if images.dtype == torch.uint8 else self.fill
         return images.masked_fill(square, fill)
 
+    def motions(self, draw: Tensor, height: int, width: int) -> tuple[Motion, ...]:
+        """Nothing moves; the square is covered."""
+        inverse = torch.eye(2, 3, dtype=torch.float64, device=draw.device).repeat(len(draw), 1, 1)
+        start = self.start(draw, height, width).flip(1).double()
+        return (Motion(inverse, torch.cat((start, start + self.length), 1)),)
+
 
 class FixedPolicy(AugmentationPolicy):
     """Stages applied one after another, each drawn anew for every image.
@@ -143,15 +172,36 @@ class FixedPolicy(AugmentationPolicy):
         """Zeros: nothing is learned."""
         return torch.zeros(len(sample))
 
-    def apply(self, images: Tensor, sample: PolicySample) -> Tensor:  # type: ignore[override]  # see the base class
-        """See `AugmentationPolicy.apply`."""
+    @overload  # type: ignore[override]  # see the base class
+    def apply(self, images: Tensor, sample: PolicySample) -> Tensor: ...
+
+    @overload
+    def apply(
+        self, images: Tensor, sample: PolicySample, **annotations: "Unpack[AnnotationArguments]"
+    ) -> Annotated: ...
+
+    def apply(
+        self, images: Tensor, sample: PolicySample, **annotations: "Unpack[AnnotationArguments]"
+    ) -> Tensor | Annotated:
+        """See `AugmentationPolicy.apply`, and `AugmentationPolicy.apply_annotated` for what may go along."""
+        if annotations:
+            return self.apply_annotated(images, sample, **annotations)
         check_images(images)
         sample.check(images)
-        if [draw.shape[1:] for draw in sample.draws] != [(stage.numbers,) for stage in self.stages]:
-            raise PolicyError(f"the sample was drawn from another policy than {self!r}.")
+        self._check(sample)
         for stage, draw in zip(self.stages, sample.draws, strict=True):
             images = stage.apply(images, draw.to(images.device, non_blocking=True))
         return images
+
+    def motions(self, sample: PolicySample, height: int, width: int) -> tuple[Motion, ...]:
+        """See `AugmentationPolicy.motions`."""
+        self._check(sample)
+        steps = (_motions(stage, draw, height, width) for stage, draw in zip(self.stages, sample.draws, strict=True))
+        return tuple(chain.from_iterable(steps))
+
+    def _check(self, sample: PolicySample) -> None:
+        if [draw.shape[1:] for draw in sample.draws] != [(stage.numbers,) for stage in self.stages]:
+            raise PolicyError(f"the sample was drawn from another policy than {self!r}.")
 
     def decide(self) -> Policy:
         """The same stages as a value."""
@@ -160,6 +210,17 @@ class FixedPolicy(AugmentationPolicy):
     def extra_repr(self) -> str:
         """The stages."""
         return ", ".join(map(repr, self.stages))
+
+
+def _motions(stage: Stage, draw: Tensor, height: int, width: int) -> tuple[Motion, ...]:
+    motions = getattr(stage, "motions", None)
+    if motions is None:
+        raise PolicyError(
+            f"{stage!r} cannot take annotations along: give it a method motions(draw, height, width), which returns "
+            "where it moves the pixels, () if nowhere."
+        )
+    moved: tuple[Motion, ...] = motions(draw, height, width)
+    return moved
 
 
 def identity() -> FixedPolicy:

@@ -2,20 +2,28 @@
 
 from collections.abc import Iterator
 from itertools import combinations, product
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas_augment.annotations import Annotated, AnnotationArguments
 from nas_augment.applying import Backend, apply_operations
 from nas_augment.decided import Policy
 from nas_augment.errors import PolicyError, is_count
 from nas_augment.fixed import Cutout, FixedPolicy, Stage
+from nas_augment.gallery import grid
+from nas_augment.geometry import Motion
+from nas_augment.operation_motions import operation_motions
 from nas_augment.operations import Space, preset
 from nas_augment.policy import AugmentationPolicy, check_images
 from nas_augment.sample import OperationDraw, PolicySample
 from nas_augment.stages import Step, SubPolicies, SubPolicy
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 __all__ = ["LearnablePolicy", "daas", "dada", "dha"]
 
@@ -208,8 +216,20 @@ class LearnablePolicy(AugmentationPolicy):
         draw.check()
         return draw
 
-    def apply(self, images: Tensor, sample: PolicySample) -> Tensor:  # type: ignore[override]  # see the base class
-        """See `AugmentationPolicy.apply`."""
+    @overload  # type: ignore[override]  # see the base class
+    def apply(self, images: Tensor, sample: PolicySample) -> Tensor: ...
+
+    @overload
+    def apply(
+        self, images: Tensor, sample: PolicySample, **annotations: "Unpack[AnnotationArguments]"
+    ) -> Annotated: ...
+
+    def apply(
+        self, images: Tensor, sample: PolicySample, **annotations: "Unpack[AnnotationArguments]"
+    ) -> Tensor | Annotated:
+        """See `AugmentationPolicy.apply`, and `AugmentationPolicy.apply_annotated` for what may go along."""
+        if annotations:
+            return self.apply_annotated(images, sample, **annotations)
         check_images(images)
         sample.check(images)
         draw = self._checked(sample)
@@ -217,6 +237,13 @@ class LearnablePolicy(AugmentationPolicy):
         images = self.before.apply(images, PolicySample(sample.draws[:stages], len(sample)))
         images = apply_operations(images, draw, backend=self.backend)
         return self.after.apply(images, PolicySample(sample.draws[stages:], len(sample)))
+
+    def motions(self, sample: PolicySample, height: int, width: int) -> tuple[Motion, ...]:
+        """See `AugmentationPolicy.motions`: those of the stages before, of each slot, and of the stages after."""
+        stages = len(self.before.stages)
+        before = self.before.motions(PolicySample(sample.draws[:stages], len(sample)), height, width)
+        after = self.after.motions(PolicySample(sample.draws[stages:], len(sample)), height, width)
+        return (*before, *operation_motions(self._checked(sample), height, width), *after)
 
     def decide(self, keep: int | None = None) -> Policy:
         """All tuples by their probability, each operation at its likeliest level (DAAS, Sec. 4.3).
@@ -226,12 +253,8 @@ class LearnablePolicy(AugmentationPolicy):
         """
         if keep is not None and not (is_count(keep) and keep > 0):
             raise PolicyError(f"keep is {keep!r}; expected a whole number, 1 or more, or None for all.")
+        tuples, weights = self.tuples()
         with torch.no_grad():
-            tuples = self._tuples
-            logits = F.log_softmax(self.choice_logits.double().cpu(), -1)
-            if self.choice == "slots":
-                logits = sum((logits[slot, tuples[:, slot]] for slot in range(self.count)), torch.zeros(len(tuples)))
-            weights = logits.exp()
             row = self.row(tuples)
             probabilities = self._probabilities().cpu()[row]
             levels = self._level_probabilities().cpu().argmax(-1)[row]
@@ -249,6 +272,18 @@ class LearnablePolicy(AugmentationPolicy):
             for at in order
         )
         return Policy((*self.before.stages, SubPolicies(self.space, entries), *self.after.stages))
+
+    def tuples(self) -> tuple[Tensor, Tensor]:
+        """What may be drawn, ``(tuples, count)`` operations in order, and how likely each is, ``(tuples,)`` float64."""
+        with torch.no_grad():
+            tuples, logits = self._tuples, F.log_softmax(self.choice_logits.double().cpu(), -1)
+            if self.choice == "slots":
+                logits = sum((logits[slot, tuples[:, slot]] for slot in range(self.count)), torch.zeros(len(tuples)))
+            return tuples, logits.exp()
+
+    def grid(self, images: Tensor) -> Tensor:
+        """Its operations at all levels on `images` as one picture ``(channels, rows, columns)``; see `gallery.grid`."""
+        return grid(self.space, images)
 
     def _has_value(self) -> Tensor:
         return torch.tensor([operation.has_value for operation in self.space.operations])

@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nas_augment.errors import ImagesError
+from nas_augment import annotations as following
+from nas_augment.annotations import Annotated, AnnotationArguments
+from nas_augment.errors import ImagesError, PolicyError
+from nas_augment.geometry import Matrices, Motion, matrices
 from nas_augment.sample import PolicySample
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from nas_augment.decided import Policy
 
 __all__ = ["AugmentationPolicy", "Augmented", "check_images"]
@@ -55,10 +60,41 @@ class AugmentationPolicy(nn.Module, ABC):
     def decide(self) -> "Policy":
         """The policy that the search ends with, as a value that is saved and used for training."""
 
-    def forward(self, images: Tensor, *, generator: torch.Generator) -> Augmented:
-        """Draw, score and apply."""
+    def motions(self, sample: PolicySample, height: int, width: int) -> tuple[Motion, ...]:
+        """Where each step moves the pixels of images of a size; annotations follow. ``()`` if none ever moves.
+
+        Raises:
+            PolicyError: this policy, or a stage of it, does not say.
+        """
+        raise PolicyError(
+            f"{type(self).__name__} cannot take annotations along, nor give matrices: implement its method motions()."
+        )
+
+    def matrices(self, sample: PolicySample, height: int, width: int) -> Matrices:
+        """The motions as tensors: the inverse of each step, and the forward motion of all together."""
+        return matrices(self.motions(sample, height, width), len(sample))
+
+    def apply_annotated(
+        self, images: Tensor, sample: PolicySample, **annotations: "Unpack[AnnotationArguments]"
+    ) -> Annotated:
+        """Transform images as drawn, and masks, boxes and key points with them; see `annotations.AnnotationArguments`.
+
+        Raises:
+            ImagesError: as `apply`.
+            AnnotationsError: an annotation does not fit the images.
+            PolicyError: the policy does not say where pixels go.
+        """
+        moved = self.apply(images, sample)
+        return following.move(moved, self.motions(sample, images.shape[2], images.shape[3]), **annotations)
+
+    def forward(
+        self, images: Tensor, *, generator: torch.Generator, **annotations: "Unpack[AnnotationArguments]"
+    ) -> Augmented | Annotated:
+        """Draw, score and apply; `Annotated` if anything is passed along with the images."""
         check_images(images)
         drawn = self.sample(len(images), generator=generator)
+        if annotations:
+            return self.apply_annotated(images, drawn, **annotations)._replace(log_prob=self.log_prob(drawn))
         return Augmented(self.apply(images, drawn), self.log_prob(drawn))
 
 
@@ -69,6 +105,8 @@ def check_images(images: Tensor) -> None:
         ImagesError: not ``(batch, 1 or 3, height, width)``, neither uint8 nor floating point, or floats that are not
             in [0, 1]. Finding that out reads floats once and, on a GPU, waits for them; uint8 needs neither.
     """
+    if not isinstance(images, Tensor):
+        raise ImagesError(f"images are of type {type(images).__name__}; expected a tensor.")
     if images.ndim != 4:
         raise ImagesError(f"images have shape {tuple(images.shape)}; expected (batch, channels, height, width).")
     if images.shape[1] not in (1, 3):

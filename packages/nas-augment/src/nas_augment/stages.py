@@ -10,6 +10,8 @@ from torch import Tensor
 
 from nas_augment.applying import apply_operations
 from nas_augment.errors import PolicyError, is_count
+from nas_augment.geometry import Motion
+from nas_augment.operation_motions import operation_motions
 from nas_augment.operations import Space
 from nas_augment.sample import OperationDraw
 
@@ -98,6 +100,10 @@ class SubPolicies:
         """See `fixed.Stage.apply`."""
         return apply_operations(images, self.decode(draw))
 
+    def motions(self, draw: Tensor, height: int, width: int) -> tuple[Motion, ...]:
+        """The motion of each operation."""
+        return operation_motions(self.decode(draw), height, width)
+
     @cached_property
     def _tables(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         rows = [
@@ -169,6 +175,10 @@ class UniformOperations:
     def apply(self, images: Tensor, draw: Tensor) -> Tensor:
         """See `fixed.Stage.apply`."""
         return apply_operations(images, self.decode(draw))
+
+    def motions(self, draw: Tensor, height: int, width: int) -> tuple[Motion, ...]:
+        """The motion of each operation."""
+        return operation_motions(self.decode(draw), height, width)
 
     def to_record(self) -> dict[str, Any]:
         """The stage as JSON types."""

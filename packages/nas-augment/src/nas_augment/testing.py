@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nas_augment.decided import Policy
-from nas_augment.errors import ImagesError
+from nas_augment.errors import ImagesError, PolicyError
 from nas_augment.policy import AugmentationPolicy
 
 __all__ = ["check_policy"]
@@ -28,6 +28,7 @@ def check_policy(policy: AugmentationPolicy, *, batch: int = 6, size: int = 12, 
     for images in (pixels.to(torch.uint8), pixels / 255, pixels[:, :1].to(torch.uint8), pixels[:0].to(torch.uint8)):
         _check_drawing(policy, images, seed)
     _check_refusals(policy, pixels.to(torch.uint8), seed)
+    _check_annotations(policy, pixels.to(torch.uint8), seed)
     decided = policy.decide()
     assert isinstance(decided, Policy), "decide() gives a Policy"
     assert Policy.from_json(decided.to_json()) == decided, "a decided policy is read back from JSON exactly"
@@ -55,6 +56,30 @@ def _check_drawing(policy: AugmentationPolicy, images: Tensor, seed: int) -> Non
     assert torch.equal(policy.apply(images, sample), augmented.images), "equal generators give equal images"
     assert torch.equal(policy.apply(images, sample), augmented.images), "a sample can be applied again"
     assert torch.equal(policy.log_prob(sample), augmented.log_prob), "forward scores what it drew"
+
+
+def _check_annotations(policy: AugmentationPolicy, images: Tensor, seed: int) -> None:
+    """A policy takes annotations along, or says that it does not."""
+    batch, _, height, width = images.shape
+    sample = policy.sample(batch, generator=torch.Generator().manual_seed(seed))
+    try:
+        policy.motions(sample, height, width)
+    except PolicyError:
+        return
+    masks, boxes = images[:, 0].clone(), torch.tensor([[[0.0, 0.0, width, height], [0.0, 0.0, width / 2, 1.0]]] * batch)
+    corners, before = boxes[..., :2].clone(), boxes.clone()
+    out = policy.apply_annotated(images, sample, masks=masks, boxes=boxes, keypoints=corners)
+    assert torch.equal(out.images, policy.apply(images, sample)), "annotations do not change what the images become"
+    assert torch.equal(masks, images[:, 0]), "the masks that were passed are not modified"
+    assert torch.equal(boxes, before), "the boxes that were passed are not modified"
+    moved, valid = out.boxes, out.valid
+    assert isinstance(moved, Tensor), "padded boxes come back padded"
+    assert isinstance(valid, Tensor), "and say which are left"
+    frame = torch.tensor([width, height] * 2)
+    assert ((moved >= 0) & (moved <= frame)).all(), "boxes stay in the frame"
+    assert (moved[..., 2:] >= moved[..., :2]).all(), "boxes keep the order of their sides"
+    matrix = policy.matrices(sample, height, width).forward
+    assert matrix.shape == (batch, 3, 3), "motions are those of the images of the sample"
 
 
 def _check_refusals(policy: AugmentationPolicy, images: Tensor, seed: int) -> None:

@@ -1,0 +1,171 @@
+"""Bad input meets a clear error in every policy and every way of applying one; more of each kind is in the modules' tests."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nas_augment import (
+    AnnotationsError,
+    AugmentationPolicy,
+    AugmentError,
+    ImagesError,
+    LearnablePolicy,
+    Operation,
+    OperationDraw,
+    Policy,
+    PolicyError,
+    PolicySample,
+    apply_operations,
+    fixed,
+    preset,
+    published,
+)
+from nas_augment.fixed import FixedPolicy, Flip
+from nas_augment.stages import Step, UniformOperations
+
+IMAGES = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
+POLICIES: dict[str, Callable[[], AugmentationPolicy]] = {
+    "learnable": lambda: LearnablePolicy(preset("fast_aa"), before=(Flip(),)),
+    "fixed": fixed.cutout,
+    "empty": fixed.identity,
+    "published": published.randaugment,
+}
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "not a tensor": ([[0]], "images are of type list; expected a tensor"),
+    "dtype": (IMAGES.int(), "images are torch.int32; expected uint8, or floating point"),
+    "bool": (IMAGES.bool(), "images are torch.bool"),
+    "range": (IMAGES.float() + 255, "range from 255.0 to 255.0; expected floats in"),
+    "negative": (IMAGES.float() - 1, "range from -1.0 to -1.0"),
+    "not a number": (torch.full(IMAGES.shape, torch.nan), "look for NaN"),
+    "one is not a number": (torch.zeros(3, 3, 8, 8).index_fill(3, torch.tensor([7]), torch.nan), "look for NaN"),
+    "channels": (IMAGES[:, :2], "2 channels; expected 1"),
+    "no batch": (IMAGES[0], r"shape \(3, 8, 8\); expected \(batch"),
+    "no pixels": (IMAGES[..., :0], "at least one pixel"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("name", POLICIES)
+def test_what_is_not_images(name: str, wrong: str) -> None:
+    images, message = WRONG[wrong]
+    policy = POLICIES[name]()
+    sample = policy.sample(3, generator=generator())
+    for call in (
+        lambda: policy(images, generator=generator()),
+        lambda: policy.apply(images, sample),
+        lambda: policy.apply_annotated(images, sample, masks=None),
+        lambda: policy.decide().apply(images, generator=generator()),
+        lambda: policy.decide().apply(images, generator=generator(), masks=IMAGES),
+    ):
+        with pytest.raises(ImagesError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_another_number_of_images(name: str) -> None:
+    policy = POLICIES[name]()
+    sample = policy.sample(2, generator=generator())
+    with pytest.raises(ImagesError, match="3 images, but the sample was drawn for 2"):
+        policy.apply(IMAGES, sample)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_sample_of_another_policy(name: str) -> None:
+    policy = POLICIES[name]()
+    other = LearnablePolicy(preset("pba"), before=(Flip(), Flip(), Flip())).sample(3, generator=generator())
+    for call in (policy.apply, policy.apply_annotated):
+        with pytest.raises(PolicyError, match="another policy|this policy draws"):
+            call(IMAGES, other)
+    with pytest.raises(PolicyError, match="another policy|this policy draws"):
+        policy.motions(other, 8, 8)
+
+
+def test_a_sample_with_too_many_stages() -> None:
+    policy = LearnablePolicy(preset("fast_aa"))
+    sample = policy.sample(3, generator=generator())
+    with pytest.raises(PolicyError, match="another policy"):
+        policy.apply(IMAGES, PolicySample((torch.zeros(3, 1),), 3, sample.operations))
+
+
+def draw(op: int = 0, level: int = 0) -> OperationDraw:
+    one = torch.zeros(3, 1, dtype=torch.int64)
+    return OperationDraw(
+        preset("fast_aa"), one + op, one == 0, one + level, torch.ones(3, 1, dtype=torch.int8), torch.zeros(3, 1, 2)
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Operation("Rotat", 0, 30, "degrees"), "unknown operation 'Rotat'; did you mean 'Rotate'"),
+        (lambda: preset("fast_aa").index("Blur"), "space 'fast_aa' has no operation 'Blur'; did you mean"),
+        (lambda: apply_operations(IMAGES, draw(op=15)), "op of a draw goes to 15; space 'fast_aa' has 15"),
+        (lambda: apply_operations(IMAGES, draw(op=-1)), "op of a draw"),
+        (lambda: apply_operations(IMAGES, draw(level=10)), "level of a draw goes to 10"),
+        (lambda: LearnablePolicy(preset("fast_aa"), probability=-0.1), r"probability is -0\.1; expected 0 to 1"),
+        (lambda: Step("Rotate", -0.1), r"probability of Rotate is -0\.1"),
+        (lambda: Step("Rotate", float("nan")), "probability of Rotate is nan"),
+        (lambda: Flip(-0.1), r"probability of a flip is -0\.1"),
+        (lambda: UniformOperations(preset("fast_aa"), probability=-0.1), r"probability is -0\.1"),
+        (lambda: fixed.Crop(-1), "padding of a crop is -1"),
+        (lambda: published.randaugment(level=-1), "level is -1"),
+    ],
+)
+def test_settings_that_mean_nothing(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(PolicyError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "policy of version 2; this release reads version 1"),
+        ({"version": None}, "policy of version None"),
+        ({"format": "policy"}, 'expected a JSON object with "format"'),
+        ({"seed": 1}, r"unknown: \['seed'\]"),
+        ({"stages": [{"name": "flip", "probability": 0.5, "axis": 1}]}, "stage 'flip'.*axis"),
+        ({"stages": [{"name": "flip", "probability": -1}]}, "probability of a flip is -1"),
+        ({"stages": [{"name": "eval", "code": "1"}]}, "unknown stage"),
+        ({"stages": 3}, "stages"),
+    ],
+)
+def test_files_of_something_else(changes: dict[str, Any], message: str) -> None:
+    record = json.loads(fixed.cutout().decide().to_json()) | changes
+    with pytest.raises(PolicyError, match=message):
+        Policy.from_json(json.dumps(record))
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_boxes_and_key_points_outside_the_frame(name: str) -> None:
+    policy = POLICIES[name]()
+    boxes = torch.tensor([[[0.0, 0.0, 8.5, 4.0]]] * 3)
+    given: list[dict[str, Any]] = [{"boxes": boxes}, {"boxes": list(boxes)}, {"keypoints": boxes[..., 2:]}]
+    for annotations in given:
+        for call in (policy, policy.decide().apply):
+            with pytest.raises(AnnotationsError, match=r"0 of image 0 is \[.*8\.5.*frame of 8 x 8"):
+                call(IMAGES, generator=generator(), **annotations)
+
+
+def test_every_error_is_one_of_ours_and_a_value_error() -> None:
+    for kind in (AnnotationsError, ImagesError, PolicyError):
+        assert issubclass(kind, AugmentError)
+        assert issubclass(kind, ValueError)
+
+
+def test_nothing_that_was_refused_was_changed() -> None:
+    images: Tensor = torch.rand(3, 3, 8, 8, generator=generator())
+    before = images.clone()
+    policy = FixedPolicy([Flip(1.0)])
+    with pytest.raises(AnnotationsError):
+        policy(images, generator=generator(), boxes=torch.full((3, 1, 4), 99.0))
+    assert torch.equal(images, before)
