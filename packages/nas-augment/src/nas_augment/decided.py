@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from nas_augment.errors import PolicyError
+from nas_augment.policy import check_images
 
 if TYPE_CHECKING:
+    from nas_augment.applying import Path
     from nas_augment.fixed import Stage
 
 __all__ = ["Policy"]
@@ -33,11 +35,16 @@ class Policy:
 
     stages: "tuple[Stage, ...]" = ()
 
-    def apply(self, images: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Augment `images` ``(batch, channels, height, width)``, each by a draw of its own."""
+    def apply(self, images: Tensor, *, generator: torch.Generator, path: "Path" = "exact") -> Tensor:
+        """Augment `images` ``(batch, channels, height, width)``, each by a draw of its own.
+
+        `path` is that of `applying.apply_operations`.
+        """
         from nas_augment.fixed import FixedPolicy
 
-        return FixedPolicy(self.stages)(images, generator=generator).images
+        policy = FixedPolicy(self.stages)
+        check_images(images)
+        return policy.apply(images, policy.sample(len(images), generator=generator), path=path)
 
     def to_torchvision(self, generator: torch.Generator | None = None) -> Any:
         """As a torchvision v2 transform of one image and its labels; see `export.to_torchvision`."""

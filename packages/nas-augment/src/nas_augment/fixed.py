@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas_augment.applying import Path, apply_operations, check_path
 from nas_augment.decided import Policy
 from nas_augment.errors import PolicyError, is_count
 from nas_augment.policy import AugmentationPolicy, check_images
-from nas_augment.sample import PolicySample
+from nas_augment.sample import OperationDraw, PolicySample
 
-__all__ = ["Crop", "Cutout", "FixedPolicy", "Flip", "Stage", "crop_and_flip", "cutout", "identity"]
+__all__ = ["Crop", "Cutout", "FixedPolicy", "Flip", "OperationStage", "Stage", "crop_and_flip", "cutout", "identity"]
 
 
 class Stage(Protocol):
@@ -26,6 +27,15 @@ class Stage(Protocol):
 
     def apply(self, images: Tensor, draw: Tensor) -> Tensor:
         """Transform `images` ``(batch, channels, height, width)`` by `draw` ``(batch, numbers)`` in [0, 1)."""
+        ...
+
+
+@runtime_checkable
+class OperationStage(Protocol):
+    """A stage of operations of a space, which can be computed on either path."""
+
+    def decode(self, draw: Tensor) -> OperationDraw:
+        """The operations that uniform numbers ``(batch, numbers)`` stand for."""
         ...
 
 
@@ -143,14 +153,24 @@ class FixedPolicy(AugmentationPolicy):
         """Zeros: nothing is learned."""
         return torch.zeros(len(sample))
 
-    def apply(self, images: Tensor, sample: PolicySample) -> Tensor:  # type: ignore[override]  # see the base class
-        """See `AugmentationPolicy.apply`."""
+    def apply(  # type: ignore[override]  # see the base class
+        self, images: Tensor, sample: PolicySample, *, path: Path = "exact"
+    ) -> Tensor:
+        """See `AugmentationPolicy.apply`.
+
+        On the soft path, operations of a space are computed as `applying.apply_operations` says; the other stages
+        only move or cover pixels, and are differentiable as they are.
+        """
         check_images(images)
         sample.check(images)
         if [draw.shape[1:] for draw in sample.draws] != [(stage.numbers,) for stage in self.stages]:
             raise PolicyError(f"the sample was drawn from another policy than {self!r}.")
+        soft = check_path(path)
         for stage, draw in zip(self.stages, sample.draws, strict=True):
-            images = stage.apply(images, draw.to(images.device, non_blocking=True))
+            if soft is not None and isinstance(stage, OperationStage):
+                images = apply_operations(images, stage.decode(draw), path=soft)
+            else:
+                images = stage.apply(images, draw.to(images.device, non_blocking=True))
         return images
 
     def decide(self) -> Policy:
