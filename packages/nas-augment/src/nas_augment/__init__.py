@@ -11,7 +11,9 @@ from nas_augment.errors import AugmentError, ImagesError, PolicyError, UnknownPo
 from nas_augment.learnable import LearnablePolicy, daas, dada, dha
 from nas_augment.operations import Operation, Space, preset
 from nas_augment.policy import AugmentationPolicy, Augmented
+from nas_augment.relaxation import Relaxation
 from nas_augment.sample import OperationDraw, PolicySample
+from nas_augment.soft import Soft
 
 __all__ = [
     "AugmentError",
@@ -24,6 +26,8 @@ __all__ = [
     "Policy",
     "PolicyError",
     "PolicySample",
+    "Relaxation",
+    "Soft",
     "Space",
     "UnknownPolicyError",
     "apply_operations",

@@ -27,7 +27,7 @@ def program(draw: OperationDraw, height: int, width: int) -> tuple[Tensor, Tenso
         its value ``(batch, count)`` float64, with fractions turned into pixels, in steps of 2^-20.
     """
     code, value = _program(draw, draw.value, height, width)
-    return torch.where(draw.applied, code, 0), torch.where(draw.applied, value, 0.0)
+    return torch.where(draw.applied, code, 0), torch.where(draw.applied, soft.in_steps(value), 0.0)
 
 
 def _program(draw: OperationDraw, value: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -36,10 +36,7 @@ def _program(draw: OperationDraw, value: Tensor, height: int, width: int) -> tup
     vertical = code == CODES["TranslateY"]
     is_fraction = (vertical | (code == CODES["TranslateX"]) | (code == CODES["Cutout"])) & ~pixels
     side = torch.where(vertical, float(height), float(width)).double()
-    value = value * torch.where(is_fraction, side, 1.0)
-    # Pillow finds the source of a shift by adding 1 from pixel to pixel. In steps of 2^-20 that sum is exact; else a
-    # shift by half a pixel and a rounding error would move only a part of the image.
-    return code, soft.straight_through(torch.round(value.detach() * 2.0**20) / 2.0**20, value)
+    return code, value * torch.where(is_fraction, side, 1.0)
 
 
 def check_path(path: Path) -> Soft | None:
@@ -91,6 +88,8 @@ def apply_operations(
         raise PolicyError(f"unknown backend {backend!r}; expected auto, grouped or dense.")
     options = check_path(path)
     if options is not None:
+        if relaxation is not None:
+            relaxation.check(draw.op.shape)
         return _apply_soft(images, draw, options, relaxation)
     if relaxation is not None:
         raise PolicyError('the exact path has no gradient for a relaxation; pass path="soft".')
@@ -122,14 +121,12 @@ def _apply_soft(images: Tensor, draw: OperationDraw, options: Soft, relaxation: 
 
 
 def _soften(images: Tensor, draw: OperationDraw, options: Soft, relaxation: Relaxation | None) -> Tensor:
-    gate = None
+    level = None if relaxation is None or relaxation.level is None else relaxation.level.to(draw.op.device)
+    value = draw.value if level is None else draw.space.value_at(draw.op, level, draw.sign)
+    code, value = _program(draw, value, *images.shape[2:])
     if relaxation is None:
-        code, value = program(draw, *images.shape[2:])
+        code, gate = torch.where(draw.applied, code, 0), None
     else:
-        relaxation.check(draw.op.shape)
-        level = None if relaxation.level is None else relaxation.level.to(draw.op.device)
-        value = draw.value if level is None else draw.space.value_at(draw.op, level, draw.sign)
-        code, value = _program(draw, value, *images.shape[2:])
         gate = draw.applied.double() if relaxation.gate is None else relaxation.gate.to(draw.op.device).double()
         # A draw of operations without a value must have a gradient by the levels too: 0.
         gate = gate if level is None else gate + 0 * level

@@ -51,7 +51,7 @@ from nas_augment import exact
 from nas_augment.errors import PolicyError
 from nas_augment.operations import CODES, GEOMETRIC
 
-__all__ = ["Soft", "stage", "straight_through"]
+__all__ = ["Soft", "in_steps", "stage", "straight_through"]
 
 Interpolation = Literal["bilinear", "nearest"]
 TableGradient = Literal["slope", "identity"]
@@ -104,6 +104,15 @@ def straight_through(forward: Tensor, through: Tensor) -> Tensor:
     return forward + (through - through.detach())
 
 
+def in_steps(value: Tensor) -> Tensor:
+    """Values in steps of 2^-20, without gradient; what is hard computes with these.
+
+    Pillow finds the source of a shift by adding 1 from pixel to pixel. In such steps that sum is exact; else a shift by
+    half a pixel and a rounding error would move only a part of the image.
+    """
+    return torch.round(value.detach() * 2.0**20) / 2.0**20
+
+
 def stage(images: Tensor, code: Tensor, value: Tensor, center: Tensor, options: Soft) -> Tensor:
     """Apply one operation to each image, sorted by kind; which, is read on the host.
 
@@ -140,7 +149,7 @@ def _identity(images: Tensor, code: Tensor, value: Tensor, center: Tensor, optio
 def _warp(images: Tensor, code: Tensor, value: Tensor, center: Tensor, options: Soft) -> Tensor:
     if options.interpolation == "bilinear":
         return _bilinear(images, code, value)
-    matrix = exact.coefficients(code, value.detach(), *images.shape[2:])
+    matrix = exact.coefficients(code, in_steps(value), *images.shape[2:])
     return straight_through(_nearest(images, matrix), _bilinear(images.detach(), code, value))
 
 
@@ -198,7 +207,7 @@ def _invert(images: Tensor, code: Tensor, value: Tensor, center: Tensor, options
 def _solarize(images: Tensor, code: Tensor, value: Tensor, center: Tensor, options: Soft) -> Tensor:
     threshold, plain = _per_image(value, images), images.detach()
     # Decided by the level that the exact path rounds to, so that half precision decides the same.
-    solarized = torch.where(_levels(images) < threshold.detach(), images, 1 - images)
+    solarized = torch.where(_levels(images) < in_steps(threshold), images, 1 - images)
     blurred = (2 * plain - 1) * torch.sigmoid((threshold - 255 * plain) / options.solarize_width)
     return straight_through(solarized, blurred)
 
@@ -213,8 +222,9 @@ def _autocontrast(images: Tensor, code: Tensor, value: Tensor, center: Tensor, o
     # Of rounded levels: stretching a channel that is constant but for rounding errors would show only these.
     levels = _levels(images)
     low, high = levels.amin((2, 3), keepdim=True) / 255, levels.amax((2, 3), keepdim=True) / 255
-    stretched = ((images - low) / (high - low).clamp(min=1 / 255)).clamp(0, 1)
-    out = torch.where(high > low, stretched, images)
+    stretched = (images - low) / (high - low).clamp(min=1 / 255)
+    # Clamping alone would take the extremes their gradient.
+    out = torch.where(high > low, straight_through(stretched.detach().clamp(0, 1), stretched), images)
     return straight_through(out.detach(), images) if options.table_gradient == "identity" else out
 
 
@@ -238,13 +248,14 @@ def _equalize_slope(level: Tensor, images: Tensor) -> Tensor:
 
 def _cutout(images: Tensor, code: Tensor, value: Tensor, center: Tensor, options: Soft) -> Tensor:
     height, width = images.shape[2:]
-    left, right, top, bottom = (each[:, None] for each in exact.cutout_box(value.detach(), center, height, width))
+    left, right, top, bottom = (each[:, None] for each in exact.cutout_box(in_steps(value), center, height, width))
     x, y = (torch.arange(size, device=images.device) for size in (width, height))
     inside = ((y >= top) & (y <= bottom))[:, None, :, None] & ((x >= left) & (x <= right))[:, None, None, :]
-    covered = _hard(images, code, value, center)
-    out = torch.where(inside & _per_image(value > 0, images, bool), covered, images)
+    # What Cutout makes of a single pixel that it covers.
+    fill = _hard(images[..., :1, :1], code, torch.ones_like(value), torch.full_like(center, 0.5))
+    out = torch.where(inside & (value > 0)[:, None, None, None], fill, images)
     blurred = _span(value, center[:, 1], y)[:, None, :, None] * _span(value, center[:, 0], x)[:, None, None, :]
-    return straight_through(out, (covered - images.detach()) * blurred.to(images.dtype))
+    return straight_through(out, (fill - images.detach()) * blurred.to(images.dtype))
 
 
 def _span(value: Tensor, place: Tensor, position: Tensor) -> Tensor:
@@ -263,11 +274,11 @@ def _levels(images: Tensor) -> Tensor:
 def _hard(images: Tensor, code: Tensor, value: Tensor, center: Tensor) -> Tensor:
     """The exact operation on rounded levels, in [0, 1] again, without gradient."""
     with torch.no_grad():
-        return exact.grouped(_levels(images).to(torch.uint8), code, value.detach(), center).to(images.dtype) / 255
+        return exact.grouped(_levels(images).to(torch.uint8), code, in_steps(value), center).to(images.dtype) / 255
 
 
-def _per_image(value: Tensor, images: Tensor, dtype: Any = None) -> Tensor:
-    return value.to(dtype or images.dtype)[:, None, None, None]
+def _per_image(value: Tensor, images: Tensor) -> Tensor:
+    return value.to(images.dtype)[:, None, None, None]
 
 
 Kind = Callable[[Tensor, Tensor, Tensor, Tensor, Soft], Tensor]
