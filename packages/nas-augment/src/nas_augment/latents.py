@@ -25,8 +25,10 @@ class PolicyLatents(NamedTuple):
 
     Attributes:
         choice: of the operations: ``(batch, count, operations)`` for slots, else ``(batch, tuples)``.
-        gates: of applying them, ``(batch, count)``.
-        levels: of their levels, ``(batch, count, levels)``; also of those that were not applied, or have no level.
+        gates: of applying each operation, was it chosen or not: ``(batch, count, operations)``, or with ``share="pair"``
+            ``(batch, count, tuples)``. RELAX needs them all: which gate is asked depends on the choice, and a control
+            variate that saw only that one would jump where the choice changes, and bias the gradient of the choice.
+        levels: of the levels of what was chosen, ``(batch, count, levels)``; also where it was not applied or has none.
     """
 
     choice: RelaxedDraw
@@ -36,9 +38,8 @@ class PolicyLatents(NamedTuple):
     def joined(self) -> RelaxedDraw:
         """Choice and gates side by side, ``(batch, numbers)``, as DADA's estimator and its control variate need them."""
         draws = [self.choice] if self.gates is None else [self.choice, self.gates]
-        flat = [[each.flatten(1) for each in draw[:3]] for draw in draws]
-        log_prob = sum((draw.log_prob.flatten(1).sum(1) for draw in draws), torch.zeros(()))
-        hard, relaxed, conditional = (torch.cat(each, 1) for each in zip(*flat, strict=True))
+        hard, relaxed, conditional = (torch.cat([draw[at].flatten(1) for draw in draws], 1) for at in range(3))
+        log_prob = torch.cat([draw.log_prob.reshape(len(hard), -1) for draw in draws], 1).sum(1)
         return RelaxedDraw(hard, relaxed, conditional, log_prob)
 
 
@@ -58,13 +59,18 @@ def latents(
     """
     draw = policy.checked(sample)
     choice = _choice(policy, draw, temperature, generator)
-    row, device = policy.row(draw.op), policy.choice_logits.device
-    gates = levels = None
+    device, gates, levels = policy.choice_logits.device, None, None
     if policy.probability_logits is not None:
-        logits = policy.probability_logits[row.to(device)]
-        gates = relaxed_bernoulli(logits, temperature, generator=generator, given=draw.applied.to(logits))
+        logits = policy.probability_logits[_gate_rows(policy).to(device)].expand(len(draw), -1, -1)
+        free = relaxed_bernoulli(logits.detach(), temperature, generator=generator, conditional=False).hard
+        index = _gate_index(policy, draw).to(device)
+        given = free.scatter(2, index, draw.applied.to(logits)[..., None])
+        # Given the choice, the estimate for a gate that was not asked is 0 in the mean: left out, it is no noise.
+        asked = torch.zeros_like(free, dtype=torch.bool).scatter(2, index, True)
+        logits = torch.where(asked, logits, logits.detach())
+        gates = relaxed_bernoulli(logits, temperature, generator=generator, given=given)
     if policy.level_logits is not None:
-        logits = policy.level_logits[row.to(device)]
+        logits = policy.level_logits[policy.row(draw.op).to(device)]
         free = relaxed_categorical(logits.detach(), temperature, generator=generator).hard
         drawn = _one_hot(draw.level, free)
         counted = policy.counts_level(draw.op, draw.applied).to(device)[..., None]
@@ -119,7 +125,8 @@ def relax(
     drawn, draw = latents(policy, sample, temperature, generator=generator), policy.checked(sample)
     gate = draw.applied.to(policy.choice_logits)
     if drawn.gates is not None:
-        gate = straight_through(gate, drawn.gates.relaxed) if hard_gates else drawn.gates.relaxed
+        relaxed = drawn.gates.relaxed.gather(2, _gate_index(policy, draw).to(gate.device))[..., 0]
+        gate = straight_through(gate, relaxed) if hard_gates else relaxed
     weight = (drawn.choice.relaxed * drawn.choice.hard).sum(-1).view(len(draw), -1)
     return Relaxation(_level(policy, draw, drawn, generator), gate * straight_through(torch.ones_like(weight), weight))
 
@@ -138,6 +145,20 @@ def _level(policy: LearnablePolicy, draw: OperationDraw, drawn: PolicyLatents, g
     grid = torch.arange(last + 1, dtype=torch.float64, device=device) / last
     relaxed = (drawn.levels.relaxed.double() * grid).sum(-1)
     return straight_through((drawn.levels.hard.double() * grid).sum(-1), relaxed)
+
+
+def _gate_rows(policy: LearnablePolicy) -> Tensor:
+    """The row of the probability of every operation (of every tuple, for pairs) in each slot, ``(count, ...)``."""
+    if policy.share == "pair":
+        return policy.row(policy.tuples).T
+    return policy.row(torch.arange(len(policy.space.operations))[:, None].expand(-1, policy.count)).T
+
+
+def _gate_index(policy: LearnablePolicy, draw: OperationDraw) -> Tensor:
+    """Which of the columns of `_gate_rows` was asked in each slot, ``(batch, count, 1)``."""
+    if policy.share != "pair":
+        return draw.op[..., None]
+    return policy.tuple_index(draw.op)[:, None, None].expand(-1, policy.count, 1)
 
 
 def _choice(

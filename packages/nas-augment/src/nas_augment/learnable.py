@@ -50,6 +50,7 @@ class LearnablePolicy(AugmentationPolicy):
         backend: see `applying.apply_operations`.
 
     Attributes:
+        tuples: the operations that can be drawn together, in order, ``(tuples, count)``.
         choice_logits: ``(count, operations)`` for slots, else ``(tuples,)``.
         probability_logits: ``(rows,)``, or None; `row` finds the one of a draw.
         level_logits: ``(rows, levels)``, or None.
@@ -97,9 +98,9 @@ class LearnablePolicy(AugmentationPolicy):
         self.space, self.count, self.choice, self.share, self.per = space, count, choice, share, per
         self.probability, self.count_void_levels, self.backend = probability, count_void_levels, backend
         self.before, self.after = FixedPolicy(before), FixedPolicy(after)
-        operations, self._tuples = len(space.operations), _tuples(len(space.operations), count, choice)
-        rows = {"position": count * operations, "operation": operations, "pair": len(self._tuples) * count}[share]
-        shape = (count, operations) if choice == "slots" else (len(self._tuples),)
+        operations, self.tuples = len(space.operations), _tuples(len(space.operations), count, choice)
+        rows = {"position": count * operations, "operation": operations, "pair": len(self.tuples) * count}[share]
+        shape = (count, operations) if choice == "slots" else (len(self.tuples),)
         self.choice_logits = nn.Parameter(torch.zeros(shape))
         self.probability_logits = nn.Parameter(torch.zeros(rows)) if probability is None else None
         by_logits = learn_levels and not continuous_levels
@@ -129,7 +130,7 @@ class LearnablePolicy(AugmentationPolicy):
         if self.choice == "slots":
             op = _invert(which, choice.expand(len(uniform), -1, -1))
         else:
-            op = self._tuples.to(device)[_invert(which[:, 0], choice.expand(len(uniform), -1))]
+            op = self.tuples.to(device)[_invert(which[:, 0], choice.expand(len(uniform), -1))]
         row = self.row(op)
         applied = gate < self._probabilities().to(device)[row]
         level = _invert(levels, self._level_probabilities().to(device)[row])
@@ -152,7 +153,7 @@ class LearnablePolicy(AugmentationPolicy):
         size = len(self.space.operations)
         weight = size ** torch.arange(self.count - 1, -1, -1, device=op.device)
         index = torch.full((size**self.count,), -1, device=op.device)
-        tuples = self._tuples.to(op.device)
+        tuples = self.tuples.to(op.device)
         index[(tuples * weight).sum(1)] = torch.arange(len(tuples), device=op.device)
         found: Tensor = index[(op * weight).sum(-1)]
         return found
@@ -173,7 +174,7 @@ class LearnablePolicy(AugmentationPolicy):
     def _rows(self) -> int:
         operations = len(self.space.operations)
         if self.share == "pair":
-            return len(self._tuples) * self.count
+            return len(self.tuples) * self.count
         return operations if self.share == "operation" else operations * self.count
 
     def counts_level(self, op: Tensor, applied: Tensor) -> Tensor:
@@ -249,7 +250,7 @@ class LearnablePolicy(AugmentationPolicy):
         if keep is not None and not (is_count(keep) and keep > 0):
             raise PolicyError(f"keep is {keep!r}; expected a whole number, 1 or more, or None for all.")
         with torch.no_grad():
-            tuples = self._tuples
+            tuples = self.tuples
             logits = F.log_softmax(self.choice_logits.double().cpu(), -1)
             if self.choice == "slots":
                 logits = sum((logits[slot, tuples[:, slot]] for slot in range(self.count)), torch.zeros(len(tuples)))
@@ -292,7 +293,7 @@ class LearnablePolicy(AugmentationPolicy):
         gates = (0, 1) if self.probability_logits is not None else (1,)
         # Levels that are not learned are left at the first; a continuous one is always the same.
         fixed = self._level_probabilities().argmax(-1).tolist()
-        for names in self._tuples.tolist():
+        for names in self.tuples.tolist():
             choices = []
             for op, row in zip(names, self.row(torch.tensor(names)).tolist(), strict=True):
                 void = not (self.count_void_levels or self.space.operations[op].has_value)
