@@ -52,6 +52,12 @@ class Policy:
 
         return to_torchvision(self, generator)
 
+    def to_kornia(self, generator: torch.Generator | None = None) -> torch.nn.Module:
+        """As a module on kornia's functions for batches of floats; see `export.to_kornia`."""
+        from nas_augment.export import to_kornia
+
+        return to_kornia(self, generator)
+
     def to_json(self) -> str:
         """The policy as JSON text; `from_json` reads it back exactly."""
         kinds = {kind: name for name, kind in _kinds().items()}

@@ -162,9 +162,7 @@ class FixedPolicy(AugmentationPolicy):
         only move or cover pixels, and are differentiable as they are.
         """
         check_images(images)
-        sample.check(images)
-        if [draw.shape[1:] for draw in sample.draws] != [(stage.numbers,) for stage in self.stages]:
-            raise PolicyError(f"the sample was drawn from another policy than {self!r}.")
+        self.check_sample(images, sample)
         soft = check_path(path)
         for stage, draw in zip(self.stages, sample.draws, strict=True):
             if soft is not None and isinstance(stage, OperationStage):
@@ -172,6 +170,17 @@ class FixedPolicy(AugmentationPolicy):
             else:
                 images = stage.apply(images, draw.to(images.device, non_blocking=True))
         return images
+
+    def check_sample(self, images: Tensor, sample: PolicySample) -> None:
+        """Refuse a sample that is not of this policy and these images.
+
+        Raises:
+            ImagesError: the images are more or fewer than those it was drawn for.
+            PolicyError: it was drawn from another policy.
+        """
+        sample.check(images)
+        if [draw.shape[1:] for draw in sample.draws] != [(stage.numbers,) for stage in self.stages]:
+            raise PolicyError(f"the sample was drawn from another policy than {self!r}.")
 
     def decide(self) -> Policy:
         """The same stages as a value."""

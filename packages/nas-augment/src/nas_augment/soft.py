@@ -41,13 +41,14 @@ read of the image (low, high, the counts) constant.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import log
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from nas_augment import exact
+from nas_augment.enhancement import ENHANCEMENTS, enhance
 from nas_augment.errors import PolicyError
 from nas_augment.operations import CODES, GEOMETRIC
 
@@ -186,18 +187,7 @@ def _nearest(images: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _enhance(name: str) -> "Kind":
-    """An enhancement of kornia, imported when it is first used."""
-
-    def apply(images: Tensor, code: Tensor, value: Tensor, center: Tensor, options: Soft) -> Tensor:
-        from kornia import enhance
-
-        # As in `exact`: nothing to smooth where no pixel has eight neighbours; kornia refuses it.
-        if name == "sharpness" and min(images.shape[2:]) < 3:
-            return images
-        function: Any = getattr(enhance, name)
-        return function(images, value.to(images.dtype))
-
-    return apply
+    return lambda images, code, value, center, options: enhance(name, images, value)
 
 
 def _invert(images: Tensor, code: Tensor, value: Tensor, center: Tensor, options: Soft) -> Tensor:
@@ -291,9 +281,6 @@ _KINDS: dict[int, Kind] = {
     CODES["Equalize"]: _equalize,
     CODES["Solarize"]: _solarize,
     CODES["Posterize"]: _posterize,
-    CODES["Contrast"]: _enhance("adjust_contrast_with_mean_subtraction"),
-    CODES["Color"]: _enhance("adjust_saturation_with_gray_subtraction"),
-    CODES["Brightness"]: _enhance("adjust_brightness_accumulative"),
-    CODES["Sharpness"]: _enhance("sharpness"),
+    **{CODES[name]: _enhance(name) for name in ENHANCEMENTS},
     CODES["Cutout"]: _cutout,
 }
