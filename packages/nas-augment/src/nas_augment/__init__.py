@@ -1,7 +1,8 @@
 """Exact, batched, learnable augmentation policies on tensors.
 
 Read `policy` first: what every policy is. `fixed` and `published` have the policies that nothing is learned of,
-`learnable` the one that learns, and `catalog` all by name. `operations` is the table of operations and spaces.
+`learnable` the one that learns, and `catalog` all by name. `operations` is the table of operations and spaces; `exact`
+and `soft` are the two ways to compute them.
 """
 
 from nas_augment import catalog, fixed, published
