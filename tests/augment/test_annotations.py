@@ -300,7 +300,9 @@ def test_every_way_of_applying_takes_annotations(as_float: bool) -> None:
     sample = policy.sample(8, generator=generator())
     again = policy.apply(images, sample, **given)
     assert isinstance(again, Annotated)
-    assert torch.equal(again.images, policy.apply(images, sample))
+    plain = policy.apply(images, sample)
+    assert isinstance(plain, Tensor)
+    assert torch.equal(again.images, plain)
     for first, second in zip(out[:-1], again[:-1], strict=True):
         assert isinstance(first, Tensor)
         assert torch.equal(first, second)

@@ -63,4 +63,6 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ImagesError, match=r"torch\.uint8"):
         gradient_penalty(linear, images, images.to(torch.uint8), generator=generator())
     with pytest.raises(PolicyError, match="one number an image"):
-        policy_loss(lambda x: x, images)
+        policy_loss(lambda x: x, images.clone().requires_grad_())
+    with pytest.raises(ImagesError, match='apply the policy with path="soft"'):
+        policy_loss(linear, images)

@@ -5,7 +5,13 @@ import torch
 from torch import Tensor
 
 from nas_augment import PolicyError
-from nas_augment.gumbel import gumbel_softmax, relax_surrogate, relaxed_bernoulli, relaxed_categorical
+from nas_augment.gumbel import (
+    gumbel_softmax,
+    relax_gradients,
+    relax_surrogate,
+    relaxed_bernoulli,
+    relaxed_categorical,
+)
 
 LOGITS = torch.tensor([0.5, -1.0, 0.2], dtype=torch.float64)
 COUNT = 40000
@@ -92,6 +98,68 @@ def test_a_good_control_variate_cuts_the_variance() -> None:
     assert variances[0] > 2 * variances[1]
 
 
+def relaxed_draws(logits: Tensor) -> tuple[Tensor, Tensor]:
+    draw = relaxed_categorical(logits.expand(50, 3), 0.5, generator=generator(3))
+    return draw.hard @ torch.tensor([2.0, 7.0, 4.0]).double(), draw  # type: ignore[return-value]
+
+
+def test_gradients_are_those_of_the_surrogate() -> None:
+    logits = LOGITS.clone().requires_grad_()
+    reward, draw = relaxed_draws(logits)
+    control = torch.randn(3, generator=generator(), dtype=torch.float64)
+    surrogate = relax_surrogate(reward, draw, lambda z: z.square() @ control)  # type: ignore[arg-type]
+    (found,) = relax_gradients(reward, draw, lambda z: z.square() @ control, [logits])  # type: ignore[arg-type]
+    torch.testing.assert_close(found, torch.autograd.grad(surrogate, logits)[0])
+
+
+def test_the_control_variate_is_trained_on_the_variance() -> None:
+    """The derivative of the squared estimate by its parameters, against differences; then descent along it."""
+
+    def squared(control: Tensor) -> Tensor:
+        logits = LOGITS.clone().requires_grad_()
+        reward, draw = relaxed_draws(logits)
+        return relax_gradients(reward, draw, lambda z: z.square() @ control, [logits])[0].square().sum()  # type: ignore[arg-type]
+
+    control = torch.randn(3, generator=generator(), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(squared, (control,))
+
+    def variance(control: Tensor) -> float:
+        many = LOGITS.expand(COUNT, 3).clone().requires_grad_()
+        draw = relaxed_categorical(many, 0.5, generator=generator(4))
+        reward = draw.hard @ torch.tensor([2.0, 7.0, 4.0]).double()
+        (each,) = torch.autograd.grad(relax_surrogate(reward, draw, lambda z: z @ control) * COUNT, many)
+        return float(each.var(0).sum())
+
+    learned, noise = torch.zeros(3, dtype=torch.float64, requires_grad=True), generator(5)
+    optimizer = torch.optim.Adam([learned], 0.3)
+    for _ in range(150):
+        logits = LOGITS.clone().requires_grad_()
+        draw = relaxed_categorical(logits.expand(8, 3), 0.5, generator=noise)
+        reward = draw.hard @ torch.tensor([2.0, 7.0, 4.0]).double()
+        (gradient,) = relax_gradients(reward, draw, lambda z: z @ learned, [logits])
+        optimizer.zero_grad()
+        gradient.square().sum().backward(inputs=[learned])
+        optimizer.step()
+    assert variance(learned.detach()) < variance(torch.zeros(3).double()) / 3
+
+
+def test_what_was_given_is_what_is_relaxed() -> None:
+    gates = (torch.rand(500, generator=generator()) < 0.3).double()
+    draw = relaxed_bernoulli(torch.full((500,), 0.4).double(), 0.5, generator=generator(), given=gates)
+    assert torch.equal(draw.hard, gates)
+    assert torch.equal(draw.relaxed > 0.5, gates > 0)
+    assert not torch.equal(draw.relaxed, draw.conditional)
+    classes = torch.eye(3).double()[torch.randint(3, (500,), generator=generator())]
+    drawn = relaxed_categorical(LOGITS.expand(500, 3), 0.5, generator=generator(), given=classes)
+    assert torch.equal(drawn.hard, classes)
+    assert torch.equal(drawn.relaxed.argmax(1), classes.argmax(1))
+    # The latent is that of a draw forwards: the derivative by a logit is one, the noise a constant.
+    logits = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    relaxed = relaxed_bernoulli(logits, 0.5, generator=generator(), given=torch.ones(1)).relaxed
+    (slope,) = torch.autograd.grad(relaxed.sum(), logits)
+    torch.testing.assert_close(slope, (relaxed * (1 - relaxed) / 0.5).detach())
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(PolicyError, match="temperature is 0"):
         gumbel_softmax(LOGITS, 0, generator=generator())
@@ -102,3 +170,11 @@ def test_what_does_not_fit_is_refused() -> None:
     draw = relaxed_bernoulli(torch.zeros(4, 1), 0.5, generator=generator())
     with pytest.raises(PolicyError, match="control variate gives"):
         relax_surrogate(torch.zeros(4), draw, lambda z: z)
+    with pytest.raises(PolicyError, match=r"given is \(2,\); expected zeros and ones shaped as logits, \(4,\)"):
+        relaxed_bernoulli(torch.zeros(4), 0.5, generator=generator(), given=torch.zeros(2))
+    with pytest.raises(PolicyError, match="expected zeros and ones"):
+        relaxed_bernoulli(torch.zeros(4), 0.5, generator=generator(), given=torch.full((4,), 0.5))
+    with pytest.raises(PolicyError, match="not one-hot"):
+        relaxed_categorical(torch.zeros(4), 0.5, generator=generator(), given=torch.ones(4))
+    with pytest.raises(PolicyError, match="control variate gives"):
+        relax_gradients(torch.zeros(4), draw, lambda z: z, [])

@@ -9,7 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas_augment import LearnablePolicy, Operation, OperationDraw, PolicyError, PolicySample, Space, daas, preset
+from nas_augment import (
+    ImagesError,
+    LearnablePolicy,
+    Operation,
+    OperationDraw,
+    PolicyError,
+    PolicySample,
+    Soft,
+    Space,
+    daas,
+    dada,
+    fixed,
+    preset,
+)
 from nas_augment.fixed import Crop, Cutout, Flip
 from nas_augment.stages import SubPolicies
 from nas_augment.testing import check_policy
@@ -33,6 +46,8 @@ KINDS: list[dict[str, Any]] = [
     {"learn_levels": False},
     {"count_void_levels": True},
     {"choice": "joint", "probability": 1.0, "learn_levels": False},
+    {"continuous_levels": True},
+    {"continuous_levels": True, "share": "pair", "choice": "unordered"},
     {"per": "batch", "share": "pair"},
     {"count": 1},
 ]
@@ -233,6 +248,7 @@ def test_a_sample_of_another_space_is_refused() -> None:
         ({"per": "pixel"}, "per is 'pixel'"),
         ({"probability": -0.1}, r"probability is -0\.1"),
         ({"choice": "unordered", "count": 4}, "no sets of 4"),
+        ({"continuous_levels": True, "learn_levels": False}, "continuous_levels are learned"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -279,3 +295,42 @@ def test_under_autocast_the_same_is_drawn_applied_and_scored() -> None:
         assert torch.equal(plain.images, mixed.images)
         assert mixed.log_prob.dtype == torch.float32
         assert torch.equal(plain.log_prob, mixed.log_prob)
+
+
+def test_continuous_levels_are_one_number_rounded_to_the_space() -> None:
+    policy = LearnablePolicy(Space("fine", SMALL.operations, levels=101), count=1, continuous_levels=True)
+    assert policy.level_logits is None
+    assert policy.position_logits is not None
+    with torch.no_grad():
+        policy.position_logits.copy_(torch.tensor([0.0, 1.3, -0.7]))
+    expected = (policy.position_logits.detach().sigmoid() * 100).round().long()
+    draw = policy.sample(300, generator=torch.Generator().manual_seed(0)).operations
+    assert draw is not None
+    counted = policy.counts_level(draw.op, draw.applied)
+    assert torch.equal(draw.level[counted], expected[draw.op][counted])
+    assert (draw.level[~counted] == 0).all()
+    (stage,) = policy.decide().stages
+    assert isinstance(stage, SubPolicies)
+    levels = {entry.steps[0].name: entry.steps[0].level for entry in stage.entries}
+    assert levels == {"Invert": 0, "Rotate": int(expected[1]), "Color": int(expected[2])}
+    assert dada(continuous_levels=True).position_logits is not None
+    assert dada(continuous_levels=True).space.levels == 1001
+
+
+def test_the_soft_path_reaches_stages_and_decided_policies() -> None:
+    policy = LearnablePolicy(preset("fast_aa"), before=(fixed.Crop(2), fixed.Flip()), after=(fixed.Cutout(3),))
+    images = torch.rand(20, 3, 12, 12, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    sample = policy.sample(20, generator=torch.Generator().manual_seed(1))
+    out = policy.apply(images, sample, path=Soft(interpolation="nearest"))
+    assert (out - policy.apply(images, sample)).abs().mean() < 2 / 255
+    assert torch.autograd.grad(out.sum(), images)[0].abs().sum() > 0
+    decided = policy.decide()
+    soft = decided.apply(images, generator=torch.Generator().manual_seed(2), path="soft")
+    assert soft.requires_grad
+    exact = decided.apply(images, generator=torch.Generator().manual_seed(2))
+    assert not exact.requires_grad
+    assert not torch.equal(soft, exact)
+    with pytest.raises(PolicyError, match="unknown path 'rough'"):
+        decided.apply(images, generator=torch.Generator(), path="rough")  # type: ignore[call-overload]
+    with pytest.raises(ImagesError, match=r"pass images.float\(\) / 255"):
+        decided.apply((images * 255).to(torch.uint8), generator=torch.Generator(), path="soft")

@@ -1,7 +1,8 @@
 """Exact, batched, learnable augmentation policies on tensors.
 
 Read `policy` first: what every policy is. `fixed` and `published` have the policies that nothing is learned of,
-`learnable` the one that learns, and `catalog` all by name. `operations` is the table of operations and spaces.
+`learnable` the one that learns, and `catalog` all by name. `operations` is the table of operations and spaces; `exact`
+and `soft` are the two ways to compute them.
 """
 
 from nas_augment import catalog, fixed, gallery, published
@@ -19,7 +20,9 @@ from nas_augment.errors import (
 from nas_augment.learnable import LearnablePolicy, daas, dada, dha
 from nas_augment.operations import Operation, Space, preset
 from nas_augment.policy import AugmentationPolicy, Augmented
+from nas_augment.relaxation import Relaxation
 from nas_augment.sample import OperationDraw, PolicySample
+from nas_augment.soft import Soft
 
 __all__ = [
     "Annotated",
@@ -36,6 +39,8 @@ __all__ = [
     "Policy",
     "PolicyError",
     "PolicySample",
+    "Relaxation",
+    "Soft",
     "Space",
     "UnknownPolicyError",
     "apply_operations",

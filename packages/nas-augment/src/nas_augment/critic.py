@@ -47,10 +47,31 @@ def critic_loss(
 
 
 def policy_loss(critic: Critic, fake: Tensor) -> Tensor:
-    """What the policy minimises: minus the score of its images, which must be differentiable: not those of the exact path.
+    """What the policy minimises: minus the score of its images, differentiable in its parameters.
 
-    For policies that are not, the scores are rewards for `score_function.score_surrogate`.
+    Those are images of the soft path under a relaxation of what was sampled, `latents.relax`. For a policy without one,
+    the scores are rewards for `score_function.score_surrogate`.
+
+    Raises:
+        ImagesError: the images carry no gradient, as those of the exact path.
+        PolicyError: the critic does not give one number an image.
+
+    Example:
+        >>> from nas_augment import LearnablePolicy, preset
+        >>> from nas_augment.latents import relax
+        >>> policy, generator = LearnablePolicy(preset("fast_aa")), torch.Generator().manual_seed(0)
+        >>> images, sample = torch.rand(8, 3, 16, 16), policy.sample(8, generator=generator)
+        >>> relaxation = relax(policy, sample, temperature=0.5, generator=generator)
+        >>> fake = policy.apply(images, sample, path="soft", relaxation=relaxation)
+        >>> policy_loss(lambda x: x.square().flatten(1).sum(1), fake).backward()
+        >>> policy.choice_logits.grad.shape
+        torch.Size([2, 15])
     """
+    if not fake.requires_grad:
+        raise ImagesError(
+            'the augmented images carry no gradient; apply the policy with path="soft" and a relaxation of its sample '
+            "(nas_augment.latents.relax), or use the scores as rewards for score_surrogate."
+        )
     return -_score(critic, fake).mean()
 
 

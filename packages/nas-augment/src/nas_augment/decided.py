@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from nas_augment.errors import PolicyError
+from nas_augment.policy import check_images
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from nas_augment.annotations import Annotated, AnnotationArguments
+    from nas_augment.applying import Path
     from nas_augment.fixed import Stage
 
 __all__ = ["Policy"]
@@ -37,32 +39,49 @@ class Policy:
     stages: "tuple[Stage, ...]" = ()
 
     @overload
-    def apply(self, images: Tensor, *, generator: torch.Generator) -> Tensor: ...
+    def apply(self, images: Tensor, *, generator: torch.Generator, path: "Path" = "exact") -> Tensor: ...
 
     @overload
     def apply(
-        self, images: Tensor, *, generator: torch.Generator, **annotations: "Unpack[AnnotationArguments]"
+        self,
+        images: Tensor,
+        *,
+        generator: torch.Generator,
+        path: "Path" = "exact",
+        **annotations: "Unpack[AnnotationArguments]",
     ) -> "Annotated": ...
 
     def apply(
-        self, images: Tensor, *, generator: torch.Generator, **annotations: "Unpack[AnnotationArguments]"
+        self,
+        images: Tensor,
+        *,
+        generator: torch.Generator,
+        path: "Path" = "exact",
+        **annotations: "Unpack[AnnotationArguments]",
     ) -> "Tensor | Annotated":
         """Augment `images` ``(batch, channels, height, width)``, each by a draw of its own.
 
-        Masks, boxes and key points go along: see `annotations.AnnotationArguments`; the result is `Annotated` then.
+        `path` is that of `applying.apply_operations`. Masks, boxes and key points go along: see
+        `annotations.AnnotationArguments`; the result is `Annotated` then.
         """
         from nas_augment.fixed import FixedPolicy
 
         policy = FixedPolicy(self.stages)
-        if annotations:
-            return policy.apply_annotated(images, policy.sample(len(images), generator=generator), **annotations)
-        return policy(images, generator=generator).images
+        check_images(images)
+        sample = policy.sample(len(images), generator=generator)
+        return policy.apply(images, sample, path=path, **annotations)
 
     def to_torchvision(self, generator: torch.Generator | None = None) -> Any:
         """As a torchvision v2 transform of one image and its labels; see `export.to_torchvision`."""
         from nas_augment.export import to_torchvision
 
         return to_torchvision(self, generator)
+
+    def to_kornia(self, generator: torch.Generator | None = None) -> torch.nn.Module:
+        """As a module on kornia's functions for batches of floats; see `export.to_kornia`."""
+        from nas_augment.export import to_kornia
+
+        return to_kornia(self, generator)
 
     def to_json(self) -> str:
         """The policy as JSON text; `from_json` reads it back exactly."""

@@ -1,4 +1,4 @@
-"""A decided policy as a transform of other libraries, one image at a time, for the workers of a data loader.
+"""A decided policy as a transform of other libraries: one image at a time for data loaders, batches for kornia.
 
 On a CPU and images larger than about 100 pixels, Pillow is faster than any tensor code: use `to_pillow` there.
 """
@@ -16,7 +16,7 @@ from nas_augment.source import Source
 if TYPE_CHECKING:
     from nas_augment.decided import Policy
 
-__all__ = ["PillowTransform", "apply_pillow", "to_pillow", "to_torchvision"]
+__all__ = ["PillowTransform", "apply_pillow", "to_kornia", "to_pillow", "to_torchvision"]
 
 
 def apply_pillow(image: Any, instructions: tuple[Instruction, ...]) -> Any:
@@ -108,3 +108,20 @@ def to_torchvision(policy: "Policy", generator: torch.Generator | None = None) -
     from nas_augment.torchvision_transform import PolicyTransform
 
     return PolicyTransform(policy, generator)
+
+
+def to_kornia(policy: "Policy", generator: torch.Generator | None = None) -> torch.nn.Module:
+    """The policy as a module for batches of floats in [0, 1], built on kornia's functions, not on its Random classes.
+
+    ``module(images)`` draws; ``module(images, sample)`` applies a recorded sample of ``FixedPolicy(policy.stages)``
+    again. The largest difference from `Policy.apply` for images of whole levels, in levels of 256, is 0 for Invert,
+    Equalize, Solarize, Posterize and Cutout, 1 for Brightness, 1.1 for AutoContrast, 1.5 for Color and Sharpness, 2 for
+    Contrast; shears, shifts and rotations copy the same pixels but where the source lies between two (below 1 % of the
+    pixels of images of 32 pixels and more). A second operation can enlarge these, where it has steps.
+
+    Raises:
+        PolicyError: the policy has a stage that is not ours.
+    """
+    from nas_augment.kornia_transform import KorniaTransform
+
+    return KorniaTransform(policy, generator)

@@ -3,24 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol, overload
+from typing import TYPE_CHECKING, Protocol, overload, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas_augment import annotations as following
 from nas_augment.annotations import Annotated, AnnotationArguments
+from nas_augment.applying import Path, apply_operations, check_path
 from nas_augment.decided import Policy
 from nas_augment.errors import PolicyError, is_count
 from nas_augment.geometry import Motion
 from nas_augment.policy import AugmentationPolicy, check_images
-from nas_augment.sample import PolicySample
+from nas_augment.sample import OperationDraw, PolicySample
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-__all__ = ["Crop", "Cutout", "FixedPolicy", "Flip", "Stage", "crop_and_flip", "cutout", "identity"]
+__all__ = ["Crop", "Cutout", "FixedPolicy", "Flip", "OperationStage", "Stage", "crop_and_flip", "cutout", "identity"]
 
 
 class Stage(Protocol):
@@ -37,6 +39,15 @@ class Stage(Protocol):
 
     def apply(self, images: Tensor, draw: Tensor) -> Tensor:
         """Transform `images` ``(batch, channels, height, width)`` by `draw` ``(batch, numbers)`` in [0, 1)."""
+        ...
+
+
+@runtime_checkable
+class OperationStage(Protocol):
+    """A stage of operations of a space, which can be computed on either path."""
+
+    def decode(self, draw: Tensor) -> OperationDraw:
+        """The operations that uniform numbers ``(batch, numbers)`` stand for."""
         ...
 
 
@@ -173,25 +184,53 @@ class FixedPolicy(AugmentationPolicy):
         return torch.zeros(len(sample))
 
     @overload  # type: ignore[override]  # see the base class
-    def apply(self, images: Tensor, sample: PolicySample) -> Tensor: ...
+    def apply(self, images: Tensor, sample: PolicySample, *, path: Path = "exact") -> Tensor: ...
 
     @overload
     def apply(
-        self, images: Tensor, sample: PolicySample, **annotations: "Unpack[AnnotationArguments]"
+        self,
+        images: Tensor,
+        sample: PolicySample,
+        *,
+        path: Path = "exact",
+        **annotations: "Unpack[AnnotationArguments]",
     ) -> Annotated: ...
 
     def apply(
-        self, images: Tensor, sample: PolicySample, **annotations: "Unpack[AnnotationArguments]"
+        self,
+        images: Tensor,
+        sample: PolicySample,
+        *,
+        path: Path = "exact",
+        **annotations: "Unpack[AnnotationArguments]",
     ) -> Tensor | Annotated:
-        """See `AugmentationPolicy.apply`, and `AugmentationPolicy.apply_annotated` for what may go along."""
+        """See `AugmentationPolicy.apply`, and `AugmentationPolicy.apply_annotated` for what may go along.
+
+        On the soft path, operations of a space are computed as `applying.apply_operations` says; the other stages
+        only move or cover pixels, and are differentiable as they are.
+        """
         if annotations:
-            return self.apply_annotated(images, sample, **annotations)
+            moved = self.apply(images, sample, path=path)
+            return following.move(moved, self.motions(sample, *images.shape[2:]), **annotations)
         check_images(images)
+        self.check_sample(images, sample)
+        soft = check_path(path)
+        for stage, draw in zip(self.stages, sample.draws, strict=True):
+            if soft is not None and isinstance(stage, OperationStage):
+                images = apply_operations(images, stage.decode(draw), path=soft)
+            else:
+                images = stage.apply(images, draw.to(images.device, non_blocking=True))
+        return images
+
+    def check_sample(self, images: Tensor, sample: PolicySample) -> None:
+        """Refuse a sample that is not of this policy and these images.
+
+        Raises:
+            ImagesError: the images are more or fewer than those it was drawn for.
+            PolicyError: it was drawn from another policy.
+        """
         sample.check(images)
         self._check(sample)
-        for stage, draw in zip(self.stages, sample.draws, strict=True):
-            images = stage.apply(images, draw.to(images.device, non_blocking=True))
-        return images
 
     def motions(self, sample: PolicySample, height: int, width: int) -> tuple[Motion, ...]:
         """See `AugmentationPolicy.motions`."""

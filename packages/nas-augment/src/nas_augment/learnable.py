@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas_augment import annotations as following
 from nas_augment.annotations import Annotated, AnnotationArguments
-from nas_augment.applying import Backend, apply_operations
+from nas_augment.applying import Backend, Path, apply_operations
 from nas_augment.decided import Policy
 from nas_augment.errors import PolicyError, is_count
 from nas_augment.fixed import Cutout, FixedPolicy, Stage
@@ -18,6 +19,7 @@ from nas_augment.geometry import Motion
 from nas_augment.operation_motions import operation_motions
 from nas_augment.operations import Space, preset
 from nas_augment.policy import AugmentationPolicy, check_images
+from nas_augment.relaxation import Relaxation
 from nas_augment.sample import OperationDraw, PolicySample
 from nas_augment.stages import Step, SubPolicies, SubPolicy
 
@@ -48,15 +50,20 @@ class LearnablePolicy(AugmentationPolicy):
         per: draw once for every ``image``, or once for the ``batch``.
         probability: of applying an operation; None learns it.
         learn_levels: learn the level; otherwise it is uniform.
+        continuous_levels: the level is one learned number in [0, 1], rounded to the levels of the space where it is not
+            relaxed (DADA, Faster AutoAugment), not a soft-max over them. It has no log-probability: it is learned
+            through the soft path, from `latents.relax`.
         count_void_levels: draw and count the level of operations that have none, as Eq. 4 is written.
         before: fixed stages before it, such as a crop and a flip.
         after: fixed stages after it, such as Cutout.
         backend: see `applying.apply_operations`.
 
     Attributes:
+        tuples: the operations that can be drawn together, in order, ``(tuples, count)``.
         choice_logits: ``(count, operations)`` for slots, else ``(tuples,)``.
         probability_logits: ``(rows,)``, or None; `row` finds the one of a draw.
         level_logits: ``(rows, levels)``, or None.
+        position_logits: ``(rows,)``, of continuous levels, or None; 0 is the middle.
 
     Example:
         >>> policy = LearnablePolicy(preset("fast_aa"))
@@ -77,6 +84,7 @@ class LearnablePolicy(AugmentationPolicy):
         per: Literal["image", "batch"] = "image",
         probability: float | None = None,
         learn_levels: bool = True,
+        continuous_levels: bool = False,
         count_void_levels: bool = False,
         before: tuple[Stage, ...] = (),
         after: tuple[Stage, ...] = (),
@@ -94,15 +102,19 @@ class LearnablePolicy(AugmentationPolicy):
             raise PolicyError(f"probability is {probability}; expected 0 to 1, or None to learn it.")
         if choice == "unordered" and count > len(space.operations):
             raise PolicyError(f"no sets of {count} different operations in space {space.name!r}.")
+        if continuous_levels and not learn_levels:
+            raise PolicyError("continuous_levels are learned; with learn_levels=False levels are uniform.")
         self.space, self.count, self.choice, self.share, self.per = space, count, choice, share, per
         self.probability, self.count_void_levels, self.backend = probability, count_void_levels, backend
         self.before, self.after = FixedPolicy(before), FixedPolicy(after)
-        operations, self._tuples = len(space.operations), _tuples(len(space.operations), count, choice)
-        rows = {"position": count * operations, "operation": operations, "pair": len(self._tuples) * count}[share]
-        shape = (count, operations) if choice == "slots" else (len(self._tuples),)
+        operations, self.tuples = len(space.operations), _tuples(len(space.operations), count, choice)
+        rows = {"position": count * operations, "operation": operations, "pair": len(self.tuples) * count}[share]
+        shape = (count, operations) if choice == "slots" else (len(self.tuples),)
         self.choice_logits = nn.Parameter(torch.zeros(shape))
         self.probability_logits = nn.Parameter(torch.zeros(rows)) if probability is None else None
-        self.level_logits = nn.Parameter(torch.zeros(rows, space.levels)) if learn_levels else None
+        by_logits = learn_levels and not continuous_levels
+        self.level_logits = nn.Parameter(torch.zeros(rows, space.levels)) if by_logits else None
+        self.position_logits = nn.Parameter(torch.zeros(rows)) if continuous_levels else None
 
     def sample(self, batch: int, *, generator: torch.Generator) -> PolicySample:
         """Draw on the device of the generator; the draws of one seed do not depend on where the parameters are."""
@@ -127,11 +139,11 @@ class LearnablePolicy(AugmentationPolicy):
         if self.choice == "slots":
             op = _invert(which, choice.expand(len(uniform), -1, -1))
         else:
-            op = self._tuples.to(device)[_invert(which[:, 0], choice.expand(len(uniform), -1))]
+            op = self.tuples.to(device)[_invert(which[:, 0], choice.expand(len(uniform), -1))]
         row = self.row(op)
         applied = gate < self._probabilities().to(device)[row]
         level = _invert(levels, self._level_probabilities().to(device)[row])
-        level = torch.where(self._counts_level(op, applied), level, 0)
+        level = torch.where(self.counts_level(op, applied), level, 0)
         signed = self.space.signed().to(device)[op]
         signs = torch.where(signed & (sign < 0.5), -1, 1).to(torch.int8)
         return OperationDraw(self.space, op, applied, level, signs, uniform[..., 4:])
@@ -143,13 +155,14 @@ class LearnablePolicy(AugmentationPolicy):
         position = torch.arange(self.count, device=op.device)
         if self.share == "position":
             return position * len(self.space.operations) + op
-        return self._tuple_index(op)[..., None] * self.count + position
+        return self.tuple_index(op)[..., None] * self.count + position
 
-    def _tuple_index(self, op: Tensor) -> Tensor:
+    def tuple_index(self, op: Tensor) -> Tensor:
+        """Which of the tuples ``op (..., count)`` is, ``(...)``; -1 for one that is never drawn."""
         size = len(self.space.operations)
         weight = size ** torch.arange(self.count - 1, -1, -1, device=op.device)
         index = torch.full((size**self.count,), -1, device=op.device)
-        tuples = self._tuples.to(op.device)
+        tuples = self.tuples.to(op.device)
         index[(tuples * weight).sum(1)] = torch.arange(len(tuples), device=op.device)
         found: Tensor = index[(op * weight).sum(-1)]
         return found
@@ -162,15 +175,19 @@ class LearnablePolicy(AugmentationPolicy):
     def _level_probabilities(self) -> Tensor:
         if self.level_logits is not None:
             return self.level_logits.double().softmax(-1)
+        if self.position_logits is not None:
+            nearest = (self.position_logits.double().sigmoid() * (self.space.levels - 1)).round().long()
+            return F.one_hot(nearest, self.space.levels).double()
         return torch.full((self._rows(), self.space.levels), 1 / self.space.levels, dtype=torch.float64)
 
     def _rows(self) -> int:
         operations = len(self.space.operations)
         if self.share == "pair":
-            return len(self._tuples) * self.count
+            return len(self.tuples) * self.count
         return operations if self.share == "operation" else operations * self.count
 
-    def _counts_level(self, op: Tensor, applied: Tensor) -> Tensor:
+    def counts_level(self, op: Tensor, applied: Tensor) -> Tensor:
+        """Whether the level of each operation is drawn and counted: it is applied and has one."""
         if self.count_void_levels:
             return applied
         has_value = torch.tensor([operation.has_value for operation in self.space.operations], device=op.device)
@@ -185,14 +202,14 @@ class LearnablePolicy(AugmentationPolicy):
         Raises:
             PolicyError: the sample was drawn from another space, or for another number of operations.
         """
-        draw = self._checked(sample)
+        draw = self.checked(sample)
         device = self.choice_logits.device
         op, applied, level = (each.to(device) for each in (draw.op, draw.applied, draw.level))
         choice = F.log_softmax(self.choice_logits, -1)
         if self.choice == "slots":
             terms = choice.expand(len(op), -1, -1).gather(2, op[..., None])[..., 0].sum(1)
         else:
-            index = self._tuple_index(op)
+            index = self.tuple_index(op)
             if (index < 0).any():
                 raise PolicyError("the sample has operations that this policy never draws together.")
             terms = choice[index]
@@ -202,10 +219,15 @@ class LearnablePolicy(AugmentationPolicy):
             terms = terms + F.logsigmoid(torch.where(applied, logit, -logit)).sum(1)
         if self.level_logits is not None:
             log_level = F.log_softmax(self.level_logits, -1)[row, level]
-            terms = terms + torch.where(self._counts_level(op, applied), log_level, 0.0).sum(1)
+            terms = terms + torch.where(self.counts_level(op, applied), log_level, 0.0).sum(1)
         return terms
 
-    def _checked(self, sample: PolicySample) -> OperationDraw:
+    def checked(self, sample: PolicySample) -> OperationDraw:
+        """The operations of a sample.
+
+        Raises:
+            PolicyError: the sample was drawn from another space, or for another number of operations.
+        """
         draw = sample.operations
         if draw is None or draw.space != self.space or draw.op.shape[1] != self.count:
             found = "no operations" if draw is None else f"{draw.op.shape[1]} operations of space {draw.space.name!r}"
@@ -217,33 +239,51 @@ class LearnablePolicy(AugmentationPolicy):
         return draw
 
     @overload  # type: ignore[override]  # see the base class
-    def apply(self, images: Tensor, sample: PolicySample) -> Tensor: ...
+    def apply(
+        self, images: Tensor, sample: PolicySample, *, path: Path = "exact", relaxation: Relaxation | None = None
+    ) -> Tensor: ...
 
     @overload
     def apply(
-        self, images: Tensor, sample: PolicySample, **annotations: "Unpack[AnnotationArguments]"
+        self,
+        images: Tensor,
+        sample: PolicySample,
+        *,
+        path: Path = "exact",
+        relaxation: Relaxation | None = None,
+        **annotations: "Unpack[AnnotationArguments]",
     ) -> Annotated: ...
 
     def apply(
-        self, images: Tensor, sample: PolicySample, **annotations: "Unpack[AnnotationArguments]"
+        self,
+        images: Tensor,
+        sample: PolicySample,
+        *,
+        path: Path = "exact",
+        relaxation: Relaxation | None = None,
+        **annotations: "Unpack[AnnotationArguments]",
     ) -> Tensor | Annotated:
-        """See `AugmentationPolicy.apply`, and `AugmentationPolicy.apply_annotated` for what may go along."""
+        """See `AugmentationPolicy.apply`, and `AugmentationPolicy.apply_annotated` for what may go along.
+
+        `path` and `relaxation` are those of `applying.apply_operations`; annotations follow what was drawn.
+        """
         if annotations:
-            return self.apply_annotated(images, sample, **annotations)
+            moved = self.apply(images, sample, path=path, relaxation=relaxation)
+            return following.move(moved, self.motions(sample, *images.shape[2:]), **annotations)
         check_images(images)
         sample.check(images)
-        draw = self._checked(sample)
+        draw = self.checked(sample)
         stages = len(self.before.stages)
-        images = self.before.apply(images, PolicySample(sample.draws[:stages], len(sample)))
-        images = apply_operations(images, draw, backend=self.backend)
-        return self.after.apply(images, PolicySample(sample.draws[stages:], len(sample)))
+        images = self.before.apply(images, PolicySample(sample.draws[:stages], len(sample)), path=path)
+        images = apply_operations(images, draw, backend=self.backend, path=path, relaxation=relaxation)
+        return self.after.apply(images, PolicySample(sample.draws[stages:], len(sample)), path=path)
 
     def motions(self, sample: PolicySample, height: int, width: int) -> tuple[Motion, ...]:
         """See `AugmentationPolicy.motions`: those of the stages before, of each slot, and of the stages after."""
         stages = len(self.before.stages)
         before = self.before.motions(PolicySample(sample.draws[:stages], len(sample)), height, width)
         after = self.after.motions(PolicySample(sample.draws[stages:], len(sample)), height, width)
-        return (*before, *operation_motions(self._checked(sample), height, width), *after)
+        return (*before, *operation_motions(self.checked(sample), height, width), *after)
 
     def decide(self, keep: int | None = None) -> Policy:
         """All tuples by their probability, each operation at its likeliest level (DAAS, Sec. 4.3).
@@ -253,7 +293,7 @@ class LearnablePolicy(AugmentationPolicy):
         """
         if keep is not None and not (is_count(keep) and keep > 0):
             raise PolicyError(f"keep is {keep!r}; expected a whole number, 1 or more, or None for all.")
-        tuples, weights = self.tuples()
+        tuples, weights = self.tuples, self.tuple_probabilities()
         with torch.no_grad():
             row = self.row(tuples)
             probabilities = self._probabilities().cpu()[row]
@@ -273,13 +313,13 @@ class LearnablePolicy(AugmentationPolicy):
         )
         return Policy((*self.before.stages, SubPolicies(self.space, entries), *self.after.stages))
 
-    def tuples(self) -> tuple[Tensor, Tensor]:
-        """What may be drawn, ``(tuples, count)`` operations in order, and how likely each is, ``(tuples,)`` float64."""
+    def tuple_probabilities(self) -> Tensor:
+        """How likely each of `tuples` is, ``(tuples,)`` float64; without gradient."""
         with torch.no_grad():
-            tuples, logits = self._tuples, F.log_softmax(self.choice_logits.double().cpu(), -1)
+            tuples, logits = self.tuples, F.log_softmax(self.choice_logits.double().cpu(), -1)
             if self.choice == "slots":
                 logits = sum((logits[slot, tuples[:, slot]] for slot in range(self.count)), torch.zeros(len(tuples)))
-            return tuples, logits.exp()
+            return logits.exp()
 
     def grid(self, images: Tensor) -> Tensor:
         """Its operations at all levels on `images` as one picture ``(channels, rows, columns)``; see `gallery.grid`."""
@@ -303,12 +343,14 @@ class LearnablePolicy(AugmentationPolicy):
 
     def _all_draws(self) -> Iterator[list[tuple[int, int, int]]]:
         gates = (0, 1) if self.probability_logits is not None else (1,)
-        for names in self._tuples.tolist():
+        # Levels that are not learned are left at the first; a continuous one is always the same.
+        fixed = self._level_probabilities().argmax(-1).tolist()
+        for names in self.tuples.tolist():
             choices = []
-            for op in names:
-                void = self.level_logits is None or not (self.count_void_levels or self.space.operations[op].has_value)
-                levels = 1 if void else self.space.levels
-                choices.append([(op, y, m) for y in gates for m in range(levels if y else 1)])
+            for op, row in zip(names, self.row(torch.tensor(names)).tolist(), strict=True):
+                void = not (self.count_void_levels or self.space.operations[op].has_value)
+                levels = [0] if void else [fixed[row]] if self.level_logits is None else range(self.space.levels)
+                choices.append([(op, y, m) for y in gates for m in (levels if y else [0])])
             yield from (list(draw) for draw in product(*choices))
 
     def entropy(self) -> Tensor:
@@ -354,12 +396,24 @@ def daas(*, before: tuple[Stage, ...] = (), after: tuple[Stage, ...] = ()) -> Le
     return LearnablePolicy(preset("fast_aa"), share="pair", per="batch", before=before, after=after)
 
 
-def dada(*, before: tuple[Stage, ...] = (), after: tuple[Stage, ...] = ()) -> LearnablePolicy:
+def dada(
+    *, continuous_levels: bool = False, before: tuple[Stage, ...] = (), after: tuple[Stage, ...] = ()
+) -> LearnablePolicy:
     """The policy of DADA (Li et al., 2020): 105 pairs of different operations; one a batch.
 
-    Differs from the paper: the magnitude is one of 10 levels, not a number in [0, 1].
+    Differs from the paper: the magnitude is one of 10 levels, learned by the score function, unless it is continuous:
+    then it is the paper's number in [0, 1], learned through the soft path, and one of 1001 levels where it is applied
+    exactly.
     """
-    return LearnablePolicy(preset("fast_aa"), choice="unordered", share="pair", per="batch", before=before, after=after)
+    return LearnablePolicy(
+        preset("fast_aa", 1001 if continuous_levels else None),
+        choice="unordered",
+        share="pair",
+        per="batch",
+        continuous_levels=continuous_levels,
+        before=before,
+        after=after,
+    )
 
 
 def dha(*, before: tuple[Stage, ...] = (), after: tuple[Stage, ...] = (Cutout(16),)) -> LearnablePolicy:

@@ -35,7 +35,7 @@ def marginals(policy: "LearnablePolicy") -> Marginals:
         >>> marginals(LearnablePolicy(preset("fast_aa"))).chosen.sum(1)
         tensor([1., 1.], dtype=torch.float64)
     """
-    space, (tuples, weight) = policy.space, policy.tuples()
+    space, tuples, weight = policy.space, policy.tuples, policy.tuple_probabilities()
     operations, levels = len(space.operations), space.levels
     with torch.no_grad():
         row = policy.row(tuples)

@@ -132,6 +132,21 @@ class Space:
         offset = torch.tensor([each.unit == "offset" for each in self.operations], device=device)[operation]
         return self.values.to(device)[operation, level] * sign + offset
 
+    def value_at(self, operation: Tensor, position: Tensor, sign: Tensor) -> Tensor:
+        """As `value`, at a position between the first level (0) and the last (1); differentiable in the position.
+
+        Rounding to whole numbers passes the gradient straight through.
+        """
+        device, position = operation.device, position.double()
+        bounds = torch.tensor([[each.low, each.high] for each in self.operations], dtype=torch.float64, device=device)
+        low, high = bounds[operation].unbind(-1)
+        value = low + position * (high - low)
+        wholes = torch.tensor([get_args(Whole).index(each.whole) for each in self.operations], device=device)[operation]
+        rounded = torch.stack([_whole(value.detach(), how) for how in get_args(Whole)])
+        value = rounded.gather(0, wholes[None])[0] + (value - value.detach())
+        offset = torch.tensor([each.unit == "offset" for each in self.operations], device=device)[operation]
+        return value * sign + offset
+
     def signed(self) -> Tensor:
         """Whether the value of each operation has a random sign, ``(operations,)`` bool."""
         return torch.tensor([operation.signed for operation in self.operations])
