@@ -170,6 +170,8 @@ def _finish(state: SearchState) -> SearchResult:
         "skip_share",
     )
     metrics: dict[str, Any] = {name: last[name] for name in figures if name in last}
+    if state.epoch < state.epochs:
+        metrics["stopped_after"] = state.epoch
     scores = dict(state.archive)
     if str(architecture) in scores:
         metrics["selected_accuracy"] = scores[str(architecture)]
