@@ -215,7 +215,14 @@ def test_a_step_of_idarts_trains_on_fresh_batches_and_then_differentiates_on_ano
     gradient = state.outer_parameters()["relaxation.logits"].grad
     assert gradient is not None
     assert relative(gradient, expected) < 1e-6
-    assert set(figures) == {"train_loss", "train_accuracy", "gradient_norm", "valid_loss", "valid_accuracy"}
+    assert set(figures) == {
+        "train_loss",
+        "train_accuracy",
+        "gradient_norm",
+        "valid_loss",
+        "valid_accuracy",
+        "unconverged",
+    }
 
 
 @pytest.mark.parametrize(("difference", "bound"), [(False, 1e-6), (True, 1e-3)])

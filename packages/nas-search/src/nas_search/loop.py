@@ -168,6 +168,7 @@ def _finish(state: SearchState) -> SearchResult:
         "entropy",
         "uniform_entropy",
         "skip_share",
+        "unconverged",
     )
     metrics: dict[str, Any] = {name: last[name] for name in figures if name in last}
     if state.epoch < state.epochs:

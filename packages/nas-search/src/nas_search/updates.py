@@ -1,5 +1,6 @@
 """What one step of a search is made of: a weight step, a step of the outer variables, a black-box evaluation."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas_hypergrad import BilevelProblem, ConvergenceWarning, Hypergradient, Implicit, Variables
 from nas_hypergrad import NonFiniteError as NonFiniteVector
 from nas_search.errors import ConfigError, NonFiniteError
 from nas_search.objective import Objective, accuracy
@@ -56,6 +58,9 @@ class OuterStep:
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``valid_loss`` and ``valid_accuracy`` of the last evaluation of the outer loss.
 
+        With implicit differentiation also ``unconverged``: 1 where the series grew or the solve stopped early, else 0; its
+        mean is the share of such steps, in place of a warning for each of them.
+
         Raises:
             NonFiniteError: the hypergradient became NaN or infinite; the message says where.
         """
@@ -69,14 +74,30 @@ class OuterStep:
         estimator = state.method.hypergradient
         hypergradient = estimator.at(state) if isinstance(estimator, HypergradientFactory) else estimator
         try:
-            grads = hypergradient(objective.problem, inner, outer)
+            grads, converged = _estimate(hypergradient, objective.problem, inner, outer)
         except NonFiniteVector as error:
             at = f"epoch {state.epoch + 1}, step {state.step + 1} of the {state.name}"
             raise NonFiniteError(f"in {at}: {error} {state.remedy}") from error
         for name, parameter in outer.items():
             parameter.grad = grads[name]
         apply_step(state.outer_optimizer, state.method.outer, state.progress)
-        return objective.figures
+        if not isinstance(hypergradient, Implicit):
+            return objective.figures
+        unconverged = objective.figures["valid_loss"].new_tensor(float(not converged))
+        return {**objective.figures, "unconverged": unconverged}
+
+
+def _estimate(
+    hypergradient: Hypergradient, problem: BilevelProblem, inner: Variables, outer: Variables
+) -> tuple[dict[str, Tensor], bool]:
+    """The hypergradient, and whether it came without a `ConvergenceWarning`; other warnings are passed on."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        grads = hypergradient(problem, inner, outer)
+    others = [warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)]
+    for warning in others:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return grads, len(others) == len(caught)
 
 
 @dataclass(frozen=True)

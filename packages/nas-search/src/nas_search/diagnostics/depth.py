@@ -40,8 +40,10 @@ def depth(space: SearchSpace, architecture: Architecture) -> float:
 
     graph = space.graph(architecture)
     cells = [name for name in space.choices.groups if "." not in name]
-    # The cells of an architecture of several are parts of the graph; a single cell may fall apart by itself.
-    parts = [set(graph)] if len(cells) == 1 else list(nx.weakly_connected_components(graph))
+    # The cells of an architecture of several are parts of the graph, beside inputs that no node takes; a single cell may
+    # fall apart by itself.
+    several = (part for part in nx.weakly_connected_components(graph) if len(part) > 1)
+    parts = [set(graph)] if len(cells) == 1 else list(several)
     return sum(_longest(graph.subgraph(part)) for part in parts) / len(parts)
 
 
@@ -50,8 +52,12 @@ def _longest(cell: "nx.DiGraph[int]") -> int:
 
     longest: dict[int, int] = {}
     for node in nx.topological_sort(cell):
-        edges = ((before, data["operation"]) for before, _, data in cell.in_edges(node, data=True))
-        ways = [longest[before] + bool(operation) for before, operation in edges if before in longest]
+        edges = [(before, data["operation"].split(" + ")) for before, _, data in cell.in_edges(node, data=True)]
+        ways = [
+            longest[before] + (operations != [""])  # the concatenation has no operation
+            for before, operations in edges
+            if before in longest and set(operations) != {"none"}
+        ]
         # A node with a number for a label is no input: if nothing leads into it, what it passes on is constant.
         if ways or not cell.nodes[node]["label"].isdigit():
             longest[node] = max(ways, default=0)
