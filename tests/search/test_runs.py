@@ -73,6 +73,18 @@ def test_a_search_that_was_stopped_says_so(tmp_path: Path) -> None:
     assert "Depth of the derived cells" in page
 
 
+def test_the_curvature_is_recorded_on_request(tmp_path: Path) -> None:
+    record = run_search(replace(CONFIG, method="darts", train_epochs=0, spectrum=True), tmp_path / "run")
+    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    assert all({"hessian_eigenvalue", "hessian_trace", "hessian_trace_error"} <= set(event) for event in events)
+    assert "Dominant eigenvalue" in (tmp_path / "run" / "report.html").read_text()
+    again = run_search(RunConfig.from_toml(tmp_path / "run" / "config.toml"), tmp_path / "again")
+    assert again["architecture"] == record["architecture"]
+    with pytest.raises(ConfigError, match="'gdas' draws a path"):
+        run_search(replace(CONFIG, spectrum=True), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 def test_the_written_configuration_repeats_the_run(tmp_path: Path) -> None:
     first = run_search(CONFIG, tmp_path / "a")
     again = run_search(RunConfig.from_toml(tmp_path / "a" / "config.toml"), tmp_path / "b")

@@ -48,7 +48,7 @@ class HessianSpectrum:
         """See `Observer`.
 
         Raises:
-            ConfigError: there are no architecture parameters, or paths are drawn, of which the loss is no function of them.
+            ConfigError: see `check`.
         """
         state = event.state
         if not isinstance(state, SearchState):
@@ -56,13 +56,21 @@ class HessianSpectrum:
         if event.kind == "epoch":
             event.record.update(self.measure(state))
         elif event.epoch == 0:  # what does not fit is told at the first step, not after an epoch
-            _choose(state, torch.Generator().manual_seed(0))
+            self.check(state)
+
+    def check(self, state: SearchState) -> None:
+        """Refuse a search whose loss is no smooth function of architecture parameters.
+
+        Raises:
+            ConfigError: there are none, or paths are drawn.
+        """
+        _choose(state, torch.Generator().manual_seed(0))
 
     def measure(self, state: SearchState) -> dict[str, float]:
         """The figures of the search as it is now; nothing of it changes.
 
         Raises:
-            ConfigError: as when it is called.
+            ConfigError: see `check`.
         """
         # A stream of its own: the draws of the search do not depend on whether somebody looks.
         generator = torch.Generator().manual_seed(stream_seed(state.seed, "spectrum", state.epoch))
