@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas_augment import Policy
+from nas_augment.fixed import Crop
 from nas_search import ConfigError, ImageData, methods, search
 from nas_search.data import stream_seed
 from nas_search.diagnostics import CellDepth, HessianSpectrum, SkipConnections, depth, hutchinson, lanczos
@@ -43,6 +45,15 @@ def test_lanczos_approaches_the_largest_eigenvalue_from_below() -> None:
     estimates = [lanczos(lambda v: matrix @ v, start(60), count)[-1] for count in (2, 5, 10, 20, 30)]
     assert all(a < b < largest + 1e-9 for a, b in pairwise(estimates))
     assert estimates[-1] > 0.999 * largest
+
+
+def test_lanczos_keeps_its_basis_orthogonal() -> None:
+    """Without reorthogonalisation a well separated eigenvalue comes back as copies of itself."""
+    spectrum = torch.cat([torch.linspace(0, 1, 59, dtype=torch.float64), torch.tensor([1e4], dtype=torch.float64)])
+    basis = torch.linalg.qr(symmetric(60)).Q
+    matrix = basis @ torch.diag(spectrum) @ basis.T
+    values = lanczos(lambda v: matrix @ v, start(60), 60)
+    torch.testing.assert_close(values, torch.linalg.eigvalsh(matrix), rtol=1e-8, atol=1e-8)
 
 
 def test_lanczos_stops_where_the_space_is_exhausted() -> None:
@@ -107,6 +118,7 @@ def test_the_spectrum_is_that_of_the_dense_hessian(data: ImageData, small: dict[
 
 
 def test_whoever_looks_changes_nothing(data: ImageData, small: dict[str, Any]) -> None:
+    data = replace(data, policy=Policy((Crop(2),)))  # which draws from the generator of the search
     looked = search(
         SPACE, data, methods.darts(), observers=(HessianSpectrum(4, 2), CellDepth(), SkipConnections()), **small
     )
@@ -158,6 +170,17 @@ def test_depth_of_cells_of_darts_is_the_mean_of_both() -> None:
     unused[0] = (("skip_connect", 0), ("skip_connect", 1))
     without_second = [unused[0], *[(("skip_connect", 0), ("skip_connect", 2))] * 3]
     assert depth(space, space.build({"normal": without_second, "reduce": without_second})) == 2.0
+
+
+def test_inputs_that_no_node_takes_are_no_cells_and_none_does_not_connect() -> None:
+    space = darts(free=True)
+    skips: Any = [
+        (("skip_connect", 0), ("skip_connect", 0)),
+        *[(("skip_connect", 0), ("skip_connect", n)) for n in (2, 3, 4)],
+    ]
+    assert depth(space, space.build({"normal": skips, "reduce": skips})) == 4.0
+    cut: Any = [*skips[:3], (("none", 4), ("skip_connect", 0))]
+    assert depth(space, space.build({"normal": cut, "reduce": cut})) == 3.0
 
 
 def test_depth_of_other_spaces() -> None:
