@@ -305,6 +305,7 @@ def test_every_way_of_applying_takes_annotations(as_float: bool) -> None:
     assert torch.equal(again.images, plain)
     for first, second in zip(out[:-1], again[:-1], strict=True):
         assert isinstance(first, Tensor)
+        assert isinstance(second, Tensor)
         assert torch.equal(first, second)
     assert out.log_prob is not None
     assert torch.equal(out.log_prob, policy.log_prob(sample))

@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -5,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nas_hypergrad import ProblemError
+from nas_hypergrad import FirstOrder, ProblemError
 from nas_search import ConfigError, ImageData, methods
 from nas_search.state import Batch, SearchState
-from nas_search.updates import EvaluateCandidate, OuterStep, WeightStep
+from nas_search.updates import EvaluateCandidate, OnFreshBatches, OuterStep, WeightStep
 from nas_spaces import Architecture, nas_bench_201
 
 
@@ -87,3 +88,48 @@ def test_a_candidate_is_scored_and_noted(data: ImageData, small: dict[str, Any])
     figures = EvaluateCandidate(evaluate)(state, batch)
     assert state.archive == [(str(scored[0]), 0.25)]
     assert figures["valid_accuracy"].item() == 0.25
+
+
+def test_parts_of_a_batch_are_the_train_batches_one_after_the_other(data: ImageData, small: dict[str, Any]) -> None:
+    state, _ = make(data, small, methods.darts())
+    seen = [part for step in range(4) for part in Batch(state.train, state.valid, step).split(3)]
+    for position, part in enumerate(seen):
+        assert torch.equal(part.train.images, state.train[position].images)
+        assert torch.equal(part.valid.images, state.valid[position // 3].images)
+    (_, nested), position = Batch(state.train, state.valid, 1).split(2)[1].split(2), 7
+    assert torch.equal(nested.train.images, state.train[position].images)
+
+
+def test_updates_on_fresh_batches_report_their_means(data: ImageData, small: dict[str, Any]) -> None:
+    state, batch = make(data, small, methods.darts())
+    seen: list[float] = []
+
+    def update(state: SearchState, batch: Batch) -> dict[str, Any]:
+        seen.append(batch.train.images.float().mean().item())
+        return {"mean": torch.tensor(seen[-1]), f"only_{len(seen)}": torch.tensor(1.0)}
+
+    figures = OnFreshBatches((update, update))(state, batch)
+    assert seen == [state.train[position].images.float().mean().item() for position in (0, 1)]
+    assert {name: value.item() for name, value in figures.items()} == {
+        "mean": pytest.approx(sum(seen) / 2),
+        "only_1": 1.0,
+        "only_2": 1.0,
+    }
+
+
+def test_a_series_that_grows_is_a_figure_and_no_warning(data: ImageData, small: dict[str, Any]) -> None:
+    shares = []
+    for rate in (1e-4, 100.0):
+        state, batch = make(data, small, replace(methods.idarts(terms=1, learning_rate=rate), updates=(OuterStep(),)))
+        shares.append(OuterStep()(state, batch)["unconverged"].item())
+    assert shares == [0.0, 1.0]
+
+
+def test_other_warnings_of_an_estimator_are_passed_on(data: ImageData, small: dict[str, Any]) -> None:
+    def warn(problem: Any, inner: Any, outer: Any) -> Any:
+        warnings.warn("mind the gap", UserWarning, stacklevel=1)
+        return FirstOrder()(problem, inner, outer)
+
+    state, batch = make(data, small, replace(methods.darts(), hypergradient=warn))
+    with pytest.warns(UserWarning, match="mind the gap"):
+        assert "unconverged" not in OuterStep()(state, batch)

@@ -24,8 +24,8 @@ __all__ = ["RunConfig", "parse_setting"]
 # The papers' learning rate of architecture parameters, 3e-4, is for 250 epochs of 391 steps. In 40 epochs of 11 steps it
 # would leave the architecture where it began. How the value was chosen stands in benchmarks/RESULTS.md.
 _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
-    ("darts", "digits"): {"architecture_learning_rate": 0.01},
-    ("gdas", "digits"): {"architecture_learning_rate": 0.01},
+    (method, "digits"): {"architecture_learning_rate": 0.01}
+    for method in ("allegro", "amended_darts", "darts", "gdas", "idarts")
 }
 
 
@@ -39,9 +39,10 @@ class RunConfig:
         data: data source, such as ``digits`` or ``npz:FILE``.
         policy: name of a fixed augmentation policy; ``default`` is the one that is customary for the data.
         table: file of a tabular benchmark that the result is looked up in; empty for none.
+        spectrum: whether the curvature of the validation loss is recorded after every epoch, see `HessianSpectrum`.
         epochs: of the search.
         train_epochs: of the training of the result; 0 for none, the same as `epochs` when left out (-1).
-        train_learning_rate: of the training at the beginning; cosine to 0.
+        train_learning_rate: of the training at the beginning; to 0 along the method's annealing, mostly a cosine.
         batch_size: images of a batch.
         channels: width of the first cell.
         cells: depth, in the unit of the space.
@@ -58,6 +59,7 @@ class RunConfig:
     data: str = "digits"
     policy: str = "default"
     table: str = ""
+    spectrum: bool = False
     epochs: int = 40
     train_epochs: int = -1
     train_learning_rate: float = 0.05
@@ -74,7 +76,7 @@ class RunConfig:
             wanted = Mapping if item.name == "settings" else type(item.default)
             if wanted is float and isinstance(value, int) and not isinstance(value, bool):
                 object.__setattr__(self, item.name, value := float(value))
-            if not isinstance(value, wanted) or isinstance(value, bool):
+            if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
                 raise ConfigError(f"{item.name} is {value!r}; expected {wanted.__name__}, such as {item.default!r}.")
         check_positive(epochs=self.epochs, batch_size=self.batch_size, channels=self.channels, cells=self.cells)
         if self.train_epochs < -1 or not 0 <= self.seed < 2**63:

@@ -4,9 +4,12 @@ Every setting of a function is what ``nascli search --set NAME=VALUE`` changes. 
 any of these uses: compose your own.
 """
 
+from nas_search.methods.allegro import allegro
+from nas_search.methods.amended_darts import amended_darts
 from nas_search.methods.bayesian_optimization import bayesian_optimization
 from nas_search.methods.darts import darts
 from nas_search.methods.gdas import gdas
+from nas_search.methods.idarts import idarts
 from nas_search.methods.local_search import local_search
 from nas_search.methods.nsas import nsas
 from nas_search.methods.random_nas import random_nas
@@ -14,9 +17,12 @@ from nas_search.methods.random_search import random_search
 from nas_search.methods.regularized_evolution import regularized_evolution
 
 __all__ = [
+    "allegro",
+    "amended_darts",
     "bayesian_optimization",
     "darts",
     "gdas",
+    "idarts",
     "local_search",
     "nsas",
     "random_nas",
