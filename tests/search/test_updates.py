@@ -5,10 +5,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from nas_augment.learnable import daas
 from nas_hypergrad import ProblemError
 from nas_search import ConfigError, ImageData, methods
+from nas_search.evaluation import SupernetAccuracy
 from nas_search.state import Batch, SearchState
-from nas_search.updates import EvaluateCandidate, OuterStep, WeightStep
+from nas_search.updates import EvaluateCandidate, JointStep, OuterStep, WeightStep
 from nas_spaces import Architecture, nas_bench_201
 
 
@@ -87,3 +89,58 @@ def test_a_candidate_is_scored_and_noted(data: ImageData, small: dict[str, Any])
     figures = EvaluateCandidate(evaluate)(state, batch)
     assert state.archive == [(str(scored[0]), 0.25)]
     assert figures["valid_accuracy"].item() == 0.25
+
+
+def test_a_joint_step_follows_one_gradient_of_the_train_loss(data: ImageData, small: dict[str, Any]) -> None:
+    method = methods.snas(architecture_weight_decay=0.0)
+    state, batch = make(data, small, method)
+    other, _ = make(data, small, method)
+    relaxation, optimizer = other.relaxation, other.weight_optimizer
+    assert relaxation is not None
+    assert optimizer is not None
+    figures = JointStep()(state, batch)
+    choice = relaxation(relaxation.noise(other.generator), 0.0)
+    images = other.normalize(other.policy(batch.train.images, generator=other.generator).images)
+    loss = F.cross_entropy(other.require_supernet()(images, *choice), batch.train.labels)
+    before = other.outer_parameters()["relaxation.logits"].detach().clone()
+    loss.backward()
+    gradient = other.outer_parameters()["relaxation.logits"].grad
+    assert gradient is not None
+    torch.nn.utils.clip_grad_norm_(other.require_supernet().parameters(), 5.0)
+    optimizer.step()
+    torch.testing.assert_close(figures["train_loss"], loss.detach())
+    for mine, theirs in zip(state.require_supernet().parameters(), other.require_supernet().parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    moved = state.outer_parameters()["relaxation.logits"].detach() - before
+    torch.testing.assert_close(moved, -3e-4 * gradient / (gradient.abs() + 1e-8), rtol=1e-3, atol=1e-7)
+    assert set(figures) == {"train_loss", "train_accuracy", "gradient_norm"}
+
+
+def test_a_joint_step_adds_the_regularizers(data: ImageData, small: dict[str, Any]) -> None:
+    def pull(weights: torch.Tensor, progress: float) -> torch.Tensor:
+        return 1e6 * weights[:, 0].sum()
+
+    state, batch = make(data, small, replace(methods.snas(), regularizers=(pull,)))
+    before = state.outer_parameters()["relaxation.logits"].detach().clone()
+    JointStep()(state, batch)
+    moved = state.outer_parameters()["relaxation.logits"].detach() - before
+    assert (moved[:, 0] < -2.9e-4).all()
+
+
+@pytest.mark.parametrize("changes", [{"relaxation": None}, {"policy": daas}])
+def test_a_joint_step_refuses_what_it_cannot_learn(
+    changes: dict[str, Any], data: ImageData, small: dict[str, Any]
+) -> None:
+    state, batch = make(data, small, replace(methods.snas(), **changes))
+    with pytest.raises(
+        ConfigError, match="'snas' has a JointStep, which learns the parameters of a relaxation and nothing"
+    ):
+        JointStep()(state, batch)
+
+
+def test_a_method_that_trains_on_everything_has_no_validation_images(data: ImageData, small: dict[str, Any]) -> None:
+    state, batch = make(data, small, methods.snas())
+    assert len(state.train_examples.labels) == len(data.train.labels)
+    for ask in (lambda: batch.valid, lambda: SupernetAccuracy()(nas_bench_201().sample(state.generator), state)):
+        with pytest.raises(ConfigError, match=r"trains on all images \(train_share=1\), and a part of it asks"):
+            ask()

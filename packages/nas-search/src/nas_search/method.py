@@ -34,7 +34,8 @@ class Method:
         regularizers: terms of the outer loss.
         weights: optimiser of the supernet's weights; None for black-box methods, which have no supernet.
         outer: optimiser of the outer variables.
-        train_share: the share of the train images that weight steps see; the rest validates.
+        train_share: the share of the train images that weight steps see; the rest validates. With 1 there is no rest, and
+            nothing of the method may ask for a validation image.
         steps: steps of an epoch; None for one pass over the training part.
     """
 

@@ -81,7 +81,8 @@ class SearchState(RunState):
     def _split(self) -> None:
         labels = self.data.train.labels
         train, valid = split_indices(labels, self.method.train_share, self.seed)
-        if min(len(train), len(valid)) < 2:
+        parts = (train,) if self.method.train_share == 1 else (train, valid)
+        if min(map(len, parts)) < 2:
             raise DataError(
                 f"{self.data.name}: {len(labels)} train images cannot be split into a training and a validation part "
                 f"({len(train)} and {len(valid)}); batch normalisation needs two images in each: give more."

@@ -16,7 +16,7 @@ from nas_search.roles import ChoiceWeights, Evaluator
 if TYPE_CHECKING:
     from nas_search.state import Batch, SearchState
 
-__all__ = ["EvaluateCandidate", "OuterStep", "WeightStep"]
+__all__ = ["EvaluateCandidate", "JointStep", "OuterStep", "WeightStep"]
 
 
 @dataclass(frozen=True)
@@ -25,27 +25,33 @@ class WeightStep:
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``train_loss``, ``train_accuracy`` under the sampled weights, and ``gradient_norm``."""
-        supernet, optimizer, settings = state.require_supernet(), state.weight_optimizer, state.method.weights
+        optimizer, settings = state.weight_optimizer, state.method.weights
+        state.require_supernet()
         assert optimizer is not None
         assert settings is not None
-        choice = state.method.sampler(state)
-        labels = batch.train.labels
-        with torch.no_grad():
-            images = state.normalize(state.policy(batch.train.images, generator=state.generator).images)
-        figures: dict[str, Tensor] = {}
-
-        def evaluate(choice: ChoiceWeights) -> Tensor:
-            logits = supernet(images, *choice)
-            figures.setdefault("train_accuracy", accuracy(logits, labels))
-            return F.cross_entropy(logits, labels)
-
-        loss = state.method.loss(evaluate, choice, state)
+        loss, figures = _training_loss(state, batch, state.method.sampler(state))
         optimizer.zero_grad()
         loss.backward()
         # Looked at like the losses: a gradient that is not finite stops the run before its weights are saved.
         figures["gradient_norm"] = apply_step(optimizer, settings, state.progress)
-        state.images += len(labels)
-        return {"train_loss": loss.detach(), **figures}
+        return figures
+
+
+def _training_loss(state: "SearchState", batch: "Batch", choice: ChoiceWeights) -> tuple[Tensor, dict[str, Tensor]]:
+    """The method's loss of an augmented train batch under a choice; with ``train_loss`` and ``train_accuracy``."""
+    supernet, labels = state.require_supernet(), batch.train.labels
+    with torch.no_grad():
+        images = state.normalize(state.policy(batch.train.images, generator=state.generator).images)
+    figures: dict[str, Tensor] = {}
+
+    def evaluate(choice: ChoiceWeights) -> Tensor:
+        logits = supernet(images, *choice)
+        figures.setdefault("train_accuracy", accuracy(logits, labels))
+        return F.cross_entropy(logits, labels)
+
+    loss = state.method.loss(evaluate, choice, state)
+    state.images += len(labels)
+    return loss, {"train_loss": loss.detach(), **figures}
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,43 @@ class OuterStep:
             parameter.grad = grads[name]
         apply_step(state.outer_optimizer, state.method.outer, state.progress)
         return objective.figures
+
+
+@dataclass(frozen=True)
+class JointStep:
+    """One step of the weights and one of the architecture along the gradient of one loss, that of a train batch.
+
+    The single-level search of SNAS and one-stage ISTA-NAS: one forward and one backward pass give both gradients.
+    """
+
+    def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
+        """Report ``train_loss``, ``train_accuracy``, and ``gradient_norm`` of the weights.
+
+        Raises:
+            ConfigError: the method has no relaxation or no supernet, or a policy that learns, which this step does not.
+        """
+        relaxation, outer = state.relaxation, state.outer_parameters()
+        if relaxation is None or any(name.startswith("policy.") for name in outer):
+            raise ConfigError(
+                f"method {state.method.name!r} has a JointStep, which learns the parameters of a relaxation and nothing "
+                "else; it has no relaxation, or a policy that learns: give it an OuterStep and a WeightStep."
+            )
+        state.require_supernet()
+        optimizers = (state.weight_optimizer, state.method.weights), (state.outer_optimizer, state.method.outer)
+        choice = relaxation(relaxation.noise(state.generator), state.progress)
+        loss, figures = _training_loss(state, batch, choice)
+        for regularizer in state.method.regularizers:
+            loss = loss + regularizer(choice.weights, state.progress).to(loss)
+        for optimizer, _ in optimizers:
+            assert optimizer is not None
+            optimizer.zero_grad()
+        loss.backward()
+        norms = []
+        for optimizer, settings in optimizers:
+            assert optimizer is not None
+            assert settings is not None
+            norms.append(apply_step(optimizer, settings, state.progress))
+        return {**figures, "gradient_norm": norms[0]}
 
 
 @dataclass(frozen=True)
