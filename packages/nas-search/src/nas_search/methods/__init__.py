@@ -5,9 +5,10 @@ any of these uses: compose your own.
 """
 
 from nas_search.methods.darts import darts
+from nas_search.methods.drnas import drnas
 from nas_search.methods.gdas import gdas
 from nas_search.methods.random_nas import random_nas
 from nas_search.methods.random_search import random_search
 from nas_search.methods.snas import snas
 
-__all__ = ["darts", "gdas", "random_nas", "random_search", "snas"]
+__all__ = ["darts", "drnas", "gdas", "random_nas", "random_search", "snas"]

@@ -1,7 +1,8 @@
 """Relaxations: architecture parameters to choice weights. One file each."""
 
 from nas_search.relaxations.concrete import Concrete
+from nas_search.relaxations.dirichlet import Dirichlet
 from nas_search.relaxations.gumbel import HardGumbel
 from nas_search.relaxations.softmax import Softmax
 
-__all__ = ["Concrete", "HardGumbel", "Softmax"]
+__all__ = ["Concrete", "Dirichlet", "HardGumbel", "Softmax"]
