@@ -117,7 +117,7 @@ def test_a_joint_step_follows_one_gradient_of_the_train_loss(data: ImageData, sm
 
 
 def test_a_joint_step_adds_the_regularizers(data: ImageData, small: dict[str, Any]) -> None:
-    def pull(weights: torch.Tensor, progress: float) -> torch.Tensor:
+    def pull(weights: torch.Tensor, progress: float, outer: Any) -> torch.Tensor:
         return 1e6 * weights[:, 0].sum()
 
     state, batch = make(data, small, replace(methods.snas(), regularizers=(pull,)))

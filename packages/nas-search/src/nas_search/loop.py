@@ -120,7 +120,7 @@ def complete(state: SearchState, folder: RunFolder | None, *, observers: Sequenc
     with isolated_random_state(state.seed, state.device):
         if store is not None:
             store.restore(state)
-        drive(state, observers=observers, store=store)
+        drive(state, observers=(*state.method.observers, *observers), store=store)
         result = _finish(state)
     if folder is None:
         return result
@@ -197,7 +197,7 @@ def drive(state: RunState, *, observers: Sequence[Observer] = (), store: Store |
     """
     look = 1 if state.device.type == "cpu" else _LOOK
     with StopSignals(active=store is not None) as stop:
-        while state.epoch < state.epochs:
+        while not state.finished:
             while state.step < state.steps:
                 rate = state.learning_rate
                 state.meter.add(state.step, state.advance())
@@ -237,8 +237,8 @@ def _stop(state: RunState, store: Store | None) -> None:
     state.tick()
     store.save(state)
     at = f"in epoch {state.epoch + 1} of {state.epochs}, after step {state.step}"
-    if state.epoch == state.epochs:
-        at = f"after the last epoch, {state.epochs} of {state.epochs}"
+    if state.finished:
+        at = f"after the last epoch, {state.epoch} of {state.epochs}"
     raise Interrupted(f"stopped {at} of the {state.name}; saved in {store.checkpoint}.")
 
 
@@ -255,6 +255,6 @@ def _tell(
         record = dict(state.meter.means())
         if state.images:
             record["images_per_second"] = state.images / max(state.seconds, 1e-9)
-    event = Event(kind, state.name, state.epoch, state.epochs, state.step, state.steps, record)
+    event = Event(kind, state.name, state.epoch, state.epochs, state.step, state.steps, record, state)
     for observer in observers:
         observer(event)

@@ -1,19 +1,27 @@
 """A method: one part for each role, as a value."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nas_hypergrad import FirstOrder, Hypergradient
-from nas_search.losses import Plain
+from nas_search.losses import Plain, Validation
 from nas_search.optimizers import SGD, Adam, OptimizerSettings
 from nas_search.roles import (
+    HypergradientFactory,
+    Observer,
+    OuterLoss,
     PolicyFactory,
     Regularizer,
     RelaxationFactory,
     Sampler,
+    Schedule,
     Selector,
+    StopRule,
     SupernetLoss,
     Update,
 )
+from nas_search.schedules import Cosine
+from nas_search.stopping import Never
 
 __all__ = ["Method"]
 
@@ -28,7 +36,8 @@ class Method:
         sampler: what a weight step trains, or what a black-box method evaluates next.
         selector: how the search ends with an architecture.
         relaxation: makes the architecture parameters for a space's choices; None if there are none.
-        hypergradient: how the gradient of the outer variables is estimated.
+        hypergradient: how the gradient of the outer variables is estimated; a factory where that depends on the step.
+        outer_loss: what the outer variables minimise.
         loss: of a weight step.
         policy: makes the augmentation policy; None for the one that is customary for the data.
         regularizers: terms of the outer loss.
@@ -37,6 +46,9 @@ class Method:
         train_share: the share of the train images that weight steps see; the rest validates. With 1 there is no rest, and
             nothing of the method may ask for a validation image.
         steps: steps of an epoch; None for one pass over the training part.
+        observers: what the method needs to be recorded of every epoch; told before those of the caller.
+        stop: ends the search before its last epoch.
+        annealing: the learning rate of the training of what was found, made from its first value.
     """
 
     name: str
@@ -44,7 +56,8 @@ class Method:
     sampler: Sampler
     selector: Selector
     relaxation: RelaxationFactory | None = None
-    hypergradient: Hypergradient = FirstOrder()
+    hypergradient: Hypergradient | HypergradientFactory = FirstOrder()
+    outer_loss: OuterLoss = Validation()
     loss: SupernetLoss = Plain()
     policy: PolicyFactory | None = None
     regularizers: tuple[Regularizer, ...] = ()
@@ -52,3 +65,6 @@ class Method:
     outer: OptimizerSettings = Adam()
     train_share: float = 0.5
     steps: int | None = None
+    observers: tuple[Observer, ...] = ()
+    stop: StopRule = Never()
+    annealing: Callable[[float], Schedule] = Cosine

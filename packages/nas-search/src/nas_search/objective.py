@@ -62,16 +62,21 @@ class Objective:
             terms = terms * (log_prob - log_prob.detach()).exp().to(terms)
         return terms.mean()
 
-    def outer_loss(self, inner: Variables, outer: Variables) -> Tensor:
-        """The validation loss: mean cross-entropy of the validation batch, plus the method's regularisers."""
-        choice = self._choose(outer)
+    def valid_loss(self, inner: Variables, outer: Variables) -> Tensor:
+        """The validation loss: mean cross-entropy of the validation batch."""
         images, labels = self._batch.valid
         images = self._state.normalize(images)
-        logits = functional_call(self._state.require_supernet(), dict(inner), (images, *choice))
+        logits = functional_call(self._state.require_supernet(), dict(inner), (images, *self._choose(outer)))
         loss = F.cross_entropy(logits, labels)
         self.figures = {"valid_loss": loss.detach(), "valid_accuracy": accuracy(logits, labels)}
-        for regularizer in self._state.method.regularizers:
-            loss = loss + regularizer(choice.weights, self._state.progress).to(loss)
+        return loss
+
+    def outer_loss(self, inner: Variables, outer: Variables) -> Tensor:
+        """What the method minimises over the outer variables, plus its regularisers."""
+        method, progress = self._state.method, self._state.progress
+        loss = method.outer_loss(self.valid_loss, self.inner_loss, progress)(inner, outer)
+        for regularizer in method.regularizers:
+            loss = loss + regularizer(self._choose(outer).weights, progress, outer).to(loss)
         return loss
 
     def _choose(self, outer: Variables) -> ChoiceWeights:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nas_hypergrad import Variables
 from nas_search.roles import Schedule
 from nas_search.schedules import Constant
 
@@ -21,7 +22,7 @@ class Entropy:
 
     coefficient: Schedule = Constant(0.0)
 
-    def __call__(self, weights: Tensor, progress: float) -> Tensor:
+    def __call__(self, weights: Tensor, progress: float, outer: Variables) -> Tensor:
         """See `Regularizer`."""
         return self.coefficient(progress) * entropy(weights)
 

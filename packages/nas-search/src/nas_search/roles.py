@@ -10,14 +10,17 @@ role                   what it does                                             
 ``Supernet``           images and choice weights -> logits                         nas_spaces
 ``AugmentationPolicy`` images -> augmented images and their log-probability        nas_augment
 ``Hypergradient``      a bilevel problem -> gradient of the outer variables        nas_hypergrad
+`HypergradientFactory` the search at a step -> its ``Hypergradient``               ``estimators/``
 `Sampler`              the choice weights that a weight step trains                ``samplers/``
 `SupernetLoss`         the loss of a weight step                                   ``losses/``
+`OuterLoss`            validation and training loss -> outer loss                  ``losses/``
 `Regularizer`          a term added to the outer loss                              ``regularizers``
 `Update`               what one step of the search does, in order                  ``updates``
 `Selector`             the finished search -> architecture                         ``selection/``
 `Evaluator`            architecture -> score                                       ``evaluation/``
 `Schedule`             progress of the run -> value                                ``schedules``
-`Observer`             is told of every step and epoch                             third parties, nas_cli
+`Observer`             is told of every step and epoch                             ``diagnostics/``, third parties
+`StopRule`             the records of the epochs -> end now?                       ``stopping``
 =====================  ==========================================================  =====================================
 
 Letters: `images` ``(batch, channels, height, width)``, `labels` ``(batch,)``, `weights` ``(choices, options)``,
@@ -25,18 +28,19 @@ Letters: `images` ``(batch, channels, height, width)``, `labels` ``(batch,)``, `
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from nas_augment import AugmentationPolicy
-from nas_hypergrad import Hypergradient
+from nas_hypergrad import Hypergradient, Loss, Variables
 from nas_spaces import Architecture, Choices, Drawn, Supernet
 
 if TYPE_CHECKING:
+    from nas_search.run_state import RunState
     from nas_search.state import Batch, SearchState
 
 __all__ = [
@@ -45,7 +49,9 @@ __all__ = [
     "Evaluator",
     "Event",
     "Hypergradient",
+    "HypergradientFactory",
     "Observer",
+    "OuterLoss",
     "PolicyFactory",
     "Regularizer",
     "Relaxation",
@@ -53,6 +59,7 @@ __all__ = [
     "Sampler",
     "Schedule",
     "Selector",
+    "StopRule",
     "Supernet",
     "SupernetLoss",
     "Update",
@@ -112,11 +119,28 @@ class SupernetLoss(Protocol):
         ...
 
 
+@runtime_checkable
+class HypergradientFactory(Protocol):
+    """Makes the ``Hypergradient`` of a step, where it depends on the learning rate or the optimiser's buffers."""
+
+    def at(self, state: "SearchState") -> Hypergradient:
+        """Return the estimator for the search as it is now; change nothing."""
+        ...
+
+
+class OuterLoss(Protocol):
+    """What the outer variables minimise, before regularisers: the validation loss, or a mixture of both losses."""
+
+    def __call__(self, valid: Loss, train: Loss, progress: float) -> Loss:
+        """Return a loss ``(inner, outer) -> scalar`` made of the two."""
+        ...
+
+
 class Regularizer(Protocol):
     """A term added to the outer loss."""
 
-    def __call__(self, weights: Tensor, progress: float) -> Tensor:
-        """Return a scalar, differentiable in `weights` ``(choices, options)``."""
+    def __call__(self, weights: Tensor, progress: float, outer: Variables) -> Tensor:
+        """Return a scalar, differentiable in `weights` ``(choices, options)`` and in the `outer` variables."""
         ...
 
 
@@ -164,6 +188,7 @@ class Event:
         step: steps finished in this epoch.
         steps: steps of an epoch.
         record: the means so far; an observer may add to it at the end of an epoch, and what it adds is kept in the history.
+        state: the run itself, to be looked at and not changed.
     """
 
     kind: Literal["step", "epoch"]
@@ -173,6 +198,7 @@ class Event:
     step: int
     steps: int
     record: dict[str, Any]
+    state: "RunState"
 
 
 class Observer(Protocol):
@@ -180,4 +206,12 @@ class Observer(Protocol):
 
     def __call__(self, event: Event) -> None:
         """Take note; an observer that raises stops the run."""
+        ...
+
+
+class StopRule(Protocol):
+    """Ends a search before its last epoch."""
+
+    def __call__(self, history: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether to end now, by the records of the epochs so far; of these alone, so that a resumed run decides alike."""
         ...

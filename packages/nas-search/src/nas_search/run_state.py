@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from nas_search.data import stream_seed
 from nas_search.errors import ConfigError
 from nas_search.meter import Meter
+from nas_search.roles import StopRule
+from nas_search.stopping import Never
 
 __all__ = ["RunState", "check_positive"]
 
@@ -22,10 +24,12 @@ class RunState(ABC):
         epochs: of the whole run.
         seed: of all randomness of the run.
         device: where images and weights live.
+        stop: ends the run before its last epoch.
     """
 
-    def __init__(self, *, epochs: int, seed: int, device: torch.device) -> None:
+    def __init__(self, *, epochs: int, seed: int, device: torch.device, stop: StopRule = Never()) -> None:
         check_positive(epochs=epochs)
+        self.stop = stop
         self.epochs, self.seed, self.device = epochs, seed, device
         self.epoch = self.step = 0
         self.images = 0
@@ -81,6 +85,11 @@ class RunState(ABC):
     def position(self) -> int:
         """Steps taken since the beginning of the run."""
         return self.epoch * self.steps + self.step
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left: the last one was run, or the stop rule says so."""
+        return self.epoch >= self.epochs or self.stop(self.history)
 
     def tick(self) -> None:
         """Add the time since the last call to the seconds of this epoch."""

@@ -21,20 +21,39 @@ __all__ = ["Batch", "SearchState"]
 
 
 class Batch:
-    """The train and the validation batch of one step, fetched when an update asks for them."""
+    """The train and the validation batch of one step, fetched when an update asks for them.
 
-    def __init__(self, train: BatchStream, valid: BatchStream, position: int) -> None:
+    Args:
+        train: batches of the training part.
+        valid: batches of the validation part.
+        position: of the step, counted from the beginning of the run.
+        train_position: of the train batch in its stream; that of the step when left out.
+    """
+
+    def __init__(
+        self, train: BatchStream, valid: BatchStream, position: int, train_position: int | None = None
+    ) -> None:
         self._streams, self._position = (train, valid), position
+        self._train_position = position if train_position is None else train_position
 
     @cached_property
     def train(self) -> Examples:
         """A batch of the training part."""
-        return self._streams[0][self._position]
+        return self._streams[0][self._train_position]
 
     @cached_property
     def valid(self) -> Examples:
         """A batch of the validation part."""
         return self._streams[1][self._position]
+
+    def split(self, parts: int) -> tuple["Batch", ...]:
+        """Batches with train images of their own and the same validation images.
+
+        If every step is split alike, the parts of all steps are the train batches one after the other: nothing is left out
+        or used twice, and each is still a function of the step's position alone.
+        """
+        first = self._train_position * parts
+        return tuple(Batch(*self._streams, self._position, first + index) for index in range(parts))
 
 
 class SearchState(RunState):
@@ -68,7 +87,7 @@ class SearchState(RunState):
         channels: int = 16,
         cells: int | None = None,
     ) -> None:
-        super().__init__(epochs=epochs, seed=seed, device=device)
+        super().__init__(epochs=epochs, seed=seed, device=device, stop=method.stop)
         check_positive(batch_size=batch_size, channels=channels, cells=1 if cells is None else cells)
         self.space, self.data, self.method = space, data, method
         self.batch_size, self.channels, self.cells = batch_size, channels, cells

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_search.errors import ConfigError
+from nas_hypergrad import NonFiniteError as NonFiniteVector
+from nas_search.errors import ConfigError, NonFiniteError
 from nas_search.objective import Objective, accuracy
 from nas_search.optimizers import apply_step
-from nas_search.roles import ChoiceWeights, Evaluator
+from nas_search.roles import ChoiceWeights, Evaluator, HypergradientFactory, Update
 
 if TYPE_CHECKING:
     from nas_search.state import Batch, SearchState
 
-__all__ = ["EvaluateCandidate", "JointStep", "OuterStep", "WeightStep"]
+__all__ = ["EvaluateCandidate", "JointStep", "OnFreshBatches", "OuterStep", "WeightStep"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,11 @@ class OuterStep:
     """One optimiser step of the outer variables along the hypergradient that the method's estimator gives."""
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
-        """Report ``valid_loss`` and ``valid_accuracy`` of the last evaluation of the outer loss."""
+        """Report ``valid_loss`` and ``valid_accuracy`` of the last evaluation of the outer loss.
+
+        Raises:
+            NonFiniteError: the hypergradient became NaN or infinite; the message says where.
+        """
         outer = state.outer_parameters()
         if state.outer_optimizer is None:
             raise ConfigError(
@@ -67,7 +72,13 @@ class OuterStep:
             )
         objective = Objective(state, batch)
         inner = dict(state.require_supernet().named_parameters())
-        grads = state.method.hypergradient(objective.problem, inner, outer)
+        estimator = state.method.hypergradient
+        hypergradient = estimator.at(state) if isinstance(estimator, HypergradientFactory) else estimator
+        try:
+            grads = hypergradient(objective.problem, inner, outer)
+        except NonFiniteVector as error:
+            at = f"epoch {state.epoch + 1}, step {state.step + 1} of the {state.name}"
+            raise NonFiniteError(f"in {at}: {error} {state.remedy}") from error
         for name, parameter in outer.items():
             parameter.grad = grads[name]
         apply_step(state.outer_optimizer, state.method.outer, state.progress)
@@ -98,7 +109,7 @@ class JointStep:
         choice = relaxation(relaxation.noise(state.generator), state.progress)
         loss, figures = _training_loss(state, batch, choice)
         for regularizer in state.method.regularizers:
-            loss = loss + regularizer(choice.weights, state.progress).to(loss)
+            loss = loss + regularizer(choice.weights, state.progress, outer).to(loss)
         for optimizer, _ in optimizers:
             assert optimizer is not None
             optimizer.zero_grad()
@@ -109,6 +120,25 @@ class JointStep:
             assert settings is not None
             norms.append(apply_step(optimizer, settings, state.progress))
         return {**figures, "gradient_norm": norms[0]}
+
+
+@dataclass(frozen=True)
+class OnFreshBatches:
+    """Updates one after the other, each on a train batch of its own; the validation batch is the same for all.
+
+    Args:
+        updates: what is done.
+    """
+
+    updates: tuple[Update, ...]
+
+    def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
+        """Report the mean of each figure over the updates that report it."""
+        figures: dict[str, list[Tensor]] = {}
+        for update, part in zip(self.updates, batch.split(len(self.updates)), strict=True):
+            for name, value in update(state, part).items():
+                figures.setdefault(name, []).append(value)
+        return {name: torch.stack(values).mean() for name, values in figures.items()}
 
 
 @dataclass(frozen=True)

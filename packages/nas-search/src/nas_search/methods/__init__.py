@@ -4,11 +4,24 @@ Every setting of a function is what ``nascli search --set NAME=VALUE`` changes. 
 any of these uses: compose your own.
 """
 
+from nas_search.methods.allegro import allegro
+from nas_search.methods.amended_darts import amended_darts
 from nas_search.methods.darts import darts
 from nas_search.methods.drnas import drnas
 from nas_search.methods.gdas import gdas
+from nas_search.methods.idarts import idarts
 from nas_search.methods.random_nas import random_nas
 from nas_search.methods.random_search import random_search
 from nas_search.methods.snas import snas
 
-__all__ = ["darts", "drnas", "gdas", "random_nas", "random_search", "snas"]
+__all__ = [
+    "allegro",
+    "amended_darts",
+    "darts",
+    "drnas",
+    "gdas",
+    "idarts",
+    "random_nas",
+    "random_search",
+    "snas",
+]

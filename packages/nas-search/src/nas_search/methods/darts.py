@@ -1,6 +1,8 @@
 """DARTS."""
 
+from nas_hypergrad import FirstOrder, double_backward, finite_difference
 from nas_search.errors import ConfigError
+from nas_search.estimators import OneStep
 from nas_search.method import Method
 from nas_search.optimizers import SGD, Adam
 from nas_search.relaxations import Softmax
@@ -15,6 +17,7 @@ __all__ = ["darts"]
 def darts(
     order: int = 1,
     *,
+    central_difference: bool = False,
     learning_rate: float = 0.025,
     weight_decay: float = 5e-4,
     architecture_learning_rate: float = 3e-4,
@@ -25,18 +28,25 @@ def darts(
     One step of the architecture parameters on a validation batch, then one of the weights on a train batch.
 
     Args:
-        order: 1, the first-order approximation (the paper's xi = 0).
+        order: 1, the gradient at the current weights (the paper's xi = 0), or 2, through one step of the weights' optimiser.
+        central_difference: of order 2, the second derivative by the paper's central difference instead of exactly.
         learning_rate: of the weights at the beginning; cosine to a twenty-fifth of it.
         weight_decay: of the weights; 3e-4 in the paper, 5e-4 in NAS-Bench-201.
         architecture_learning_rate: of Adam on the architecture parameters.
         architecture_weight_decay: of the architecture parameters.
     """
-    if order != 1:
-        raise ConfigError(f"order of darts is {order}; this release has the first-order approximation, order=1.")
+    if order not in (1, 2):
+        raise ConfigError(
+            f"order of darts is {order}; expected 1 (first-order approximation) or 2 (one unrolled step)."
+        )
+    if central_difference and order == 1:
+        raise ConfigError("central_difference of darts is for order=2; the first order has no second derivative.")
+    products = finite_difference() if central_difference else double_backward()
     return Method(
         name="darts",
         updates=(OuterStep(), WeightStep()),
         relaxation=Softmax,
+        hypergradient=FirstOrder() if order == 1 else OneStep(products),
         sampler=Relaxed(),
         selector=Derive(),
         weights=SGD(Cosine(learning_rate, learning_rate / 25), weight_decay=weight_decay),
