@@ -10,7 +10,7 @@ from nas_hypergrad import ProblemError
 from nas_search import ConfigError, ImageData, methods
 from nas_search.evaluation import SupernetAccuracy
 from nas_search.state import Batch, SearchState
-from nas_search.updates import EvaluateCandidate, JointStep, OuterStep, WeightStep
+from nas_search.updates import EvaluateCandidate, JointStep, OuterStep, PosteriorStep, WeightStep
 from nas_spaces import Architecture, nas_bench_201
 
 
@@ -144,3 +144,34 @@ def test_a_method_that_trains_on_everything_has_no_validation_images(data: Image
     for ask in (lambda: batch.valid, lambda: SupernetAccuracy()(nas_bench_201().sample(state.generator), state)):
         with pytest.raises(ConfigError, match=r"trains on all images \(train_share=1\), and a part of it asks"):
             ask()
+
+
+def test_a_posterior_step_averages_the_gradients_at_draws(data: ImageData, small: dict[str, Any]) -> None:
+    method = methods.balenas(samples=2)
+    state, batch = make(data, small, method)
+    other, _ = make(data, small, method)
+    mean = other.outer_parameters()["relaxation.logits"].detach().clone()
+    figures = PosteriorStep(2)(state, batch)
+    images, gradients = other.normalize(batch.valid.images), []
+    for _ in range(2):
+        theta = (mean + torch.randn(6, 5, generator=other.generator)).requires_grad_()  # sigma is 1 at the beginning
+        loss = F.cross_entropy(other.require_supernet()(images, theta.softmax(dim=1)), batch.valid.labels)
+        gradients.append(torch.autograd.grad(loss, theta)[0])
+    prior = 1 / 25_000
+    first = (gradients[0] + gradients[1]) / 2 + prior * mean
+    second = (gradients[0] ** 2 + gradients[1] ** 2) / 2
+    expected = -3e-4 * first / (second.sqrt() + prior)
+    moved = state.outer_parameters()["relaxation.logits"].detach() - mean
+    torch.testing.assert_close(moved, expected, rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(figures["valid_loss"], loss.detach())
+    precision = 25_000 * 1e-3 * second + 1
+    torch.testing.assert_close(figures["deviation"], precision.rsqrt().mean(), rtol=1e-4, atol=0)
+    assert all(parameter.grad is None for parameter in state.require_supernet().parameters())
+
+
+def test_a_posterior_step_needs_a_posterior(data: ImageData, small: dict[str, Any]) -> None:
+    state, batch = make(data, small, methods.darts())
+    with pytest.raises(ConfigError, match=r"'darts' has a PosteriorStep, which needs .* outer=VariationalAdam"):
+        PosteriorStep()(state, batch)
+    with pytest.raises(ConfigError, match="samples is 0"):
+        PosteriorStep(0)

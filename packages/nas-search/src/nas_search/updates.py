@@ -9,15 +9,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas_hypergrad import NonFiniteError as NonFiniteVector
+from nas_hypergrad import Variables
 from nas_search.errors import ConfigError, NonFiniteError
 from nas_search.objective import Objective, accuracy
-from nas_search.optimizers import apply_step
+from nas_search.optimizers import GaussianPosterior, apply_step
 from nas_search.roles import ChoiceWeights, Evaluator, HypergradientFactory, Update
+from nas_search.run_state import check_positive
 
 if TYPE_CHECKING:
     from nas_search.state import Batch, SearchState
 
-__all__ = ["EvaluateCandidate", "JointStep", "OnFreshBatches", "OuterStep", "WeightStep"]
+__all__ = ["EvaluateCandidate", "JointStep", "OnFreshBatches", "OuterStep", "PosteriorStep", "WeightStep"]
 
 
 @dataclass(frozen=True)
@@ -72,17 +74,64 @@ class OuterStep:
             )
         objective = Objective(state, batch)
         inner = dict(state.require_supernet().named_parameters())
-        estimator = state.method.hypergradient
-        hypergradient = estimator.at(state) if isinstance(estimator, HypergradientFactory) else estimator
-        try:
-            grads = hypergradient(objective.problem, inner, outer)
-        except NonFiniteVector as error:
-            at = f"epoch {state.epoch + 1}, step {state.step + 1} of the {state.name}"
-            raise NonFiniteError(f"in {at}: {error} {state.remedy}") from error
+        grads = _hypergradient(state, objective, inner, outer)
         for name, parameter in outer.items():
             parameter.grad = grads[name]
         apply_step(state.outer_optimizer, state.method.outer, state.progress)
         return objective.figures
+
+
+def _hypergradient(state: "SearchState", objective: Objective, inner: Variables, outer: Variables) -> dict[str, Tensor]:
+    """What the method's estimator says at these variables."""
+    estimator = state.method.hypergradient
+    hypergradient = estimator.at(state) if isinstance(estimator, HypergradientFactory) else estimator
+    try:
+        return hypergradient(objective.problem, inner, outer)
+    except NonFiniteVector as error:
+        at = f"epoch {state.epoch + 1}, step {state.step + 1} of the {state.name}"
+        raise NonFiniteError(f"in {at}: {error} {state.remedy}") from error
+
+
+@dataclass(frozen=True)
+class PosteriorStep:
+    """One step of a Gaussian over the outer variables, along the hypergradients at draws from it (BaLeNAS).
+
+    The method's outer optimiser is `VariationalAdam`, which holds the distribution; the outer variables are its means, and
+    every other part of the search sees these.
+
+    Args:
+        samples: M, the number of draws.
+    """
+
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        check_positive(samples=self.samples)
+
+    def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
+        """Report ``valid_loss`` and ``valid_accuracy`` at the last draw, and ``deviation``, the mean standard deviation.
+
+        Raises:
+            ConfigError: the outer optimiser holds no distribution.
+            NonFiniteError: a hypergradient became NaN or infinite; the message says where.
+        """
+        optimizer = state.outer_optimizer
+        if not isinstance(optimizer, GaussianPosterior):
+            raise ConfigError(
+                f"method {state.method.name!r} has a PosteriorStep, which needs a relaxation or a policy that learns, and "
+                "outer=VariationalAdam(...)."
+            )
+        names = list(state.outer_parameters())
+        objective = Objective(state, batch)
+        inner = dict(state.require_supernet().named_parameters())
+        gradients = []
+        for _ in range(self.samples):
+            drawn = dict(zip(names, optimizer.sample(state.generator), strict=True))
+            found = _hypergradient(state, objective, inner, drawn)
+            gradients.append([found[name] for name in names])
+        optimizer.update(gradients, state.method.outer.learning_rate(state.progress))
+        deviation = torch.cat([value.flatten() for value in optimizer.deviations()]).mean()
+        return {**objective.figures, "deviation": deviation}
 
 
 @dataclass(frozen=True)

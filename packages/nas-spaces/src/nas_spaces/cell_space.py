@@ -83,7 +83,12 @@ class CellSpace(SearchSpace):
                 groups[f"{cell}.inputs"] = range(len(options), len(options) + self.shape.nodes)
                 options += [tuple(str(state) for state in states) for states in self.shape.predecessors]
                 picks += [2] * self.shape.nodes
-        return Choices(tuple(options), groups, tuple(picks))
+        nodes = tuple(
+            tuple(groups[cell].start + row for row, (_, target) in enumerate(self.shape.edges) if target == node)
+            for cell in cells
+            for node in range(self.shape.nodes)
+        )
+        return Choices(tuple(options), groups, tuple(picks), nodes)
 
     @property
     def choices(self) -> Choices:

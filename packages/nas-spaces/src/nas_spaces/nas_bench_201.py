@@ -63,7 +63,8 @@ class NasBench201(RowwiseSpace):
     @property
     def choices(self) -> Choices:
         """Six rows, one per edge in the order of `EDGES`; five columns in the order of `OPERATIONS`."""
-        return Choices(options=(OPERATIONS,) * len(EDGES), groups={"cell": range(len(EDGES))})
+        nodes = tuple(tuple(row for row, edge in enumerate(EDGES) if edge[1] == node) for node in range(1, NODES))
+        return Choices(options=(OPERATIONS,) * len(EDGES), groups={"cell": range(len(EDGES))}, nodes=nodes)
 
     def format(self, options: Sequence[int]) -> str:
         """The benchmark's text: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""

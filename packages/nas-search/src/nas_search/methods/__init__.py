@@ -6,6 +6,7 @@ any of these uses: compose your own.
 
 from nas_search.methods.allegro import allegro
 from nas_search.methods.amended_darts import amended_darts
+from nas_search.methods.balenas import balenas
 from nas_search.methods.darts import darts
 from nas_search.methods.drnas import drnas
 from nas_search.methods.gdas import gdas
@@ -17,6 +18,7 @@ from nas_search.methods.snas import snas
 __all__ = [
     "allegro",
     "amended_darts",
+    "balenas",
     "darts",
     "drnas",
     "gdas",

@@ -2,7 +2,8 @@
 
 from nas_search.relaxations.concrete import Concrete
 from nas_search.relaxations.dirichlet import Dirichlet
+from nas_search.relaxations.gated_softmax import GatedSoftmax
 from nas_search.relaxations.gumbel import HardGumbel
 from nas_search.relaxations.softmax import Softmax
 
-__all__ = ["Concrete", "Dirichlet", "HardGumbel", "Softmax"]
+__all__ = ["Concrete", "Dirichlet", "GatedSoftmax", "HardGumbel", "Softmax"]
