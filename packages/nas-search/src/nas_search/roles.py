@@ -94,7 +94,10 @@ class Relaxation(nn.Module, ABC):
 
     @abstractmethod
     def probabilities(self) -> Tensor:
-        """What an architecture is derived from, ``(choices, options)``; rows sum to 1; without gradient."""
+        """What an architecture is derived from, ``(choices, options)``, without gradient.
+
+        Each row is a distribution over its options, times the weight of its edge, in (0, 1], where edges compete.
+        """
 
 
 RelaxationFactory: TypeAlias = Callable[[Choices], Relaxation]

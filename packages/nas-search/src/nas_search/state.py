@@ -200,7 +200,7 @@ class SearchState(RunState):
             probabilities = self.relaxation.probabilities()
             architecture = self.space.discretize(probabilities)
             record["architecture"] = str(architecture)
-            record["entropy"] = float(entropy(probabilities))
+            record["entropy"] = float(entropy(probabilities / probabilities.sum(dim=1, keepdim=True)))
             record["uniform_entropy"] = float(entropy(_uniform(self.space.choices.mask)))
             record["skip_share"] = self._skip_share(architecture)
         return record

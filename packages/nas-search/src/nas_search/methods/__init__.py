@@ -11,6 +11,7 @@ from nas_search.methods.darts import darts
 from nas_search.methods.drnas import drnas
 from nas_search.methods.gdas import gdas
 from nas_search.methods.idarts import idarts
+from nas_search.methods.ista import ista
 from nas_search.methods.random_nas import random_nas
 from nas_search.methods.random_search import random_search
 from nas_search.methods.snas import snas
@@ -23,6 +24,7 @@ __all__ = [
     "drnas",
     "gdas",
     "idarts",
+    "ista",
     "random_nas",
     "random_search",
     "snas",

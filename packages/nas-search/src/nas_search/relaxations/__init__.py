@@ -5,5 +5,6 @@ from nas_search.relaxations.dirichlet import Dirichlet
 from nas_search.relaxations.gated_softmax import GatedSoftmax
 from nas_search.relaxations.gumbel import HardGumbel
 from nas_search.relaxations.softmax import Softmax
+from nas_search.relaxations.sparse_code import SparseCode
 
-__all__ = ["Concrete", "Dirichlet", "GatedSoftmax", "HardGumbel", "Softmax"]
+__all__ = ["Concrete", "Dirichlet", "GatedSoftmax", "HardGumbel", "Softmax", "SparseCode"]
