@@ -17,11 +17,13 @@ from nas_search.roles import (
     Schedule,
     Selector,
     StopRule,
+    SupernetFactory,
     SupernetLoss,
     Update,
 )
 from nas_search.schedules import Cosine
 from nas_search.stopping import Never
+from nas_search.supernets import WholeChannels
 
 __all__ = ["Method"]
 
@@ -36,6 +38,7 @@ class Method:
         sampler: what a weight step trains, or what a black-box method evaluates next.
         selector: how the search ends with an architecture.
         relaxation: makes the architecture parameters for a space's choices; None if there are none.
+        supernet: which supernet of the space is trained.
         hypergradient: how the gradient of the outer variables is estimated; a factory where that depends on the step.
         outer_loss: what the outer variables minimise.
         loss: of a weight step.
@@ -56,6 +59,7 @@ class Method:
     sampler: Sampler
     selector: Selector
     relaxation: RelaxationFactory | None = None
+    supernet: SupernetFactory = WholeChannels()
     hypergradient: Hypergradient | HypergradientFactory = FirstOrder()
     outer_loss: OuterLoss = Validation()
     loss: SupernetLoss = Plain()

@@ -120,7 +120,8 @@ class SearchState(RunState):
         self.supernet: Supernet | None = None
         self.weight_optimizer: torch.optim.Optimizer | None = None
         if method.weights is not None:
-            supernet = self.space.supernet(
+            supernet = method.supernet(
+                self.space,
                 classes=self.data.classes,
                 channels=self.channels,
                 cells=self.cells,

@@ -19,7 +19,7 @@ from nas_search.run_state import check_positive
 if TYPE_CHECKING:
     from nas_search.state import Batch, SearchState
 
-__all__ = ["EvaluateCandidate", "JointStep", "OnFreshBatches", "OuterStep", "PosteriorStep", "WeightStep"]
+__all__ = ["After", "EvaluateCandidate", "JointStep", "OnFreshBatches", "OuterStep", "PosteriorStep", "WeightStep"]
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,30 @@ class JointStep:
             assert settings is not None
             norms.append(apply_step(optimizer, settings, state.progress))
         return {**figures, "gradient_norm": norms[0]}
+
+
+@dataclass(frozen=True)
+class After:
+    """An update that is left out at the beginning of the run.
+
+    Args:
+        start: the progress from which on it runs, in [0, 1].
+        update: what is done then.
+
+    Raises:
+        ConfigError: a start outside of [0, 1].
+    """
+
+    start: float
+    update: Update
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= 1:
+            raise ConfigError(f"an update starts at {self.start}; expected a part of the run, from 0 to 1.")
+
+    def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
+        """Report what the update does; nothing before it starts."""
+        return self.update(state, batch) if state.progress >= self.start else {}
 
 
 @dataclass(frozen=True)

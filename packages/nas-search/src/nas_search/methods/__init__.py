@@ -12,6 +12,7 @@ from nas_search.methods.drnas import drnas
 from nas_search.methods.gdas import gdas
 from nas_search.methods.idarts import idarts
 from nas_search.methods.ista import ista
+from nas_search.methods.pc_darts import pc_darts
 from nas_search.methods.random_nas import random_nas
 from nas_search.methods.random_search import random_search
 from nas_search.methods.snas import snas
@@ -25,6 +26,7 @@ __all__ = [
     "gdas",
     "idarts",
     "ista",
+    "pc_darts",
     "random_nas",
     "random_search",
     "snas",
