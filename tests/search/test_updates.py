@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -5,12 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nas_augment.learnable import daas
-from nas_hypergrad import ProblemError
+from nas_hypergrad import FirstOrder, ProblemError
 from nas_search import ConfigError, ImageData, methods
-from nas_search.evaluation import SupernetAccuracy
 from nas_search.state import Batch, SearchState
-from nas_search.updates import EvaluateCandidate, JointStep, OuterStep, PosteriorStep, WeightStep
+from nas_search.updates import EvaluateCandidate, OnFreshBatches, OuterStep, WeightStep
 from nas_spaces import Architecture, nas_bench_201
 
 
@@ -91,87 +90,46 @@ def test_a_candidate_is_scored_and_noted(data: ImageData, small: dict[str, Any])
     assert figures["valid_accuracy"].item() == 0.25
 
 
-def test_a_joint_step_follows_one_gradient_of_the_train_loss(data: ImageData, small: dict[str, Any]) -> None:
-    method = methods.snas(architecture_weight_decay=0.0)
-    state, batch = make(data, small, method)
-    other, _ = make(data, small, method)
-    relaxation, optimizer = other.relaxation, other.weight_optimizer
-    assert relaxation is not None
-    assert optimizer is not None
-    figures = JointStep()(state, batch)
-    choice = relaxation(relaxation.noise(other.generator), 0.0)
-    images = other.normalize(other.policy(batch.train.images, generator=other.generator).images)
-    loss = F.cross_entropy(other.require_supernet()(images, *choice), batch.train.labels)
-    before = other.outer_parameters()["relaxation.logits"].detach().clone()
-    loss.backward()
-    gradient = other.outer_parameters()["relaxation.logits"].grad
-    assert gradient is not None
-    torch.nn.utils.clip_grad_norm_(other.require_supernet().parameters(), 5.0)
-    optimizer.step()
-    torch.testing.assert_close(figures["train_loss"], loss.detach())
-    for mine, theirs in zip(state.require_supernet().parameters(), other.require_supernet().parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs)
-    moved = state.outer_parameters()["relaxation.logits"].detach() - before
-    torch.testing.assert_close(moved, -3e-4 * gradient / (gradient.abs() + 1e-8), rtol=1e-3, atol=1e-7)
-    assert set(figures) == {"train_loss", "train_accuracy", "gradient_norm"}
+def test_parts_of_a_batch_are_the_train_batches_one_after_the_other(data: ImageData, small: dict[str, Any]) -> None:
+    state, _ = make(data, small, methods.darts())
+    seen = [part for step in range(4) for part in Batch(state.train, state.valid, step).split(3)]
+    for position, part in enumerate(seen):
+        assert torch.equal(part.train.images, state.train[position].images)
+        assert torch.equal(part.valid.images, state.valid[position // 3].images)
+    (_, nested), position = Batch(state.train, state.valid, 1).split(2)[1].split(2), 7
+    assert torch.equal(nested.train.images, state.train[position].images)
 
 
-def test_a_joint_step_adds_the_regularizers(data: ImageData, small: dict[str, Any]) -> None:
-    def pull(weights: torch.Tensor, progress: float, outer: Any) -> torch.Tensor:
-        return 1e6 * weights[:, 0].sum()
-
-    state, batch = make(data, small, replace(methods.snas(), regularizers=(pull,)))
-    before = state.outer_parameters()["relaxation.logits"].detach().clone()
-    JointStep()(state, batch)
-    moved = state.outer_parameters()["relaxation.logits"].detach() - before
-    assert (moved[:, 0] < -2.9e-4).all()
-
-
-@pytest.mark.parametrize("changes", [{"relaxation": None}, {"policy": daas}])
-def test_a_joint_step_refuses_what_it_cannot_learn(
-    changes: dict[str, Any], data: ImageData, small: dict[str, Any]
-) -> None:
-    state, batch = make(data, small, replace(methods.snas(), **changes))
-    with pytest.raises(
-        ConfigError, match="'snas' has a JointStep, which learns the parameters of a relaxation and nothing"
-    ):
-        JointStep()(state, batch)
-
-
-def test_a_method_that_trains_on_everything_has_no_validation_images(data: ImageData, small: dict[str, Any]) -> None:
-    state, batch = make(data, small, methods.snas())
-    assert len(state.train_examples.labels) == len(data.train.labels)
-    for ask in (lambda: batch.valid, lambda: SupernetAccuracy()(nas_bench_201().sample(state.generator), state)):
-        with pytest.raises(ConfigError, match=r"trains on all images \(train_share=1\), and a part of it asks"):
-            ask()
-
-
-def test_a_posterior_step_averages_the_gradients_at_draws(data: ImageData, small: dict[str, Any]) -> None:
-    method = methods.balenas(samples=2)
-    state, batch = make(data, small, method)
-    other, _ = make(data, small, method)
-    mean = other.outer_parameters()["relaxation.logits"].detach().clone()
-    figures = PosteriorStep(2)(state, batch)
-    images, gradients = other.normalize(batch.valid.images), []
-    for _ in range(2):
-        theta = (mean + torch.randn(6, 5, generator=other.generator)).requires_grad_()  # sigma is 1 at the beginning
-        loss = F.cross_entropy(other.require_supernet()(images, theta.softmax(dim=1)), batch.valid.labels)
-        gradients.append(torch.autograd.grad(loss, theta)[0])
-    prior = 1 / 25_000
-    first = (gradients[0] + gradients[1]) / 2 + prior * mean
-    second = (gradients[0] ** 2 + gradients[1] ** 2) / 2
-    expected = -3e-4 * first / (second.sqrt() + prior)
-    moved = state.outer_parameters()["relaxation.logits"].detach() - mean
-    torch.testing.assert_close(moved, expected, rtol=1e-3, atol=1e-7)
-    torch.testing.assert_close(figures["valid_loss"], loss.detach())
-    precision = 25_000 * 1e-3 * second + 1
-    torch.testing.assert_close(figures["deviation"], precision.rsqrt().mean(), rtol=1e-4, atol=0)
-    assert all(parameter.grad is None for parameter in state.require_supernet().parameters())
-
-
-def test_a_posterior_step_needs_a_posterior(data: ImageData, small: dict[str, Any]) -> None:
+def test_updates_on_fresh_batches_report_their_means(data: ImageData, small: dict[str, Any]) -> None:
     state, batch = make(data, small, methods.darts())
-    with pytest.raises(ConfigError, match=r"'darts' has a PosteriorStep, which needs .* outer=VariationalAdam"):
-        PosteriorStep()(state, batch)
-    with pytest.raises(ConfigError, match="samples is 0"):
-        PosteriorStep(0)
+    seen: list[float] = []
+
+    def update(state: SearchState, batch: Batch) -> dict[str, Any]:
+        seen.append(batch.train.images.float().mean().item())
+        return {"mean": torch.tensor(seen[-1]), f"only_{len(seen)}": torch.tensor(1.0)}
+
+    figures = OnFreshBatches((update, update))(state, batch)
+    assert seen == [state.train[position].images.float().mean().item() for position in (0, 1)]
+    assert {name: value.item() for name, value in figures.items()} == {
+        "mean": pytest.approx(sum(seen) / 2),
+        "only_1": 1.0,
+        "only_2": 1.0,
+    }
+
+
+def test_a_series_that_grows_is_a_figure_and_no_warning(data: ImageData, small: dict[str, Any]) -> None:
+    shares = []
+    for rate in (1e-4, 100.0):
+        state, batch = make(data, small, replace(methods.idarts(terms=1, learning_rate=rate), updates=(OuterStep(),)))
+        shares.append(OuterStep()(state, batch)["unconverged"].item())
+    assert shares == [0.0, 1.0]
+
+
+def test_other_warnings_of_an_estimator_are_passed_on(data: ImageData, small: dict[str, Any]) -> None:
+    def warn(problem: Any, inner: Any, outer: Any) -> Any:
+        warnings.warn("mind the gap", UserWarning, stacklevel=1)
+        return FirstOrder()(problem, inner, outer)
+
+    state, batch = make(data, small, replace(methods.darts(), hypergradient=warn))
+    with pytest.warns(UserWarning, match="mind the gap"):
+        assert "unconverged" not in OuterStep()(state, batch)

@@ -92,16 +92,17 @@ def _explain(error: Exception) -> int:
     """Print an error in one line; the exit status."""
     # Imported here: an error of the libraries can only have been raised where they are imported already.
     from nas_augment import AugmentError
+    from nas_hypergrad import HypergradError, SettingError
     from nas_search import ConfigError, Interrupted, SearchError
     from nas_spaces import ArchitectureError, SpacesError, UnknownSpaceError
 
     if isinstance(error, Interrupted):
         _say(str(error))
         return 130
-    if isinstance(error, ConfigError | UnknownSpaceError | ArchitectureError):
+    if isinstance(error, ConfigError | UnknownSpaceError | ArchitectureError | SettingError):
         _say(str(error))
         return 2
-    if isinstance(error, SearchError | SpacesError | AugmentError):
+    if isinstance(error, SearchError | SpacesError | AugmentError | HypergradError):
         _say(str(error))
         return 1
     if isinstance(error, OSError):

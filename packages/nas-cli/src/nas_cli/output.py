@@ -110,6 +110,8 @@ def print_search(record: Mapping[str, Any]) -> None:
 
     metrics = record["metrics"]
     lines = [("architecture", record["architecture"])]
+    if "stopped_after" in metrics:
+        lines.append(("stopped early", f"after {metrics['stopped_after']} epochs"))
     if "test_accuracy" in metrics:
         lines.append(("test accuracy", f"{100 * metrics['test_accuracy']:.2f} %  (trained from scratch)"))
     if "random_test_accuracy" in metrics:

@@ -24,8 +24,8 @@ __all__ = ["RunConfig", "parse_setting"]
 # The papers' learning rate of architecture parameters, 3e-4, is for 250 epochs of 391 steps. In 40 epochs of 11 steps it
 # would leave the architecture where it began. How the value was chosen stands in benchmarks/RESULTS.md.
 _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
-    ("darts", "digits"): {"architecture_learning_rate": 0.01},
-    ("gdas", "digits"): {"architecture_learning_rate": 0.01},
+    (method, "digits"): {"architecture_learning_rate": 0.01}
+    for method in ("allegro", "amended_darts", "darts", "gdas", "idarts")
 }
 
 
@@ -41,7 +41,7 @@ class RunConfig:
         table: file of a tabular benchmark that the result is looked up in; empty for none.
         epochs: of the search.
         train_epochs: of the training of the result; 0 for none, the same as `epochs` when left out (-1).
-        train_learning_rate: of the training at the beginning; cosine to 0.
+        train_learning_rate: of the training at the beginning; to 0 along the method's annealing, mostly a cosine.
         batch_size: images of a batch.
         channels: width of the first cell.
         cells: depth, in the unit of the space.

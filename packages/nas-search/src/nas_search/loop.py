@@ -168,8 +168,11 @@ def _finish(state: SearchState) -> SearchResult:
         "entropy",
         "uniform_entropy",
         "skip_share",
+        "unconverged",
     )
     metrics: dict[str, Any] = {name: last[name] for name in figures if name in last}
+    if state.epoch < state.epochs:
+        metrics["stopped_after"] = state.epoch
     scores = dict(state.archive)
     if str(architecture) in scores:
         metrics["selected_accuracy"] = scores[str(architecture)]

@@ -14,18 +14,19 @@ from nas_search.config import RunConfig
 from nas_search.data import ImageData, stream_seed
 from nas_search.data_sources import load_data
 from nas_search.describe import describe
+from nas_search.diagnostics import CellDepth
 from nas_search.errors import CheckpointError, ConfigError, RunFolderError
 from nas_search.evaluation import top1
 from nas_search.files import write_atomically
 from nas_search.loop import complete, drive, isolated_random_state
 from nas_search.measure import choose_device
+from nas_search.method import Method
 from nas_search.model_file import save_model
 from nas_search.optimizers import SGD
 from nas_search.reports.html import write_report
 from nas_search.result import SearchResult
 from nas_search.roles import Event, Observer
 from nas_search.run_folder import RunFolder, Store
-from nas_search.schedules import Cosine
 from nas_search.state import SearchState
 from nas_search.training import TrainState
 from nas_spaces import Architecture, SearchSpace, Table, TableError, load_table
@@ -42,13 +43,15 @@ class _Parts:
     space: SearchSpace
     data: ImageData
     device: torch.device
+    method: Method
 
     @staticmethod
     def of(config: RunConfig) -> "_Parts":
         data = load_data(config.data)
         if config.policy != "default":
             data = replace(data, policy=catalog.policy(config.policy))
-        return _Parts(config, spaces.space(config.space), data, choose_device(config.device))
+        method = catalog.method(config.method, config.settings)
+        return _Parts(config, spaces.space(config.space), data, choose_device(config.device), method)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -91,7 +94,7 @@ def run_search(
     state = SearchState(
         parts.space,
         parts.data,
-        catalog.method(config.method, config.settings),
+        parts.method,
         epochs=config.epochs,
         batch_size=config.batch_size,
         seed=config.seed,
@@ -106,7 +109,7 @@ def run_search(
         _require_same(RunConfig.from_toml(folder.config), config, folder)
     else:
         write_atomically(folder.config, config.to_toml())
-    watchers = list(observers) if table is None else [TableValue(table), *observers]
+    watchers: list[Observer] = [CellDepth(), *([] if table is None else [TableValue(table)]), *observers]
     result = complete(state, folder, observers=watchers)
     metrics: dict[str, Any] = {**result.metrics, **_counts(parts, result.architecture)}
     if table is not None:
@@ -259,7 +262,7 @@ def _train_found(
 def _train(
     parts: _Parts, architecture: Architecture, policy: Policy, checkpoint: Path, observers: Sequence[Observer]
 ) -> tuple[dict[str, Any], torch.nn.Module]:
-    config, optimizer = parts.config, SGD(Cosine(parts.config.train_learning_rate))
+    config, optimizer = parts.config, SGD(parts.method.annealing(parts.config.train_learning_rate))
     values = {
         "architecture": str(architecture),
         "policy": policy,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nas_augment import AugmentationPolicy
 from nas_augment.fixed import FixedPolicy
+from nas_search.compatibility import check_parts
 from nas_search.data import BatchStream, Examples, ImageData, Normalize, split_indices, stream_seed
 from nas_search.errors import ConfigError, DataError
 from nas_search.method import Method
@@ -96,6 +97,7 @@ class SearchState(RunState):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._build()
+        check_parts(self)
 
     def _split(self) -> None:
         labels = self.data.train.labels

@@ -1,5 +1,6 @@
 """What one step of a search is made of: a weight step, a step of the outer variables, a black-box evaluation."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas_hypergrad import BilevelProblem, ConvergenceWarning, Hypergradient, Implicit, Variables
 from nas_hypergrad import NonFiniteError as NonFiniteVector
-from nas_hypergrad import Variables
 from nas_search.errors import ConfigError, NonFiniteError
 from nas_search.objective import Objective, accuracy
 from nas_search.optimizers import GaussianPosterior, apply_step
@@ -64,6 +65,9 @@ class OuterStep:
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``valid_loss`` and ``valid_accuracy`` of the last evaluation of the outer loss.
 
+        With implicit differentiation also ``unconverged``: 1 where the series grew or the solve stopped early, else 0; its
+        mean is the share of such steps, in place of a warning for each of them.
+
         Raises:
             NonFiniteError: the hypergradient became NaN or infinite; the message says where.
         """
@@ -74,22 +78,41 @@ class OuterStep:
             )
         objective = Objective(state, batch)
         inner = dict(state.require_supernet().named_parameters())
-        grads = _hypergradient(state, objective, inner, outer)
+        grads, figures = _hypergradient(state, objective, inner, outer)
         for name, parameter in outer.items():
             parameter.grad = grads[name]
         apply_step(state.outer_optimizer, state.method.outer, state.progress)
-        return objective.figures
+        return figures
 
 
-def _hypergradient(state: "SearchState", objective: Objective, inner: Variables, outer: Variables) -> dict[str, Tensor]:
-    """What the method's estimator says at these variables."""
+def _hypergradient(
+    state: "SearchState", objective: Objective, inner: Variables, outer: Variables
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What the method's estimator says at these variables, and the figures of the step."""
     estimator = state.method.hypergradient
     hypergradient = estimator.at(state) if isinstance(estimator, HypergradientFactory) else estimator
     try:
-        return hypergradient(objective.problem, inner, outer)
+        grads, converged = _estimate(hypergradient, objective.problem, inner, outer)
     except NonFiniteVector as error:
         at = f"epoch {state.epoch + 1}, step {state.step + 1} of the {state.name}"
         raise NonFiniteError(f"in {at}: {error} {state.remedy}") from error
+    if not isinstance(hypergradient, Implicit):
+        return grads, dict(objective.figures)
+    unconverged = objective.figures["valid_loss"].new_tensor(float(not converged))
+    return grads, {**objective.figures, "unconverged": unconverged}
+
+
+def _estimate(
+    hypergradient: Hypergradient, problem: BilevelProblem, inner: Variables, outer: Variables
+) -> tuple[dict[str, Tensor], bool]:
+    """The hypergradient, and whether it came without a `ConvergenceWarning`; other warnings are passed on."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        grads = hypergradient(problem, inner, outer)
+    others = [warning for warning in caught if not issubclass(warning.category, ConvergenceWarning)]
+    for warning in others:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return grads, len(others) == len(caught)
 
 
 @dataclass(frozen=True)
@@ -127,11 +150,11 @@ class PosteriorStep:
         gradients = []
         for _ in range(self.samples):
             drawn = dict(zip(names, optimizer.sample(state.generator), strict=True))
-            found = _hypergradient(state, objective, inner, drawn)
+            found, figures = _hypergradient(state, objective, inner, drawn)
             gradients.append([found[name] for name in names])
         optimizer.update(gradients, state.method.outer.learning_rate(state.progress))
         deviation = torch.cat([value.flatten() for value in optimizer.deviations()]).mean()
-        return {**objective.figures, "deviation": deviation}
+        return {**figures, "deviation": deviation}
 
 
 @dataclass(frozen=True)

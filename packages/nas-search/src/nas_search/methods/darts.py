@@ -1,6 +1,7 @@
 """DARTS."""
 
 from nas_hypergrad import FirstOrder, double_backward, finite_difference
+from nas_search.early_stopping import stopped_by_eigenvalue, stopped_by_skips
 from nas_search.errors import ConfigError
 from nas_search.estimators import OneStep
 from nas_search.method import Method
@@ -18,6 +19,8 @@ def darts(
     order: int = 1,
     *,
     central_difference: bool = False,
+    stop_eigenvalue: float = 0.0,
+    stop_skips: int = 0,
     learning_rate: float = 0.025,
     weight_decay: float = 5e-4,
     architecture_learning_rate: float = 3e-4,
@@ -30,6 +33,9 @@ def darts(
     Args:
         order: 1, the gradient at the current weights (the paper's xi = 0), or 2, through one step of the weights' optimiser.
         central_difference: of order 2, the second derivative by the paper's central difference instead of exactly.
+        stop_eigenvalue: stop when the dominant eigenvalue of the Hessian rises by more than this ratio, 0.75 in RobustDARTS;
+            0 for never.
+        stop_skips: stop when the normal cell has so many skip connections, 2 in DARTS+; 0 for never.
         learning_rate: of the weights at the beginning; cosine to a twenty-fifth of it.
         weight_decay: of the weights; 3e-4 in the paper, 5e-4 in NAS-Bench-201.
         architecture_learning_rate: of Adam on the architecture parameters.
@@ -41,8 +47,10 @@ def darts(
         )
     if central_difference and order == 1:
         raise ConfigError("central_difference of darts is for order=2; the first order has no second derivative.")
+    if stop_eigenvalue and stop_skips:
+        raise ConfigError("darts has either stop_eigenvalue or stop_skips; set the other one to 0.")
     products = finite_difference() if central_difference else double_backward()
-    return Method(
+    method = Method(
         name="darts",
         updates=(OuterStep(), WeightStep()),
         relaxation=Softmax,
@@ -52,3 +60,6 @@ def darts(
         weights=SGD(Cosine(learning_rate, learning_rate / 25), weight_decay=weight_decay),
         outer=Adam(Constant(architecture_learning_rate), weight_decay=architecture_weight_decay),
     )
+    if stop_eigenvalue:
+        return stopped_by_eigenvalue(method, stop_eigenvalue)
+    return stopped_by_skips(method, stop_skips) if stop_skips else method

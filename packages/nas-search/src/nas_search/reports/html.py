@@ -41,6 +41,9 @@ _CHARTS = (
     ("Accuracy", ("train_accuracy", "valid_accuracy")),
     ("Entropy of the choice weights, and of uniform ones (nats)", ("entropy", "uniform_entropy")),
     ("Share of skip connections in the derived architecture", ("skip_share",)),
+    ("Depth of the derived cells: connections on the longest way", ("depth",)),
+    ("Dominant eigenvalue of the validation loss in the architecture parameters", ("hessian_eigenvalue",)),
+    ("Trace of the same Hessian", ("hessian_trace",)),
     ("Test accuracy of the derived architecture in the table (%)", ("table_test",)),
     ("Learning rate", ("learning_rate",)),
 )
@@ -127,6 +130,8 @@ def _facts(run: _Run) -> dict[str, str]:
             facts[label] = (
                 f"{100 * metrics[f'{part}test_accuracy']:.2f} % after {metrics.get(f'{part}train_epochs')} epochs"
             )
+    if "stopped_after" in metrics:
+        facts["Stopped early"] = f"after {metrics['stopped_after']} epochs"
     if "valid_accuracy" in metrics:
         facts["Validation accuracy in the search"] = f"{100 * metrics['valid_accuracy']:.2f} %"
     if "table_test" in metrics:

@@ -1,7 +1,8 @@
 """Selectors: the finished search to an architecture. One file each."""
 
+from nas_search.selection.before_stop import BeforeStop
 from nas_search.selection.best_evaluated import BestEvaluated
 from nas_search.selection.best_sampled import BestSampled
 from nas_search.selection.derive import Derive
 
-__all__ = ["BestEvaluated", "BestSampled", "Derive"]
+__all__ = ["BeforeStop", "BestEvaluated", "BestSampled", "Derive"]

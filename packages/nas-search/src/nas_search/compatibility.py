@@ -1,0 +1,61 @@
+"""Whether the parts of a method fit together: found before a search starts, and before anything is written."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from nas_hypergrad import FirstOrder, HypergradError, Implicit
+from nas_search.errors import ConfigError
+from nas_search.losses import Validation
+from nas_search.roles import HypergradientFactory, Relaxation
+
+if TYPE_CHECKING:
+    from nas_search.state import SearchState
+
+__all__ = ["check_parts"]
+
+
+def check_parts(state: "SearchState") -> None:
+    """Refuse a method whose parts contradict each other.
+
+    Raises:
+        ConfigError: outer parts without anything to learn, or without a supernet whose losses they use; a hypergradient that
+            the optimiser or the learning rate of the weights does not allow; implicit differentiation of drawn paths.
+    """
+    method = state.method
+    outer_parts = {
+        "hypergradient": method.hypergradient != FirstOrder(),
+        "outer_loss": method.outer_loss != Validation(),
+        "regularizers": bool(method.regularizers),
+    }
+    given = [name for name, changed in outer_parts.items() if changed]
+    if given and not state.outer_parameters():
+        raise ConfigError(
+            f"method {method.name!r} sets {', '.join(given)}, but has nothing to learn in the outer problem: give it a relaxation "
+            "or a policy that learns, or leave them out."
+        )
+    if given and state.supernet is None:
+        raise ConfigError(
+            f"method {method.name!r} sets {', '.join(given)}, but trains no supernet (weights=None): a black-box method has no "
+            "loss to differentiate."
+        )
+    hypergradient = method.hypergradient
+    if isinstance(hypergradient, HypergradientFactory):
+        try:
+            hypergradient = hypergradient.at(state)
+        except HypergradError as error:
+            raise ConfigError(
+                f"the hypergradient of method {method.name!r} does not fit its weights' optimiser: {error}"
+            ) from error
+    if isinstance(hypergradient, Implicit) and state.relaxation is not None and _draws_paths(state.relaxation):
+        raise ConfigError(
+            f"method {method.name!r} differentiates implicitly, but its relaxation {type(state.relaxation).__name__} draws paths: "
+            "implicit differentiation needs weights near a minimum of the very loss that is differentiated, and no weights "
+            "are trained to that of one path. Take FirstOrder or OneStep, or a relaxation that weights every option."
+        )
+
+
+def _draws_paths(relaxation: Relaxation) -> bool:
+    with torch.no_grad():
+        noise = relaxation.noise(torch.Generator().manual_seed(0))
+        return noise is not None and relaxation(noise, 0.0).drawn is not None
