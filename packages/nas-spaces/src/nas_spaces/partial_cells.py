@@ -25,7 +25,7 @@ class PartialMixedCell(nn.Module):
         parts: K.
 
     Raises:
-        InputError: the channels cannot be divided, or a part has less than two.
+        InputError: the channels cannot be divided, or a part of a reduction cell has less than two.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class PartialMixedCell(nn.Module):
         )
         strides = [2 if reduction and source < 2 else 1 for source, _ in shape.edges]
         width = part_width(channels, parts)
-        if width < 2:
+        if reduction and width < 2:
             raise InputError(
                 f"one of {parts} parts of {channels} channels is too narrow to be halved in size; give {2 * parts} or more."
             )
