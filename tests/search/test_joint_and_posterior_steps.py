@@ -115,5 +115,6 @@ def test_an_update_can_start_late(data: ImageData, small: dict[str, Any]) -> Non
     assert update(state, batch) == {}
     state.epoch, state.step = 1, 0
     assert set(update(state, batch)) == {"valid_loss", "valid_accuracy"}
+    assert After(0.5, OuterStep())(state, batch)  # exactly half of the run is done
     with pytest.raises(ConfigError, match=r"an update starts at 1\.5; expected a part of the run"):
         After(1.5, OuterStep())

@@ -119,12 +119,13 @@ def test_a_node_whose_codes_do_not_move_is_frozen() -> None:
     assert not relaxation.frozen.any()
     with torch.no_grad():
         relaxation.measurements[1:].add_(0.1)
-    moved = relaxation.codes.clone()
+    moved, unfrozen = relaxation.codes.clone(), relaxation(None, 0.0).weights[:2].detach().clone()
     relaxation.recover(freeze=1e-3)
     assert relaxation.frozen.tolist() == [True] + [False] * 7
     distance = (relaxation.codes - moved).norm(dim=1)
     assert distance[0] <= 1e-3 < distance[1:].min()
     before = relaxation(None, 0.0).weights[:2].detach().clone()
+    torch.testing.assert_close(before, unfrozen)
     with torch.no_grad():
         relaxation.measurements.add_(0.1)  # as an optimiser's momentum would
     relaxation.recover(freeze=1e-3)
