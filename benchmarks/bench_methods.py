@@ -22,7 +22,7 @@ from nas_spaces import nas_bench_201
 # A pass is forward and backward once; those of the first order need no weight gradients. A product is one more pass backward,
 # through the kept graph of the train batch's gradient.
 METHODS: dict[str, tuple[Callable[[], Method], str]] = {
-    "darts(1)": (lambda: methods.darts(1), "1 valid"),
+    "darts(1)": (lambda: methods.darts(1), "1 valid, without weight gradients"),
     "darts(2)": (lambda: methods.darts(2), "1 valid + 1 train + 1 product"),
     "darts(2), central difference": (lambda: methods.darts(2, central_difference=True), "1 valid + 3 train"),
     "amended_darts()": (lambda: methods.amended_darts(), "1 valid + 1 train + 2 products"),

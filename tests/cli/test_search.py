@@ -61,6 +61,12 @@ def test_options_override_the_file_which_overrides_the_defaults(nascli: Any, tmp
         (("--set", "policy=flip"), "unknown policy 'flip'"),
         (("--epochs", "0"), "epochs is 0; expected 1 or more"),
         (("--epochs", "many"), "'many' is not a valid integer"),
+        (("--method", "amended_darts", "--set", "eta=-1.0"), "eta is -1.0"),
+        (("--method", "darts", "--set", "order=3"), "order of darts is 3; expected 1"),
+        (
+            ("--method", "darts", "--set", "order=2", "--set", "learning_rate=0.0"),
+            "does not fit its weights' optimiser",
+        ),
         (("--device", "tpu9"), "unknown device 'tpu9'"),
         (("--config", "missing.toml"), "cannot read missing.toml"),
         (("--resume",), "--resume needs the run folder"),

@@ -67,6 +67,7 @@ def test_files_that_are_no_configuration_are_refused(tmp_path: Path) -> None:
     [
         ({"epochs": "three"}, "epochs is 'three'; expected int, such as 40"),
         ({"epochs": True}, "epochs is True"),
+        ({"spectrum": 1}, "spectrum is 1; expected bool, such as False"),
         ({"epochs": 0}, "epochs is 0; expected 1 or more"),
         ({"channels": -4}, "channels is -4"),
         ({"seed": -1}, "seed is -1"),

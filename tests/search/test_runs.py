@@ -11,6 +11,7 @@ from nas_search import CheckpointError, ConfigError, DataError, Interrupted, Run
 from nas_search.config import RunConfig
 from nas_search.roles import Event
 from nas_search.runs import free_folder, run_search, run_training
+from nas_search.schedules import Cosine, ExponentialCosine
 from nas_spaces import TableError, UnknownSpaceError, nas_bench_201
 
 CONFIG = RunConfig(data="fake:1x8x8", epochs=2, train_epochs=2, batch_size=32, channels=4, cells=1, device="cpu")
@@ -48,6 +49,40 @@ def test_a_run_writes_what_the_design_names(tmp_path: Path, table: Path) -> None
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     assert [event["epoch"] for event in events] == [1, 2]
     assert {"train_loss", "valid_accuracy", "entropy", "skip_share", "seconds", "table_test"} <= set(events[0])
+
+
+def test_what_allegro_finds_is_trained_with_its_own_annealing(tmp_path: Path) -> None:
+    config = replace(CONFIG, method="allegro", epochs=1, train_epochs=3, train_learning_rate=0.1)
+    run_search(config, tmp_path / "run")
+    rates = [epoch["learning_rate"] for epoch in json.loads((tmp_path / "run" / "train.json").read_text())["history"]]
+    progress = [(epoch + 1) / 3 for epoch in range(3)]
+    assert rates == pytest.approx([ExponentialCosine(0.1)(value) for value in progress])
+    assert rates[0] < Cosine(0.1)(progress[0])
+    again = run_training(tmp_path / "run", epochs=3)
+    assert [epoch["learning_rate"] for epoch in again["history"]] == rates
+
+
+def test_a_search_that_was_stopped_says_so(tmp_path: Path) -> None:
+    config = replace(CONFIG, method="darts", epochs=6, train_epochs=0, settings={"stop_skips": 1})
+    record = run_search(config, tmp_path / "run")
+    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    assert record["metrics"]["stopped_after"] == record["epochs"] == len(events) < 6
+    assert {"depth", "skip_connections"} <= set(events[0])
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert f"<th>Stopped early</th><td>after {len(events)} epochs</td>" in page
+    assert "Depth of the derived cells" in page
+
+
+def test_the_curvature_is_recorded_on_request(tmp_path: Path) -> None:
+    record = run_search(replace(CONFIG, method="darts", train_epochs=0, spectrum=True), tmp_path / "run")
+    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    assert all({"hessian_eigenvalue", "hessian_trace", "hessian_trace_error"} <= set(event) for event in events)
+    assert "Dominant eigenvalue" in (tmp_path / "run" / "report.html").read_text()
+    again = run_search(RunConfig.from_toml(tmp_path / "run" / "config.toml"), tmp_path / "again")
+    assert again["architecture"] == record["architecture"]
+    with pytest.raises(ConfigError, match="'gdas' draws a path"):
+        run_search(replace(CONFIG, spectrum=True), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_written_configuration_repeats_the_run(tmp_path: Path) -> None:

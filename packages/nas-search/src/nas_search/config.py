@@ -50,6 +50,7 @@ class RunConfig:
         data: data source, such as ``digits`` or ``npz:FILE``.
         policy: name of a fixed augmentation policy; ``default`` is the one that is customary for the data.
         table: file of a tabular benchmark that the result is looked up in; empty for none.
+        spectrum: whether the curvature of the validation loss is recorded after every epoch, see `HessianSpectrum`.
         epochs: of the search.
         train_epochs: of the training of the result; 0 for none, the same as `epochs` when left out (-1).
         train_learning_rate: of the training at the beginning; to 0 along the method's annealing, mostly a cosine.
@@ -69,6 +70,7 @@ class RunConfig:
     data: str = "digits"
     policy: str = "default"
     table: str = ""
+    spectrum: bool = False
     epochs: int = 40
     train_epochs: int = -1
     train_learning_rate: float = 0.05
@@ -85,7 +87,7 @@ class RunConfig:
             wanted = Mapping if item.name == "settings" else type(item.default)
             if wanted is float and isinstance(value, int) and not isinstance(value, bool):
                 object.__setattr__(self, item.name, value := float(value))
-            if not isinstance(value, wanted) or isinstance(value, bool):
+            if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
                 raise ConfigError(f"{item.name} is {value!r}; expected {wanted.__name__}, such as {item.default!r}.")
         check_positive(epochs=self.epochs, batch_size=self.batch_size, channels=self.channels, cells=self.cells)
         if self.train_epochs < -1 or not 0 <= self.seed < 2**63:

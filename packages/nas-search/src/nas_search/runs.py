@@ -14,7 +14,7 @@ from nas_search.config import RunConfig
 from nas_search.data import ImageData, stream_seed
 from nas_search.data_sources import load_data
 from nas_search.describe import describe
-from nas_search.diagnostics import CellDepth
+from nas_search.diagnostics import CellDepth, HessianSpectrum
 from nas_search.errors import CheckpointError, ConfigError, RunFolderError
 from nas_search.evaluation import top1
 from nas_search.files import write_atomically
@@ -102,15 +102,21 @@ def run_search(
         channels=config.channels,
         cells=config.cells,
     )
+    watchers: list[Observer] = [CellDepth()]
+    if config.spectrum:
+        spectrum = HessianSpectrum()
+        spectrum.check(state)
+        watchers.append(spectrum)
     table = _covering_table(config.table, parts.space) if config.table else None
+    if table is not None:
+        watchers.append(TableValue(table))
     folder = RunFolder(out)
     folder.claim(resume=resume)
     if folder.config.exists():
         _require_same(RunConfig.from_toml(folder.config), config, folder)
     else:
         write_atomically(folder.config, config.to_toml())
-    watchers: list[Observer] = [CellDepth(), *([] if table is None else [TableValue(table)]), *observers]
-    result = complete(state, folder, observers=watchers)
+    result = complete(state, folder, observers=[*watchers, *observers])
     metrics: dict[str, Any] = {**result.metrics, **_counts(parts, result.architecture)}
     if table is not None:
         metrics.update(_table_metrics(table, result.architecture))

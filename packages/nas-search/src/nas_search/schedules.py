@@ -130,7 +130,9 @@ class Sigmoid:
 
     def __call__(self, progress: float) -> float:
         """Return the value at `progress`."""
-        return 1 / (1 + math.exp((2 * _checked(progress) - 1) * self.steepness))
+        return (
+            1 - math.tanh((_checked(progress) - 0.5) * self.steepness)
+        ) / 2  # where exp would overflow for a large b
 
 
 def _checked(progress: float) -> float:

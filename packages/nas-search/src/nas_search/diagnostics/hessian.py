@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from nas_search.data import stream_seed
 from nas_search.diagnostics.spectrum import hutchinson, lanczos
 from nas_search.errors import ConfigError
-from nas_search.roles import Event
+from nas_search.roles import ChoiceWeights, Event, Relaxation
 from nas_search.run_state import check_positive
 from nas_search.state import SearchState
 
@@ -48,21 +48,29 @@ class HessianSpectrum:
         """See `Observer`.
 
         Raises:
-            ConfigError: there are no architecture parameters, or paths are drawn, of which the loss is no function of them.
+            ConfigError: see `check`.
         """
         state = event.state
         if not isinstance(state, SearchState):
             return
         if event.kind == "epoch":
             event.record.update(self.measure(state))
-        elif event.epoch == 0:  # to be told at the first step, not after an epoch
-            _loss(state, torch.Generator().manual_seed(0))
+        elif event.epoch == 0:  # what does not fit is told at the first step, not after an epoch
+            self.check(state)
+
+    def check(self, state: SearchState) -> None:
+        """Refuse a search whose loss is no smooth function of architecture parameters.
+
+        Raises:
+            ConfigError: there are none, or paths are drawn.
+        """
+        _choose(state, torch.Generator().manual_seed(0))
 
     def measure(self, state: SearchState) -> dict[str, float]:
         """The figures of the search as it is now; nothing of it changes.
 
         Raises:
-            ConfigError: as when it is called.
+            ConfigError: see `check`.
         """
         # A stream of its own: the draws of the search do not depend on whether somebody looks.
         generator = torch.Generator().manual_seed(stream_seed(state.seed, "spectrum", state.epoch))
@@ -88,21 +96,26 @@ class HessianSpectrum:
 
 def _loss(state: SearchState, generator: torch.Generator) -> tuple[Tensor, list[Tensor]]:
     """The validation loss as a graph over the architecture parameters, and these."""
-    if state.relaxation is None:
-        raise ConfigError(f"method {state.method.name!r} has no architecture parameters to take the Hessian in.")
-    parameters: list[Tensor] = [value for value in state.relaxation.parameters() if value.requires_grad]
     with torch.enable_grad():
-        choice = state.relaxation(state.relaxation.noise(generator), state.progress)
-        if choice.drawn is not None:
-            raise ConfigError(
-                f"method {state.method.name!r} draws a path, so its loss is no smooth function of the architecture "
-                "parameters: the Hessian is for relaxations that weight every option, such as Softmax."
-            )
+        relaxation, choice = _choose(state, generator)
         supernet = state.require_supernet()
         constant = {name: value.detach() for name, value in supernet.named_parameters()}
         images, labels = state.valid[0]
         logits = functional_call(supernet, constant, (state.normalize(images), *choice))
-        return F.cross_entropy(logits, labels), parameters
+        return F.cross_entropy(logits, labels), [value for value in relaxation.parameters() if value.requires_grad]
+
+
+def _choose(state: SearchState, generator: torch.Generator) -> tuple[Relaxation, ChoiceWeights]:
+    """The relaxation and its choice weights, checked to be smooth."""
+    if state.relaxation is None:
+        raise ConfigError(f"method {state.method.name!r} has no architecture parameters to take the Hessian in.")
+    choice = state.relaxation(state.relaxation.noise(generator), state.progress)
+    if choice.drawn is not None:
+        raise ConfigError(
+            f"method {state.method.name!r} draws a path, so its loss is no smooth function of the architecture "
+            "parameters: the Hessian is for relaxations that weight every option, such as Softmax."
+        )
+    return state.relaxation, choice
 
 
 def _flat(parts: tuple[Tensor, ...]) -> Tensor:
