@@ -23,8 +23,8 @@ def pc_darts(
 ) -> Method:
     """Partial channel connections (Xu et al., ICLR 2020): DARTS on a part of the channels, with normalised edges.
 
-    One of `parts` parts of the channels goes through the mixed operations (Eq. 2), which saves as much memory and allows
-    larger batches: 256 in the paper. Edges compete by weights of their own (Eq. 3), which makes up for the noise of sampled
+    One of `parts` parts of the channels goes through the mixed operations (Eq. 2), which saves memory and allows larger
+    batches: 256 in the paper. Edges compete by weights of their own (Eq. 3), which makes up for the noise of sampled
     channels.
 
     Args:
@@ -38,6 +38,8 @@ def pc_darts(
     Differs from the paper:
         1. The part is always the first of the channels, which the shuffle behind every node changes, as in the released
            code; the paper speaks of a random mask.
+        2. What is saved is less than K-fold: with K = 4 the activations kept for the backward pass are 1.9 times fewer in the
+           DARTS space and 1.5 times in NAS-Bench-201, against our supernets on whole channels, which share much already.
     """
     return Method(
         name="pc_darts",
