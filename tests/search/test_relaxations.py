@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nas_search.relaxations import HardGumbel, Softmax
+from nas_search.relaxations import Concrete, Dirichlet, HardGumbel, Softmax
 from nas_search.roles import Relaxation
 from nas_search.schedules import Constant
 from nas_spaces import Choices
@@ -13,7 +13,7 @@ from nas_spaces import Choices
 CHOICES = Choices(options=(("a", "b", "c"), ("a", "b")))
 
 
-@pytest.mark.parametrize("make", [Softmax, HardGumbel])
+@pytest.mark.parametrize("make", [Softmax, HardGumbel, Concrete, Dirichlet])
 def test_rows_sum_to_one_and_missing_options_have_no_weight(make: type[Relaxation]) -> None:
     relaxation = make(CHOICES)
     noise = relaxation.noise(torch.Generator().manual_seed(0))
@@ -25,7 +25,7 @@ def test_rows_sum_to_one_and_missing_options_have_no_weight(make: type[Relaxatio
     assert not relaxation.probabilities().requires_grad
 
 
-@pytest.mark.parametrize("make", [Softmax, HardGumbel])
+@pytest.mark.parametrize("make", [Softmax, HardGumbel, Concrete, Dirichlet])
 def test_equal_noise_gives_equal_weights_and_the_global_state_is_not_touched(make: type[Relaxation]) -> None:
     relaxation = make(CHOICES)
     state = torch.random.get_rng_state()

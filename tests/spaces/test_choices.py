@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nas_spaces import Choices, WeightsError
+from nas_spaces import Choices, WeightsError, amended_s1, darts, mobile, nas_bench_201
 
 CHOICES = Choices(options=(("a", "b"), ("a", "b", "c")), groups={"all": range(2)}, picks=(1, 2))
 
@@ -33,3 +33,12 @@ def test_weights_must_be_finite(value: float) -> None:
 def test_weights_must_have_the_shape() -> None:
     with pytest.raises(WeightsError, match=r"shape \(3, 2\); this space has \(2, 3\)"):
         CHOICES.check(torch.zeros(3, 2))
+
+
+def test_the_nodes_are_the_targets_of_the_edges() -> None:
+    assert nas_bench_201().choices.nodes == ((0,), (1, 2), (3, 4, 5))
+    nodes = darts(inputs=True).choices.nodes
+    assert nodes[:4] == ((0, 1), (2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12, 13))
+    assert nodes[4:] == tuple(tuple(14 + row for row in rows) for rows in nodes[:4])
+    assert amended_s1().choices.nodes[:2] == ((0, 1), (2, 3))
+    assert mobile().choices.nodes == ()

@@ -1,6 +1,7 @@
 """The conformance checks must be able to fail."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -45,10 +46,8 @@ class IgnoresDraw(Supernet):
 
 
 class Dishonest(NasBench201):
-    def supernet(
-        self, *, classes: int = 10, channels: int = 16, cells: int | None = None, in_channels: int = 3
-    ) -> Supernet:
-        return IgnoresDraw(super().supernet(classes=classes, channels=channels, cells=cells, in_channels=in_channels))
+    def supernet(self, **sizes: Any) -> Supernet:
+        return IgnoresDraw(super().supernet(**sizes))
 
 
 def test_check_supernet_finds_the_fault() -> None:

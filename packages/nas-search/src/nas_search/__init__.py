@@ -8,6 +8,7 @@ from nas_search.data import Examples, ImageData
 from nas_search.errors import (
     CheckpointError,
     ConfigError,
+    ConvergenceError,
     DataError,
     Interrupted,
     NonFiniteError,
@@ -21,6 +22,7 @@ from nas_search.result import SearchResult
 __all__ = [
     "CheckpointError",
     "ConfigError",
+    "ConvergenceError",
     "DataError",
     "Examples",
     "ImageData",

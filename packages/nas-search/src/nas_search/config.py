@@ -25,7 +25,18 @@ __all__ = ["RunConfig", "parse_setting"]
 # would leave the architecture where it began. How the value was chosen stands in benchmarks/RESULTS.md.
 _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     (method, "digits"): {"architecture_learning_rate": 0.01}
-    for method in ("allegro", "amended_darts", "darts", "gdas", "idarts")
+    for method in (
+        "allegro",
+        "amended_darts",
+        "balenas",
+        "darts",
+        "drnas",
+        "gdas",
+        "idarts",
+        "ista",
+        "pc_darts",
+        "snas",
+    )
 }
 
 

@@ -9,9 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from nas_augment import Policy
-from nas_search.errors import DataError
+from nas_search.errors import ConfigError, DataError
 
-__all__ = ["BatchStream", "Examples", "ImageData", "Normalize", "split_indices", "stream_seed"]
+__all__ = ["NO_VALIDATION", "BatchStream", "Examples", "ImageData", "Normalize", "split_indices", "stream_seed"]
+
+NO_VALIDATION = (
+    "the method trains on all images (train_share=1), and a part of it asks for validation images; keep some of them with a "
+    "smaller train_share, or leave that part out."
+)
+"""What is said where a validation image is asked for and there is none."""
 
 
 class Examples(NamedTuple):
@@ -154,7 +160,7 @@ def split_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, T
 
     Args:
         labels: ``(n,)``.
-        fraction: share of the first part, in (0, 1).
+        fraction: share of the first part, in (0, 1].
         seed: of the permutation of each class.
 
     Returns:
@@ -200,7 +206,13 @@ class BatchStream:
         return len(self.examples.labels) // self.batch_size
 
     def __getitem__(self, position: int) -> Examples:
-        """The batch at `position`, counted from the beginning of the run."""
+        """The batch at `position`, counted from the beginning of the run.
+
+        Raises:
+            ConfigError: there are no examples.
+        """
+        if not len(self.examples.labels):
+            raise ConfigError(NO_VALIDATION)
         epoch, step = divmod(position, len(self))
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", epoch))

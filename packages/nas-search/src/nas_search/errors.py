@@ -5,6 +5,7 @@ SearchError
 |-- DataError (also ValueError)       images or labels that cannot be used
 |-- RunFolderError (also OSError)     a run folder that cannot be read or written, or that holds another run
 |-- CheckpointError (also ValueError) a checkpoint that is damaged, not ours, or of another configuration
+|-- ConvergenceError (also ArithmeticError)  an iteration that does not reach its tolerance
 |-- NonFiniteError (also ArithmeticError)  a loss that became NaN or infinite
 `-- Interrupted                       stopped on request, after saving
 """
@@ -12,6 +13,7 @@ SearchError
 __all__ = [
     "CheckpointError",
     "ConfigError",
+    "ConvergenceError",
     "DataError",
     "Interrupted",
     "NonFiniteError",
@@ -38,6 +40,10 @@ class RunFolderError(SearchError, OSError):
 
 class CheckpointError(SearchError, ValueError):
     """A checkpoint that is damaged, not ours, or of another configuration."""
+
+
+class ConvergenceError(SearchError, ArithmeticError):
+    """An iteration did not reach its tolerance."""
 
 
 class NonFiniteError(SearchError, ArithmeticError):

@@ -17,11 +17,13 @@ from nas_search.roles import (
     Schedule,
     Selector,
     StopRule,
+    SupernetFactory,
     SupernetLoss,
     Update,
 )
 from nas_search.schedules import Cosine
 from nas_search.stopping import Never
+from nas_search.supernets import WholeChannels
 
 __all__ = ["Method"]
 
@@ -36,6 +38,7 @@ class Method:
         sampler: what a weight step trains, or what a black-box method evaluates next.
         selector: how the search ends with an architecture.
         relaxation: makes the architecture parameters for a space's choices; None if there are none.
+        supernet: which supernet of the space is trained.
         hypergradient: how the gradient of the outer variables is estimated; a factory where that depends on the step.
         outer_loss: what the outer variables minimise.
         loss: of a weight step.
@@ -43,7 +46,8 @@ class Method:
         regularizers: terms of the outer loss.
         weights: optimiser of the supernet's weights; None for black-box methods, which have no supernet.
         outer: optimiser of the outer variables.
-        train_share: the share of the train images that weight steps see; the rest validates.
+        train_share: the share of the train images that weight steps see; the rest validates. With 1 there is no rest, and
+            nothing of the method may ask for a validation image.
         steps: steps of an epoch; None for one pass over the training part.
         observers: what the method needs to be recorded of every epoch; told before those of the caller.
         stop: ends the search before its last epoch.
@@ -55,6 +59,7 @@ class Method:
     sampler: Sampler
     selector: Selector
     relaxation: RelaxationFactory | None = None
+    supernet: SupernetFactory = WholeChannels()
     hypergradient: Hypergradient | HypergradientFactory = FirstOrder()
     outer_loss: OuterLoss = Validation()
     loss: SupernetLoss = Plain()

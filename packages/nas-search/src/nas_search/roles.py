@@ -8,6 +8,7 @@ role                   what it does                                             
 =====================  ==========================================================  =====================================
 `Relaxation`           architecture parameters -> choice weights                   ``relaxations/``
 ``Supernet``           images and choice weights -> logits                         nas_spaces
+`SupernetFactory`      a space and sizes -> the ``Supernet`` that is trained       ``supernets``
 ``AugmentationPolicy`` images -> augmented images and their log-probability        nas_augment
 ``Hypergradient``      a bilevel problem -> gradient of the outer variables        nas_hypergrad
 `HypergradientFactory` the search at a step -> its ``Hypergradient``               ``estimators/``
@@ -37,7 +38,7 @@ from torch import Tensor, nn
 
 from nas_augment import AugmentationPolicy
 from nas_hypergrad import Hypergradient, Loss, Variables
-from nas_spaces import Architecture, Choices, Drawn, Supernet
+from nas_spaces import Architecture, Choices, Drawn, SearchSpace, Supernet
 
 if TYPE_CHECKING:
     from nas_search.run_state import RunState
@@ -61,6 +62,7 @@ __all__ = [
     "Selector",
     "StopRule",
     "Supernet",
+    "SupernetFactory",
     "SupernetLoss",
     "Update",
 ]
@@ -94,11 +96,24 @@ class Relaxation(nn.Module, ABC):
 
     @abstractmethod
     def probabilities(self) -> Tensor:
-        """What an architecture is derived from, ``(choices, options)``; rows sum to 1; without gradient."""
+        """What an architecture is derived from, ``(choices, options)``, without gradient.
+
+        Each row is a distribution over its options, times the weight of its edge, in (0, 1], where edges compete.
+        """
 
 
 RelaxationFactory: TypeAlias = Callable[[Choices], Relaxation]
 PolicyFactory: TypeAlias = Callable[[], AugmentationPolicy]
+
+
+class SupernetFactory(Protocol):
+    """Makes the supernet of a space."""
+
+    def __call__(
+        self, space: SearchSpace, *, classes: int, channels: int, cells: int | None, in_channels: int
+    ) -> Supernet:
+        """Return a supernet of these sizes."""
+        ...
 
 
 class Sampler(Protocol):

@@ -104,7 +104,8 @@ class SearchState(RunState):
     def _split(self) -> None:
         labels = self.data.train.labels
         train, valid = split_indices(labels, self.method.train_share, self.seed)
-        if min(len(train), len(valid)) < 2:
+        parts = (train,) if self.method.train_share == 1 else (train, valid)
+        if min(map(len, parts)) < 2:
             raise DataError(
                 f"{self.data.name}: {len(labels)} train images cannot be split into a training and a validation part "
                 f"({len(train)} and {len(valid)}); batch normalisation needs two images in each: give more."
@@ -123,7 +124,8 @@ class SearchState(RunState):
         self.supernet: Supernet | None = None
         self.weight_optimizer: torch.optim.Optimizer | None = None
         if method.weights is not None:
-            supernet = self.space.supernet(
+            supernet = method.supernet(
+                self.space,
                 classes=self.data.classes,
                 channels=self.channels,
                 cells=self.cells,
@@ -203,7 +205,7 @@ class SearchState(RunState):
             probabilities = self.relaxation.probabilities()
             architecture = self.space.discretize(probabilities)
             record["architecture"] = str(architecture)
-            record["entropy"] = float(entropy(probabilities))
+            record["entropy"] = float(entropy(probabilities / probabilities.sum(dim=1, keepdim=True)))
             record["uniform_entropy"] = float(entropy(_uniform(self.space.choices.mask)))
             record["skip_share"] = self._skip_share(architecture)
         return record

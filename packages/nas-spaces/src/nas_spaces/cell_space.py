@@ -17,6 +17,7 @@ from nas_spaces.cells import Cell, CellShape, Connection, MakeOperation, MixedCe
 from nas_spaces.choices import Choices
 from nas_spaces.errors import ArchitectureError, InputError
 from nas_spaces.operations import Zero
+from nas_spaces.partial_cells import PartialMixedCell
 from nas_spaces.skeleton import CellNetwork, CellSupernetBody
 from nas_spaces.space import SearchSpace
 from nas_spaces.supernet import Supernet
@@ -83,7 +84,12 @@ class CellSpace(SearchSpace):
                 groups[f"{cell}.inputs"] = range(len(options), len(options) + self.shape.nodes)
                 options += [tuple(str(state) for state in states) for states in self.shape.predecessors]
                 picks += [2] * self.shape.nodes
-        return Choices(tuple(options), groups, tuple(picks))
+        nodes = tuple(
+            tuple(groups[cell].start + row for row, (_, target) in enumerate(self.shape.edges) if target == node)
+            for cell in cells
+            for node in range(self.shape.nodes)
+        )
+        return Choices(tuple(options), groups, tuple(picks), nodes)
 
     @property
     def choices(self) -> Choices:
@@ -282,6 +288,7 @@ class CellSpace(SearchSpace):
         in_channels: int = 3,
         stem: str = "cifar",
         checkpoint: bool = False,
+        parts: int = 1,
     ) -> Supernet:
         """The supernet of the paper's search.
 
@@ -292,12 +299,15 @@ class CellSpace(SearchSpace):
             in_channels: channels of the images.
             stem: ``cifar``, or ``imagenet``, which divides the resolution by 8 first.
             checkpoint: keep the inputs of each cell only and evaluate it again in the backward pass.
+            parts: above 1 the operations see one of as many parts of the channels; see `PartialEdges`.
         """
         depth = self._depth(self.depth[0] if cells is None else cells)
         names = [self.cell_name(index, index in (depth // 3, 2 * depth // 3)) for index in range(depth)]
 
         def make(_index: int, widths: tuple[int, int], width: int, reduction: bool, halve: bool) -> nn.Module:
-            return MixedCell(self.shape, self._make, widths, width, reduction, halve)
+            if parts == 1:
+                return MixedCell(self.shape, self._make, widths, width, reduction, halve)
+            return PartialMixedCell(self.shape, self._make, widths, width, reduction, halve, parts)
 
         body = CellSupernetBody(
             make,

@@ -19,6 +19,8 @@ class Choices:
         options: the names of each row's options; rows may differ in length.
         groups: named ranges of rows, such as ``{"normal": range(0, 14), "reduce": range(14, 28)}``.
         picks: how many options an architecture takes in each row; 1 everywhere when left out.
+        nodes: for each node of the cells, the rows of the edges that enter it, by increasing source; none where the rows
+            are no edges.
 
     Example:
         >>> choices = Choices(options=(("skip", "conv"), ("a", "b", "c")), groups={"edges": range(2)})
@@ -31,6 +33,7 @@ class Choices:
     options: tuple[tuple[str, ...], ...]
     groups: Mapping[str, range] = field(default_factory=dict)
     picks: tuple[int, ...] = ()
+    nodes: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.picks:

@@ -5,6 +5,7 @@ Dong and Yang, "NAS-Bench-201: Extending the Scope of Reproducible Neural Archit
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,7 @@ from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
 from nas_spaces.errors import ArchitectureError
 from nas_spaces.operations import forget_statistics
+from nas_spaces.partial_channels import PartialEdges, part_width
 from nas_spaces.skeleton import require_images
 from nas_spaces.space import RowwiseSpace
 from nas_spaces.supernet import Drawn, Supernet, connected
@@ -63,7 +65,8 @@ class NasBench201(RowwiseSpace):
     @property
     def choices(self) -> Choices:
         """Six rows, one per edge in the order of `EDGES`; five columns in the order of `OPERATIONS`."""
-        return Choices(options=(OPERATIONS,) * len(EDGES), groups={"cell": range(len(EDGES))})
+        nodes = tuple(tuple(row for row, edge in enumerate(EDGES) if edge[1] == node) for node in range(1, NODES))
+        return Choices(options=(OPERATIONS,) * len(EDGES), groups={"cell": range(len(EDGES))}, nodes=nodes)
 
     def format(self, options: Sequence[int]) -> str:
         """The benchmark's text: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""
@@ -148,10 +151,15 @@ class NasBench201(RowwiseSpace):
         return graph
 
     def supernet(
-        self, *, classes: int = 10, channels: int = 16, cells: int | None = None, in_channels: int = 3
+        self, *, classes: int = 10, channels: int = 16, cells: int | None = None, in_channels: int = 3, parts: int = 1
     ) -> Supernet:
-        """The supernet of the benchmark's searches: batch normalisation without affine parameters."""
-        return _Supernet(self.choices, classes, channels, DEPTH if cells is None else cells, in_channels)
+        """The supernet of the benchmark's searches: batch normalisation without affine parameters.
+
+        With `parts` above 1 the operations see one of as many parts of the channels; see `PartialEdges`.
+        """
+        depth = DEPTH if cells is None else cells
+        make = _MixedCell if parts == 1 else partial(_PartialCell, parts=parts)
+        return _Supernet(self.choices, _Skeleton(make, classes, channels, depth, in_channels))
 
     def network(
         self,
@@ -243,7 +251,7 @@ class _Cell(nn.Module):
         return nodes[-1]
 
 
-def _operation(option: int, channels: int) -> nn.Module:
+def _operation(option: int, channels: int, affine: bool = True) -> nn.Module:
     if option == SKIP:
         return nn.Identity()
     if option == AVG_POOL:
@@ -252,7 +260,7 @@ def _operation(option: int, channels: int) -> nn.Module:
     return nn.Sequential(
         nn.ReLU(),
         nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(channels),
+        nn.BatchNorm2d(channels, affine=affine),
     )
 
 
@@ -264,10 +272,9 @@ def _total(inputs: list[Tensor], like: Tensor) -> Tensor:
 class _Supernet(Supernet):
     """All operations on all edges. See `Supernet` for what the weights mean."""
 
-    def __init__(self, choices: Choices, classes: int, channels: int, cells: int, in_channels: int) -> None:
+    def __init__(self, choices: Choices, body: _Skeleton) -> None:
         super().__init__()
-        self.choices = choices
-        self.body = _Skeleton(_MixedCell, classes, channels, cells, in_channels)
+        self.choices, self.body = choices, body
         forget_statistics(self)
 
     def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
@@ -337,6 +344,23 @@ class _MixedCell(nn.Module):
         """Batch normalisation whose factor is the choice weight: the multiplication costs no pass of its own."""
         factor = scales.repeat_interleave(self.channels)
         return F.batch_norm(features, None, None, weight=factor, training=True)
+
+
+class _PartialCell(nn.Module):
+    """The cell with every operation on every edge, on a part of the channels."""
+
+    def __init__(self, channels: int, parts: int) -> None:
+        super().__init__()
+        width = part_width(channels, parts)
+        names = range(len(OPERATIONS))
+        made = [[None if o == NONE else _operation(o, width, affine=False) for o in names] for _ in EDGES]
+        self.edges = PartialEdges(EDGES, made, [1] * len(EDGES), parts)
+
+    def forward(self, features: Tensor, weights: Tensor, drawn: Drawn | None) -> Tensor:
+        nodes = [features]
+        for target in range(1, NODES):
+            nodes.append(self.edges(nodes, target, weights, drawn))
+        return nodes[-1]
 
 
 def _pool(features: Tensor) -> Tensor:

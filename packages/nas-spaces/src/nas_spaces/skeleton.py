@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from nas_spaces.cells import Cell, MixedCell
+from nas_spaces.cells import Cell
 from nas_spaces.errors import InputError
 from nas_spaces.supernet import Drawn
 
@@ -185,7 +185,6 @@ class CellSupernetBody(nn.Module):
             images = images.contiguous(memory_format=torch.channels_last)
         before, last = self.stack.start(images)
         for cell, choice, path in zip(self.stack.cells, weights, drawn, strict=True):
-            assert isinstance(cell, MixedCell)
             if self.recompute and torch.is_grad_enabled():
                 output = checkpoint(cell, before, last, choice, path, use_reentrant=False, preserve_rng_state=False)
                 assert isinstance(output, Tensor)

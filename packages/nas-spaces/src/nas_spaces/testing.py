@@ -32,6 +32,9 @@ def check_space(space: SearchSpace, *, samples: int = 20, seed: int = 0) -> None
     assert len(space.choices.picks) == shape[0], "there is one number of picks per row"
     for name, rows in space.choices.groups.items():
         assert all(0 <= row < shape[0] for row in rows), f"group {name!r} names rows that do not exist"
+    entering = [row for rows in space.choices.nodes for row in rows]
+    assert len(set(entering)) == len(entering), "an edge enters one node"
+    assert all(0 <= row < shape[0] for row in entering), "the nodes name rows that exist"
     state = torch.random.get_rng_state()
     for _ in range(samples):
         a = space.sample(generator)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nas_search.data import Examples
+from nas_search.data import NO_VALIDATION, Examples
+from nas_search.errors import ConfigError
 
 __all__ = ["top1"]
 
@@ -20,7 +21,12 @@ def top1(
         examples: what is classified.
         device: where `classify` wants them.
         batch_size: the most images classified at once.
+
+    Raises:
+        ConfigError: there are no examples.
     """
+    if not len(examples.labels):
+        raise ConfigError(NO_VALIDATION)
     correct = torch.zeros((), dtype=torch.int64, device=device)
     with torch.no_grad():
         # Batches of equal size: a last one of few images would have poor batch statistics.

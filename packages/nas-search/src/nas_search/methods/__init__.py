@@ -6,26 +6,36 @@ any of these uses: compose your own.
 
 from nas_search.methods.allegro import allegro
 from nas_search.methods.amended_darts import amended_darts
+from nas_search.methods.balenas import balenas
 from nas_search.methods.bayesian_optimization import bayesian_optimization
 from nas_search.methods.darts import darts
+from nas_search.methods.drnas import drnas
 from nas_search.methods.gdas import gdas
 from nas_search.methods.idarts import idarts
+from nas_search.methods.ista import ista
 from nas_search.methods.local_search import local_search
 from nas_search.methods.nsas import nsas
+from nas_search.methods.pc_darts import pc_darts
 from nas_search.methods.random_nas import random_nas
 from nas_search.methods.random_search import random_search
 from nas_search.methods.regularized_evolution import regularized_evolution
+from nas_search.methods.snas import snas
 
 __all__ = [
     "allegro",
     "amended_darts",
+    "balenas",
     "bayesian_optimization",
     "darts",
+    "drnas",
     "gdas",
     "idarts",
+    "ista",
     "local_search",
     "nsas",
+    "pc_darts",
     "random_nas",
     "random_search",
     "regularized_evolution",
+    "snas",
 ]

@@ -9,7 +9,7 @@ from nas_search.roles import ChoiceWeights, Relaxation, Schedule
 from nas_search.schedules import Linear
 from nas_spaces import Choices
 
-__all__ = ["HardGumbel"]
+__all__ = ["HardGumbel", "check_temperature", "standard_gumbel"]
 
 
 class HardGumbel(Relaxation):
@@ -31,10 +31,7 @@ class HardGumbel(Relaxation):
 
     def __init__(self, choices: Choices, temperature: Schedule = Linear(10.0, 0.1), scale: float = 1e-3) -> None:
         super().__init__()
-        if min(temperature(0.0), temperature(1.0)) <= 0:
-            raise ConfigError(
-                f"the temperature goes from {temperature(0.0)} to {temperature(1.0)}; expected positive numbers."
-            )
+        check_temperature(temperature)
         self.temperature = temperature
         self.mask: Tensor
         self.register_buffer("mask", choices.mask, persistent=False)
@@ -42,8 +39,8 @@ class HardGumbel(Relaxation):
         self.logits = nn.Parameter(scale * torch.randn(choices.shape))
 
     def noise(self, generator: torch.Generator) -> Tensor:
-        """Standard Gumbel noise, ``(choices, options)``: ``-log(e)`` with `e` standard exponential."""
-        return -torch.empty_like(self.logits).exponential_(generator=generator).log()
+        """Standard Gumbel noise, ``(choices, options)``."""
+        return standard_gumbel(self.logits, generator)
 
     def forward(self, noise: Tensor | None, progress: float) -> ChoiceWeights:
         """See `Relaxation.forward`; without noise the most probable options are taken."""
@@ -62,3 +59,20 @@ class HardGumbel(Relaxation):
     def probabilities(self) -> Tensor:
         """``softmax(logits)``: how often each option is drawn, or drawn first where several are; without gradient."""
         return masked_logits(self.logits.detach(), self.mask).softmax(dim=1)
+
+
+def standard_gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard Gumbel noise of the shape of `like`: ``-log(e)`` with `e` standard exponential."""
+    return -torch.empty_like(like).exponential_(generator=generator).log()
+
+
+def check_temperature(temperature: Schedule) -> None:
+    """Refuse a temperature that is not positive at both ends of the run.
+
+    Raises:
+        ConfigError: naming both.
+    """
+    if min(temperature(0.0), temperature(1.0)) <= 0:
+        raise ConfigError(
+            f"the temperature goes from {temperature(0.0)} to {temperature(1.0)}; expected positive numbers."
+        )
