@@ -15,6 +15,7 @@ __all__ = ["names", "space"]
 _OURS = {
     "nas_bench_201": "nas_spaces.nas_bench_201:nas_bench_201",
     "darts": "nas_spaces.darts:darts",
+    "darts_rnn": "nas_spaces.darts_rnn:darts_rnn",
     "allegro": "nas_spaces.allegro:allegro",
     "amended_s1": "nas_spaces.amended:amended_s1",
     "amended_s2": "nas_spaces.amended:amended_s2",
