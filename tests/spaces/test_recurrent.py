@@ -1,5 +1,6 @@
 """The recurrent networks against their equations, written out."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -179,14 +180,16 @@ def test_masks_are_drawn_once_and_stand_where_they_should(name: str) -> None:
     if name in ("inputs", "x"):
         words = words * mask
     keep = mask if name == "h" else torch.ones((), dtype=torch.float64)
+    functions: dict[str, Callable[[Tensor], Tensor]] = {
+        "tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid, "identity": lambda x: x
+    }  # fmt: skip
     h, outputs = torch.zeros(BATCH, UNITS, dtype=torch.float64), []
     for t in range(TIME):
         c, d = (cell.from_word(words[:, t]) + cell.from_state(keep * h)).split(UNITS, dim=1)
         states = [h + torch.sigmoid(c) * (torch.tanh(d) - h)]
         for j, (activation, i) in enumerate(SPACE.steps(published.DARTS_V2_RNN)):
             c, d = F.linear(keep * states[i], p[f"model.cell.steps.{j}.weight"]).split(UNITS, dim=1)
-            o = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid, "identity": lambda x: x}[activation]
-            states.append(states[i] + torch.sigmoid(c) * (o(d) - states[i]))
+            states.append(states[i] + torch.sigmoid(c) * (functions[activation](d) - states[i]))
         h = torch.stack(states[1:]).mean(dim=0)
         outputs.append(h)
     hidden = torch.stack(outputs, dim=1) * (mask if name == "outputs" else 1)

@@ -36,14 +36,14 @@ class RunConfig:
     Args:
         space: name of the search space.
         method: name of the method.
-        data: data source, such as ``digits`` or ``npz:FILE``.
+        data: data source, such as ``digits``, ``npz:FILE`` or ``wikitext:DIR``.
         policy: name of a fixed augmentation policy; ``default`` is the one that is customary for the data.
         table: file of a tabular benchmark that the result is looked up in; empty for none.
         epochs: of the search.
         train_epochs: of the training of the result; 0 for none, the same as `epochs` when left out (-1).
         train_learning_rate: of the training at the beginning; cosine to 0.
-        batch_size: images of a batch.
-        channels: width of the first cell.
+        batch_size: images, or segments of text, of a batch.
+        channels: width of the first cell; of a recurrent cell the units.
         cells: depth, in the unit of the space.
         seed: of all randomness.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -158,7 +158,7 @@ class RunConfig:
 
 def _full_path(source: str) -> str:
     kind, _, path = source.partition(":")
-    return f"{kind}:{Path(path).resolve()}" if kind == "npz" and path else source
+    return f"{kind}:{Path(path).resolve()}" if kind in ("npz", "wikitext", "ptb") and path else source
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -26,6 +26,8 @@ def darts(
     weight_decay: float = 5e-4,
     architecture_learning_rate: float = 3e-4,
     architecture_weight_decay: float = 1e-3,
+    momentum: float = 0.9,
+    clip: float = 5.0,
 ) -> Method:
     """Differentiable architecture search: a softmax mixture of all operations (Liu, Simonyan and Yang, ICLR 2019).
 
@@ -37,6 +39,8 @@ def darts(
         weight_decay: of the weights; 3e-4 in the paper, 5e-4 in NAS-Bench-201.
         architecture_learning_rate: of Adam on the architecture parameters.
         architecture_weight_decay: of the architecture parameters.
+        momentum: of the weights.
+        clip: largest norm of the gradient of the weights.
     """
     if order != 1:
         raise ConfigError(f"order of darts is {order}; this release has the first-order approximation, order=1.")
@@ -46,7 +50,7 @@ def darts(
         relaxation=Softmax,
         sampler=Relaxed(),
         selector=Derive(),
-        weights=SGD(Cosine(learning_rate, learning_rate / 25), weight_decay=weight_decay),
+        weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),
         outer=Adam(Constant(architecture_learning_rate), weight_decay=architecture_weight_decay),
     )
 
@@ -59,6 +63,8 @@ def gdas(
     weight_decay: float = 5e-4,
     architecture_learning_rate: float = 3e-4,
     architecture_weight_decay: float = 1e-3,
+    momentum: float = 0.9,
+    clip: float = 5.0,
 ) -> Method:
     """Gradient-based search using a differentiable architecture sampler: one path a step (Dong and Yang, CVPR 2019).
 
@@ -72,6 +78,8 @@ def gdas(
         weight_decay: of the weights.
         architecture_learning_rate: of Adam on the architecture parameters.
         architecture_weight_decay: of the architecture parameters.
+        momentum: of the weights.
+        clip: largest norm of the gradient of the weights.
     """
     return Method(
         name="gdas",
@@ -79,13 +87,19 @@ def gdas(
         relaxation=partial(HardGumbel, temperature=Linear(temperature, final_temperature)),
         sampler=Relaxed(),
         selector=Derive(),
-        weights=SGD(Cosine(learning_rate, learning_rate / 25), weight_decay=weight_decay),
+        weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),
         outer=Adam(Constant(architecture_learning_rate), weight_decay=architecture_weight_decay),
     )
 
 
 def random_nas(
-    *, samples: int = 100, validation_images: int = 512, learning_rate: float = 0.025, weight_decay: float = 5e-4
+    *,
+    samples: int = 100,
+    validation_images: int = 512,
+    learning_rate: float = 0.025,
+    weight_decay: float = 5e-4,
+    momentum: float = 0.9,
+    clip: float = 5.0,
 ) -> Method:
     """Random search with weight sharing: uniform paths train the supernet (Li and Talwalkar, UAI 2019).
 
@@ -94,13 +108,15 @@ def random_nas(
         validation_images: images that each of them is scored on.
         learning_rate: of the weights at the beginning; cosine to a twenty-fifth of it.
         weight_decay: of the weights.
+        momentum: of the weights.
+        clip: largest norm of the gradient of the weights.
     """
     return Method(
         name="random_nas",
         updates=(WeightStep(),),
         sampler=Uniform(),
         selector=BestSampled(samples, SupernetAccuracy(validation_images)),
-        weights=SGD(Cosine(learning_rate, learning_rate / 25), weight_decay=weight_decay),
+        weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),
     )
 
 

@@ -22,7 +22,7 @@ __all__ = ["Objective", "accuracy"]
 class Objective:
     """The losses of one step as functions of the supernet's weights and of the outer variables.
 
-    Everything random (the choice weights' noise, the augmentation) is drawn once: an estimator may evaluate a loss many
+    Everything random (the choice weights' noise, the augmentation, dropout) is drawn once: an estimator may evaluate a loss many
     times, and every time sees the same draw.
 
     Inner variables are named as the supernet's parameters; outer ones are ``relaxation.*`` and ``policy.*``. Where the
@@ -43,6 +43,8 @@ class Objective:
         self._noise = None if relaxation is None else relaxation.noise(state.generator)
         self._fixed_choice = state.method.sampler(state) if relaxation is None else None
         self.figures: dict[str, Tensor] = {}
+        # What dropout in the supernet draws from, which every evaluation starts anew from here.
+        self._random = torch.random.get_rng_state()
 
     @property
     def problem(self) -> BilevelProblem:
@@ -56,6 +58,7 @@ class Objective:
     def inner_loss(self, inner: Variables, outer: Variables) -> Tensor:
         """The training loss: mean cross-entropy of the augmented train batch."""
         images, log_prob = self._augment(outer)
+        torch.random.set_rng_state(self._random)
         logits = functional_call(self._state.require_supernet(), dict(inner), (images, *self._choose(outer)))
         terms = F.cross_entropy(logits, self._batch.train.labels, reduction="none")
         if log_prob.requires_grad:
@@ -67,6 +70,7 @@ class Objective:
         choice = self._choose(outer)
         images, labels = self._batch.valid
         images = self._state.normalize(images)
+        torch.random.set_rng_state(self._random)
         logits = functional_call(self._state.require_supernet(), dict(inner), (images, *choice))
         loss = F.cross_entropy(logits, labels)
         self.figures = {"valid_loss": loss.detach(), "valid_accuracy": accuracy(logits, labels)}

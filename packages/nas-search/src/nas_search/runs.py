@@ -11,11 +11,11 @@ import torch
 from nas_augment import Policy
 from nas_search import catalog
 from nas_search.config import RunConfig
-from nas_search.data import ImageData, stream_seed
+from nas_search.data import Data, ImageData, stream_seed
 from nas_search.data_sources import load_data
 from nas_search.describe import describe
 from nas_search.errors import CheckpointError, ConfigError, RunFolderError
-from nas_search.evaluation import top1
+from nas_search.evaluation import perplexity, top1
 from nas_search.files import write_atomically
 from nas_search.loop import complete, drive, isolated_random_state
 from nas_search.measure import choose_device
@@ -40,14 +40,19 @@ class _Parts:
 
     config: RunConfig
     space: SearchSpace
-    data: ImageData
+    data: Data
     device: torch.device
 
     @staticmethod
     def of(config: RunConfig) -> "_Parts":
         data = load_data(config.data)
         if config.policy != "default":
-            data = replace(data, policy=catalog.policy(config.policy))
+            policy = catalog.policy(config.policy)
+            if not isinstance(data, ImageData):
+                raise ConfigError(
+                    f"policy {config.policy!r} is for images; {data.name} is made of tokens: leave it out."
+                )
+            data = replace(data, policy=policy)
         return _Parts(config, spaces.space(config.space), data, choose_device(config.device))
 
     @property
@@ -56,7 +61,7 @@ class _Parts:
             "classes": self.data.classes,
             "channels": self.config.channels,
             "cells": self.config.cells,
-            "in_channels": self.data.image_shape[0],
+            "in_channels": self.data.in_channels,
         }
 
 
@@ -193,7 +198,8 @@ class TableValue:
 
 def _counts(parts: _Parts, architecture: Architecture) -> dict[str, int]:
     sizes = {key: value for key, value in parts.sizes.items() if key != "in_channels"}
-    counts = parts.space.count(architecture, image=parts.data.image_shape, **sizes)
+    shape = tuple(parts.data.train.images.shape[1:])
+    counts = parts.space.count(architecture, image=shape, **sizes)
     return {"parameters": counts.parameters, "multiply_adds": counts.multiply_adds}
 
 
@@ -243,7 +249,8 @@ def _train_both(parts: _Parts, result: SearchResult, folder: RunFolder, observer
 
 def _trained(record: Mapping[str, Any]) -> dict[str, Any]:
     """What the metrics of a result say of a training."""
-    return {"test_accuracy": record["test_accuracy"], "train_epochs": record["epochs"]}
+    figures = {name: record[name] for name in ("test_accuracy", "test_perplexity") if name in record}
+    return {**figures, "train_epochs": record["epochs"]}
 
 
 def _train_found(
@@ -285,7 +292,7 @@ def _train(
         store.restore(state)
         drive(state, observers=observers, store=store)
     state.network.eval()
-    record = {
+    record: dict[str, Any] = {
         "architecture": str(architecture),
         "test_accuracy": top1(state.network, parts.data.test, parts.device),
         "epochs": config.training_epochs,
@@ -293,4 +300,6 @@ def _train(
         "seconds": sum(epoch["seconds"] for epoch in state.history),
         "history": state.history,
     }
+    if state.tokens:
+        record["test_perplexity"] = perplexity(state.network, parts.data.test, parts.device)
     return record, state.network

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from nas_search.data import ImageData
+from nas_search.data import Data
 from nas_search.data_sources import fake
 from nas_search.errors import Interrupted
 from nas_search.loop import search
@@ -25,13 +25,13 @@ from nas_spaces import SearchSpace, nas_bench_201
 __all__ = ["check_method"]
 
 
-def check_method(method: Method, space: SearchSpace | None = None, data: ImageData | None = None) -> SearchResult:
+def check_method(method: Method, space: SearchSpace | None = None, data: Data | None = None) -> SearchResult:
     """Run a method for three short epochs on the CPU and check the laws that every method obeys.
 
     Args:
         method: the method.
         space: where it searches; NAS-Bench-201 when left out.
-        data: what it searches on; small random images when left out.
+        data: what it searches on; small random images when left out. A space of recurrent cells needs text.
 
     Returns:
         The result of the search.

@@ -1,7 +1,7 @@
 """Evaluators: architecture to score. One file each."""
 
-from nas_search.evaluation.accuracy import top1
+from nas_search.evaluation.accuracy import perplexity, top1
 from nas_search.evaluation.supernet_accuracy import SupernetAccuracy
 from nas_search.evaluation.train_and_validate import TrainAndValidate
 
-__all__ = ["SupernetAccuracy", "TrainAndValidate", "top1"]
+__all__ = ["SupernetAccuracy", "TrainAndValidate", "perplexity", "top1"]
