@@ -120,7 +120,14 @@ def random_nas(
     )
 
 
-def random_search(*, candidate_epochs: int = 3, learning_rate: float = 0.05) -> Method:
+def random_search(
+    *,
+    candidate_epochs: int = 3,
+    learning_rate: float = 0.05,
+    weight_decay: float = 5e-4,
+    momentum: float = 0.9,
+    clip: float = 5.0,
+) -> Method:
     """Train one random architecture an epoch, and take the one of the best validation accuracy: the black-box baseline.
 
     An epoch costs as many passes over the training part as `candidate_epochs` says.
@@ -128,10 +135,14 @@ def random_search(*, candidate_epochs: int = 3, learning_rate: float = 0.05) -> 
     Args:
         candidate_epochs: how long each candidate is trained.
         learning_rate: of the candidates at the beginning; cosine to 0.
+        weight_decay: of the candidates.
+        momentum: of the candidates.
+        clip: largest norm of the gradient of the candidates.
     """
+    optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
     return Method(
         name="random_search",
-        updates=(EvaluateCandidate(TrainAndValidate(candidate_epochs, SGD(Cosine(learning_rate)))),),
+        updates=(EvaluateCandidate(TrainAndValidate(candidate_epochs, optimizer)),),
         sampler=Uniform(),
         selector=BestEvaluated(),
         weights=None,

@@ -136,7 +136,7 @@ def segments(tokens: Tensor, time: int) -> Examples:
         >>> segments(torch.arange(7), 3).labels.tolist()
         [[1, 2, 3], [4, 5, 6]]
     """
-    count = (len(tokens) - 1) // time
+    count = (len(tokens) - 1) // max(1, time)
     if time < 1 or count < 2:
         raise DataError(
             f"a text of {len(tokens)} tokens has no two segments of {time}; expected {2 * time + 1} or more."

@@ -5,12 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nas_augment import Policy
 from nas_search.data import BatchStream, Examples, preparation, stream_seed
 from nas_search.errors import ConfigError
-from nas_search.objective import accuracy
+from nas_search.objective import accuracy, cross_entropy
 from nas_search.optimizers import OptimizerSettings, apply_step
 from nas_search.run_state import RunState, check_positive
 
@@ -93,7 +92,7 @@ class TrainState(RunState):
         if self.policy.stages:
             images = self.policy.apply(images, generator=self.generator)
         logits = self.network(images)
-        loss = F.cross_entropy(logits, labels)
+        loss = cross_entropy(logits, labels)
         self.optimizer.zero_grad()
         loss.backward()
         norm = apply_step(self.optimizer, self.settings, self.progress)

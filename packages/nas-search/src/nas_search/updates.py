@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from nas_search.errors import ConfigError
-from nas_search.objective import Objective, accuracy
+from nas_search.objective import Objective, accuracy, cross_entropy
 from nas_search.optimizers import apply_step
 from nas_search.roles import ChoiceWeights, Evaluator
 
@@ -37,7 +36,7 @@ class WeightStep:
         def evaluate(choice: ChoiceWeights) -> Tensor:
             logits = supernet(images, *choice)
             figures.setdefault("train_accuracy", accuracy(logits, labels))
-            return F.cross_entropy(logits, labels)
+            return cross_entropy(logits, labels)
 
         loss = state.method.loss(evaluate, choice, state)
         optimizer.zero_grad()

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from nas_search.data import Examples
+from nas_search.objective import cross_entropy
 
 __all__ = ["perplexity", "top1"]
 
@@ -48,7 +48,7 @@ def perplexity(
     total = torch.zeros((), dtype=torch.float64, device=device)
     with torch.no_grad():
         for images, labels in _batches(examples, device, batch_size):
-            total += F.cross_entropy(classify(images), labels, reduction="sum")
+            total += cross_entropy(classify(images), labels, reduction="sum")
     return math.exp(min(float(total) / examples.labels.numel(), 700.0))
 
 
