@@ -47,7 +47,7 @@ def _signals_are_not_ignored() -> Iterator[None]:
 def test_every_method_searches_recurrent_cells(name: str, text: TextData) -> None:
     few = {"samples": 3, "validation_images": 8} if name == "random_nas" else {}
     method = getattr(methods, name)(learning_rate=5.0, momentum=0.0, clip=0.25, weight_decay=5e-7, **few)
-    result = check_method(method, SPACE, text)
+    result = check_method(method, SPACE)
     assert len(SPACE.steps(result.architecture)) == 8
     if name != "random_search":
         assert 1 < result.metrics["train_perplexity"] < text.classes

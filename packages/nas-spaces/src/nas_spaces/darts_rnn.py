@@ -35,6 +35,11 @@ EDGES = tuple((source, step) for step in range(1, STEPS + 1) for source in range
 _ROWS = tuple(range(step * (step - 1) // 2, step * (step + 1) // 2) for step in range(1, STEPS + 1))
 """The rows of each step."""
 
+_POSSIBLE: tuple[tuple[Connection, ...], ...] = tuple(
+    tuple((name, source) for source in range(step) for name in ACTIVATIONS) for step in range(1, STEPS + 1)
+)
+"""Everything that each step can be."""
+
 
 def darts_rnn(*, dropouts: Dropouts = Dropouts()) -> "DartsRnn":  # noqa: B008 - a frozen value
     """The recurrent space of DARTS: 36 edges x 5 operations, in a language model of one cell.
@@ -99,14 +104,9 @@ class DartsRnn(SearchSpace):
         return Choices(options=(OPERATIONS,) * len(EDGES), groups={"cell": range(len(EDGES))})
 
     @property
-    def _possible(self) -> list[list[Connection]]:
-        """Everything that each step can be."""
-        return [[(name, source) for source in range(step) for name in ACTIVATIONS] for step in range(1, STEPS + 1)]
-
-    @property
     def size(self) -> int:
         """The number of architectures, ``8! 4^8``; many have steps that compute the same."""
-        return prod(len(connections) for connections in self._possible)
+        return prod(len(connections) for connections in _POSSIBLE)
 
     def build(self, steps: Sequence[Connection]) -> Architecture:
         """The architecture with the given activation and predecessor of each step.
@@ -117,7 +117,7 @@ class DartsRnn(SearchSpace):
         if len(steps) != STEPS:
             raise ArchitectureError(f"{self.name} has {STEPS} steps; {len(steps)} were given.")
         taken: list[tuple[int, ...]] = [()] * len(EDGES)
-        for number, (connection, possible) in enumerate(zip(steps, self._possible, strict=True), start=1):
+        for number, (connection, possible) in enumerate(zip(steps, _POSSIBLE, strict=True), start=1):
             if connection not in possible:
                 raise ArchitectureError(
                     f"step {number} is {connection!r}; {self.name} has activations {', '.join(ACTIVATIONS)} and "
@@ -125,7 +125,7 @@ class DartsRnn(SearchSpace):
                 )
             name, source = connection
             taken[_ROWS[number - 1][source]] = (OPERATIONS.index(name),)
-        return Architecture(self.name, tuple(taken), format_steps(steps))
+        return Architecture(self.name, tuple(taken), format_steps([(name, int(source)) for name, source in steps]))
 
     def steps(self, architecture: Architecture) -> tuple[Connection, ...]:
         """The activation and the predecessor of each step: the inverse of `build`."""
@@ -147,11 +147,11 @@ class DartsRnn(SearchSpace):
 
     def sample(self, generator: torch.Generator) -> Architecture:
         """Draw an architecture uniformly: every step on its own."""
-        return self.build([possible[_draw(len(possible), generator)] for possible in self._possible])
+        return self.build([possible[_draw(len(possible), generator)] for possible in _POSSIBLE])
 
     def __iter__(self) -> Iterator[Architecture]:
         """All architectures, made one at a time; the last step varies fastest."""
-        for steps in product(*self._possible):
+        for steps in product(*_POSSIBLE):
             yield self.build(steps)
 
     def enumerate(self) -> Iterator[Architecture]:
@@ -166,7 +166,7 @@ class DartsRnn(SearchSpace):
     def neighbors(self, architecture: Architecture) -> Iterator[Architecture]:
         """Every architecture that differs in one step."""
         steps = self.steps(architecture)
-        for index, possible in enumerate(self._possible):
+        for index, possible in enumerate(_POSSIBLE):
             for other in possible:
                 if other != steps[index]:
                     yield self.build([*steps[:index], other, *steps[index + 1 :]])

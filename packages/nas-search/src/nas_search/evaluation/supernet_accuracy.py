@@ -19,6 +19,8 @@ __all__ = ["SupernetAccuracy"]
 class SupernetAccuracy:
     """Validation accuracy with the shared weights and batch statistics; the architecture is held fixed while it is scored.
 
+    Of text it is the share of tokens that are predicted first.
+
     Args:
         images: how many validation images, or segments of text, are used, the same for every architecture;
             NAS-Bench-201's runs use 512.
