@@ -15,12 +15,12 @@ from nas_augment.fixed import crop_and_flip
 from nas_cli.output import print_search, progress
 from nas_search import CheckpointError, ConfigError, Interrupted, TextData, methods, search
 from nas_search.config import RunConfig
-from nas_search.data_sources import fake, wikitext
+from nas_search.data_sources import fake
 from nas_search.model_file import load_model
 from nas_search.roles import Event
 from nas_search.runs import run_search, run_training
 from nas_search.testing import check_method
-from nas_search.text_sources import fake_text
+from nas_search.text_sources import fake_text, wikitext
 from nas_spaces import InputError, darts, darts_rnn
 from nas_spaces.recurrent import Dropouts
 

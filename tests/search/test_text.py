@@ -50,13 +50,15 @@ def test_a_text_is_split_as_it_came() -> None:
 
 
 def test_the_fingerprint_is_that_of_the_content() -> None:
-    same, others = (
-        replace(data(), name="y"),
-        [replace(data(), **{part: text(13, 4)}) for part in ("train", "valid", "test")],
-    )
-    others.append(replace(data(), vocabulary=(*WORDS[:4], "d")))
+    same, other = replace(data(), name="y"), text(13, 4)
+    others = [
+        replace(data(), train=other),
+        replace(data(), valid=other),
+        replace(data(), test=other),
+        replace(data(), vocabulary=(*WORDS[:4], "d")),
+    ]
     assert data().fingerprint == same.fingerprint
-    assert len({data().fingerprint, *(other.fingerprint for other in others)}) == 5
+    assert len({data().fingerprint, *(each.fingerprint for each in others)}) == 5
 
 
 @pytest.mark.parametrize(

@@ -110,14 +110,11 @@ TEXT = fake_text(8, count=400, time=4)
 
 
 def train_text(**changes: Any) -> TrainState:
-    space = darts_rnn()
+    optimizer = SGD(Cosine(20.0), momentum=0.0, weight_decay=0.0, clip=0.25)
     settings: dict[str, Any] = {"epochs": 1, "batch_size": 16, "seed": 0, "device": torch.device("cpu")}
+    settings |= {"policy": Policy(), "optimizer": optimizer}
     return TrainState(
-        lambda: space.network(DARTS_V2_RNN, classes=TEXT.classes, channels=8),
-        TEXT.train,
-        **{"policy": Policy(), "optimizer": SGD(Cosine(20.0), momentum=0.0, weight_decay=0.0, clip=0.25)}
-        | settings
-        | changes,
+        lambda: darts_rnn().network(DARTS_V2_RNN, classes=TEXT.classes, channels=8), TEXT.train, **settings | changes
     )
 
 

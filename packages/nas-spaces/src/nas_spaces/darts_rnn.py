@@ -15,7 +15,8 @@ from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
 from nas_spaces.counting import Counts, count
 from nas_spaces.errors import ArchitectureError, InputError
-from nas_spaces.recurrent import ACTIVATIONS, Connection, Dropouts, RecurrentNetwork, RecurrentSupernet
+from nas_spaces.language_model import RecurrentNetwork, RecurrentSupernet
+from nas_spaces.recurrent import ACTIVATIONS, Connection, Dropouts
 from nas_spaces.recurrent_text import format_steps, read_steps
 from nas_spaces.space import SearchSpace
 
