@@ -126,7 +126,7 @@ class RunConfig:
         settings = {key: value for key, value in catalog.settings(method).items() if value is not None}
         catalog.method(method, self.settings)
         presets = _PRESETS.get((method, self.data), {})
-        if self.reads_text:
+        if self.reads_text and "clip" in settings:  # the learning rate is nothing without the limit of the gradient
             presets = {key: value for key, value in _TEXT.items() if key in settings}
         return replace(
             self,
