@@ -268,12 +268,13 @@ class DartsRnn(SearchSpace):
         *,
         image: tuple[int, ...] = (1,),
         classes: int = 10,
-        channels: int = 16,
+        channels: int | None = None,
         cells: int | None = None,
     ) -> Counts:
-        """Parameters, and the multiply-adds of one word; `image` is not read."""
+        """Parameters, and the multiply-adds of one word, with 16 units unless said; `image` is not read."""
+        units = 16 if channels is None else channels
         with torch.device("meta"):
-            network = self.network(architecture, classes=classes, channels=channels, cells=cells)
+            network = self.network(architecture, classes=classes, channels=units, cells=cells)
             return count(network, torch.zeros(1, 1, dtype=torch.int64))
 
 
