@@ -18,7 +18,10 @@ def test_resolving_writes_out_every_setting_and_full_paths() -> None:
         method="random-nas", epochs=7, data="npz:some/file.npz", table="t.npz", settings={"samples": 5}
     ).resolved()
     assert config.method == "random_nas"
-    assert config.settings == {"samples": 5, "validation_images": 512, "learning_rate": 0.025, "weight_decay": 5e-4}
+    assert config.settings == {
+        "samples": 5, "validation_images": 512, "learning_rate": 0.025, "weight_decay": 5e-4, "momentum": 0.9, "clip": 5.0
+    }  # fmt: skip
+    assert config.train_learning_rate == 0.05
     assert config.train_epochs == 7
     assert config.data == f"npz:{Path.cwd()}/some/file.npz"
     assert Path(config.table).is_absolute()
@@ -93,7 +96,7 @@ def test_short_searches_of_digits_have_a_larger_architecture_learning_rate_unles
 
 def test_settings_of_another_method_are_dropped_when_the_method_changes() -> None:
     config = RunConfig(method="gdas").resolved().updated({"method": "random_nas", "seed": 1})
-    assert set(config.settings) <= {"learning_rate", "weight_decay"}
+    assert set(config.settings) <= {"learning_rate", "weight_decay", "momentum", "clip"}
     assert config.resolved().method == "random_nas"
 
 
@@ -105,3 +108,17 @@ def test_wrong_settings_are_found_when_resolving() -> None:
     with pytest.raises(ConfigError, match="method 'gdas' has no setting 'order'"):
         RunConfig(settings={"order": 1}).resolved()
     assert RunConfig(settings={"learning_rate": 1}).resolved().settings["learning_rate"] == 1
+
+
+def test_text_is_searched_with_the_optimizer_of_recurrent_cells_unless_told_otherwise() -> None:
+    config = RunConfig(method="darts", data="wikitext:some/folder").resolved()
+    wanted = {"learning_rate": 20.0, "clip": 0.25, "momentum": 0.0, "weight_decay": 5e-7}
+    assert wanted.items() <= config.settings.items()
+    assert config.settings["architecture_learning_rate"] == 3e-3
+    assert config.train_learning_rate == 20.0
+    assert config.data == f"wikitext:{Path.cwd()}/some/folder"
+    assert config.resolved() == config
+    for method in ("random_nas", "random_search"):
+        assert wanted.items() <= RunConfig(method=method, data="fake-text").resolved().settings.items()
+    given = RunConfig(data="ptb:x", train_learning_rate=1, settings={"learning_rate": 2.0}).resolved()
+    assert (given.settings["learning_rate"], given.settings["clip"], given.train_learning_rate) == (2.0, 0.25, 1.0)

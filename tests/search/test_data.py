@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from nas_search import DataError, Examples, ImageData
-from nas_search.data import BatchStream, Normalize, split_indices, stream_seed
+from nas_search.data import BatchStream, Normalize, preparation, split_indices, stream_seed
 
 CPU = torch.device("cpu")
 
@@ -104,3 +104,17 @@ def test_fewer_images_than_a_batch_make_one_batch() -> None:
     stream = BatchStream(examples(5), 64, 0, CPU)
     assert len(stream) == 1
     assert len(stream[3].labels) == 5
+
+
+def test_images_are_normalized_and_tokens_left_as_they_are() -> None:
+    assert isinstance(preparation(examples().images), Normalize)
+    tokens = torch.arange(6).reshape(2, 3)
+    assert preparation(tokens)(tokens) is tokens
+
+
+def test_a_split_leaves_two_images_in_each_part() -> None:
+    data = ImageData("x", examples(10), examples(4))
+    train, valid = data.split(0.4, seed=0)
+    assert [len(train.labels), len(valid.labels)] == [4, 6]
+    with pytest.raises(DataError, match=r"10 train images cannot be split .* \(0 and 10\)"):
+        data.split(0.01, seed=0)

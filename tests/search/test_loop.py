@@ -82,8 +82,8 @@ def test_a_search_stopped_in_the_middle_of_an_epoch_resumes_bit_for_bit(
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     expected = search(SPACE, data, method, out=whole, **small)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    # An epoch of random_search is one step, so it can only stop between epochs; the others stop in the middle of one.
-    at = (0, 1) if name == "random_search" else (1, 1)
+    # An epoch of a black-box method is one step, so it can only stop between epochs; the others stop in the middle of one.
+    at = (0, 1) if method.steps == 1 else (1, 1)
     with pytest.raises(Interrupted, match=r"stopped in epoch 2 of 2, after step \d of the search; saved in .*last\.pt"):
         search(SPACE, data, method, out=parts, observers=(stop_at(*at, number),), **small)
     assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))

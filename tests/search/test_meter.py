@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from nas_search.meter import Meter
+from nas_search.meter import Meter, perplexities
 
 
 def test_means_are_over_the_steps_that_had_a_figure() -> None:
@@ -42,3 +42,10 @@ def test_a_restored_meter_continues() -> None:
         each.add(1, {"a": torch.tensor(4.0)})
         each.flush()
     assert meter.means() == other.means() == {"a": 2.5}
+
+
+def test_perplexities_belong_to_losses_and_are_numbers() -> None:
+    means = {"train_loss": math.log(5.0), "valid_loss": 1e6, "valid_accuracy": 0.5, "gradient_norm": 3.0}
+    assert perplexities(means) == {
+        "train_perplexity": pytest.approx(5.0), "valid_perplexity": pytest.approx(math.exp(700.0))
+    }  # fmt: skip

@@ -9,10 +9,13 @@ from torch.nn import functional as F
 
 from nas_augment import AugmentationPolicy, Policy, PolicySample
 from nas_search import ImageData, methods
-from nas_search.objective import Objective, accuracy
+from nas_search.objective import Objective, accuracy, cross_entropy
 from nas_search.regularizers import Entropy
 from nas_search.schedules import Constant
 from nas_search.state import Batch, SearchState
+from nas_search.text_sources import fake_text
+from nas_spaces import darts_rnn
+from nas_spaces.recurrent import Dropouts
 
 
 def make(data: ImageData, small: dict[str, Any], **changes: Any) -> tuple[SearchState, Batch]:
@@ -111,3 +114,29 @@ def test_the_unit_factor_leaves_the_loss_and_gives_the_score_function(data: Imag
 def _same_draw(data: ImageData, small: dict[str, Any]) -> torch.Generator:
     """The generator of a fresh state: where the objective of the first step draws from."""
     return make(data, small, policy=Coin)[0].generator
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 5)])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy_is_torchs_with_and_without_a_time(shape: tuple[int, ...], reduction: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(shape[0], 7, *shape[1:], dtype=torch.float64, generator=generator)
+    labels = torch.randint(7, shape, generator=generator)
+    ours = cross_entropy(logits, labels, reduction=reduction)
+    torch.testing.assert_close(ours, F.cross_entropy(logits, labels, reduction=reduction))
+
+
+def test_every_evaluation_of_a_step_drops_the_same(small: dict[str, Any]) -> None:
+    """Dropout draws from the global state, which goes on from step to step all the same."""
+    settings = small | {"seed": 0, "device": torch.device("cpu")}
+    space = darts_rnn(dropouts=Dropouts(h=0.5, outputs=0.5))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = SearchState(space, fake_text(8, count=200, time=4), methods.darts(), **settings)
+        batch = Batch(state.train, state.valid, 0)
+        inner, outer = dict(state.require_supernet().named_parameters()), state.outer_parameters()
+        objective = Objective(state, batch)
+        losses = [objective.inner_loss(inner, outer).item() for _ in range(3)]
+        assert len(set(losses)) == 1
+        assert objective.outer_loss(inner, outer).item() == objective.outer_loss(inner, outer).item()
+        assert Objective(state, batch).inner_loss(inner, outer).item() != losses[0]

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Any
 
@@ -5,17 +6,20 @@ import pytest
 import torch
 from torch import nn
 
+from nas_augment import Policy
 from nas_augment.fixed import crop_and_flip
-from nas_search import ImageData, Interrupted
-from nas_search.evaluation import top1
+from nas_search import ConfigError, ImageData, Interrupted
+from nas_search.evaluation import perplexity, top1
 from nas_search.loop import drive
 from nas_search.model_file import load_model, save_model
 from nas_search.optimizers import SGD
 from nas_search.roles import Event
 from nas_search.run_folder import Store
 from nas_search.schedules import Cosine
+from nas_search.text_sources import fake_text
 from nas_search.training import TrainState
-from nas_spaces import nas_bench_201
+from nas_spaces import darts_rnn, nas_bench_201
+from nas_spaces.published import DARTS_V2_RNN
 
 SPACE = nas_bench_201()
 ARCHITECTURE = SPACE.parse("|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|nor_conv_3x3~2|")
@@ -100,3 +104,40 @@ def test_a_model_file_that_is_none_is_refused(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2).state_dict(), path)
     with pytest.raises(RunFolderError, match="is damaged or not"):
         load_model(path)
+
+
+TEXT = fake_text(8, count=400, time=4)
+
+
+def train_text(**changes: Any) -> TrainState:
+    optimizer = SGD(Cosine(20.0), momentum=0.0, weight_decay=0.0, clip=0.25)
+    settings: dict[str, Any] = {"epochs": 1, "batch_size": 16, "seed": 0, "device": torch.device("cpu")}
+    settings |= {"policy": Policy(), "optimizer": optimizer}
+    return TrainState(
+        lambda: darts_rnn().network(DARTS_V2_RNN, classes=TEXT.classes, channels=8), TEXT.train, **settings | changes
+    )
+
+
+def test_a_language_model_learns_and_its_perplexity_is_that_of_its_loss() -> None:
+    state = train_text(epochs=10)
+    drive(state)
+    assert state.history[-1]["train_perplexity"] < 0.8 * state.history[0]["train_perplexity"] < TEXT.classes
+    assert state.history[0]["train_perplexity"] == pytest.approx(math.exp(state.history[0]["train_loss"]))
+    state.network.eval()
+    assert perplexity(state.network, TEXT.test, state.device) < 0.7 * TEXT.classes
+
+
+def test_a_saved_language_model_gives_the_same_logits_alone(tmp_path: Path) -> None:
+    state = train_text()
+    drive(state)
+    state.network.eval()
+    sizes = {"classes": TEXT.classes, "channels": 8, "cells": 1, "in_channels": 1}
+    save_model(tmp_path / "m.pt", state.network, {"space": "darts_rnn", "architecture": str(DARTS_V2_RNN), **sizes})
+    with torch.no_grad():
+        model = load_model(tmp_path / "m.pt")
+        assert torch.equal(model(TEXT.test.images), state.network(TEXT.test.images))
+
+
+def test_tokens_are_not_trained_with_a_policy() -> None:
+    with pytest.raises(ConfigError, match=r"tokens cannot be augmented by Policy\(stages=\(Crop"):
+        train_text(policy=crop_and_flip().decide())

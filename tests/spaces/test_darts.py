@@ -107,7 +107,7 @@ def test_published_counts_of_darts_v2() -> None:
     assert counts.multiply_adds == pytest.approx(528e6, rel=2e-3)
 
 
-@pytest.mark.parametrize("name", published.__all__)
+@pytest.mark.parametrize("name", [name for name in published.__all__ if not name.endswith("_RNN")])
 def test_published_cells_belong_to_their_space(name: str) -> None:
     a = getattr(published, name)
     space = SPACE if a.space == "darts" else darts(free=True)

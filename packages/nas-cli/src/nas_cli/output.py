@@ -94,8 +94,11 @@ def _figures(record: Mapping[str, Any]) -> str:
             shown.append(f"{part} loss {record[f'{part}_loss']:.3f}")
         if f"{part}_accuracy" in record:
             shown.append(f"{part} acc {100 * record[f'{part}_accuracy']:.1f}%")
+        if f"{part}_perplexity" in record:
+            shown.append(f"{part} ppl {record[f'{part}_perplexity']:.4g}")
     if "images_per_second" in record:
-        shown.append(f"{record['images_per_second']:,.0f} img/s")
+        unit = "seq/s" if "train_perplexity" in record else "img/s"
+        shown.append(f"{record['images_per_second']:,.0f} {unit}")
     return "  ".join(shown)
 
 
@@ -114,6 +117,9 @@ def print_search(record: Mapping[str, Any]) -> None:
         lines.append(("stopped early", f"after {metrics['stopped_after']} epochs"))
     if "test_accuracy" in metrics:
         lines.append(("test accuracy", f"{100 * metrics['test_accuracy']:.2f} %  (trained from scratch)"))
+    if "test_perplexity" in metrics:
+        beside = f", random one {metrics['random_test_perplexity']:.2f}" if "random_test_perplexity" in metrics else ""
+        lines.append(("perplexity", f"{metrics['test_perplexity']:.2f}{beside}"))
     if "random_test_accuracy" in metrics:
         shown = f"{100 * metrics['random_test_accuracy']:.2f} %  ({metrics['random_architecture']})"
         lines.append(("random one", shown))

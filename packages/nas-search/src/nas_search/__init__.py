@@ -18,6 +18,7 @@ from nas_search.errors import (
 from nas_search.loop import search
 from nas_search.method import Method
 from nas_search.result import SearchResult
+from nas_search.text import TextData
 
 __all__ = [
     "CheckpointError",
@@ -32,6 +33,7 @@ __all__ = [
     "RunFolderError",
     "SearchError",
     "SearchResult",
+    "TextData",
     "methods",
     "search",
 ]

@@ -39,6 +39,17 @@ _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     )
 }
 
+# Recurrent cells need other optimisers than convolutions do: those of DARTS' search on Penn Treebank (whose learning rate
+# does not fall, as ours does). That rate is of use only with its clipping, so that methods without that setting keep theirs.
+_TEXT = {
+    "learning_rate": 20.0,
+    "weight_decay": 5e-7,
+    "momentum": 0.0,
+    "clip": 0.25,
+    "architecture_learning_rate": 3e-3,
+}
+_TEXT_SOURCES = ("wikitext", "ptb", "fake-text")
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -47,15 +58,16 @@ class RunConfig:
     Args:
         space: name of the search space.
         method: name of the method.
-        data: data source, such as ``digits`` or ``npz:FILE``.
+        data: data source, such as ``digits``, ``npz:FILE`` or ``wikitext:DIR``.
         policy: name of a fixed augmentation policy; ``default`` is the one that is customary for the data.
         table: file of a tabular benchmark that the result is looked up in; empty for none.
         spectrum: whether the curvature of the validation loss is recorded after every epoch, see `HessianSpectrum`.
         epochs: of the search.
         train_epochs: of the training of the result; 0 for none, the same as `epochs` when left out (-1).
-        train_learning_rate: of the training at the beginning; to 0 along the method's annealing, mostly a cosine.
-        batch_size: images of a batch.
-        channels: width of the first cell.
+        train_learning_rate: of the training at the beginning; to 0 along the method's annealing, mostly a cosine. When left
+            out (-1) 0.05 for images and 20 for text, whose optimiser is another (see `nas_search.runs`).
+        batch_size: images, or segments of text, of a batch.
+        channels: width of the first cell; of a recurrent cell the units.
         cells: depth, in the unit of the space.
         seed: of all randomness.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -73,7 +85,7 @@ class RunConfig:
     spectrum: bool = False
     epochs: int = 40
     train_epochs: int = -1
-    train_learning_rate: float = 0.05
+    train_learning_rate: float = -1.0
     batch_size: int = 64
     channels: int = 16
     cells: int = 1
@@ -94,7 +106,7 @@ class RunConfig:
             raise ConfigError(
                 f"train_epochs is {self.train_epochs} and seed is {self.seed}; expected 0 or more (up to 2**63)."
             )
-        if not 0 <= self.train_learning_rate < math.inf:
+        if self.train_learning_rate != -1 and not 0 <= self.train_learning_rate < math.inf:
             raise ConfigError(f"train_learning_rate is {self.train_learning_rate}; expected a number of 0 or more.")
 
     @property
@@ -102,10 +114,23 @@ class RunConfig:
         """Epochs of the training of the result."""
         return self.epochs if self.train_epochs == -1 else self.train_epochs
 
+    @property
+    def training_learning_rate(self) -> float:
+        """Learning rate of the training of the result, at the beginning."""
+        if self.train_learning_rate != -1:
+            return self.train_learning_rate
+        return 20.0 if self.reads_text else 0.05
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the data is text."""
+        return self.data.partition(":")[0] in _TEXT_SOURCES
+
     def resolved(self) -> "RunConfig":
         """The same with names in their canonical form, files by their full paths, and every setting written out.
 
-        A setting that is not given is the method's default; for the few steps of an epoch of `digits` see `_PRESETS`.
+        A setting that is not given is the method's default; for the few steps of an epoch of `digits` see `_PRESETS`, for
+        text `_TEXT`.
 
         Raises:
             ConfigError: an unknown method or setting.
@@ -113,6 +138,9 @@ class RunConfig:
         method = self.method.replace("-", "_")
         settings = {key: value for key, value in catalog.settings(method).items() if value is not None}
         catalog.method(method, self.settings)
+        presets = _PRESETS.get((method, self.data), {})
+        if self.reads_text and "clip" in settings:  # the learning rate is nothing without the limit of the gradient
+            presets = {key: value for key, value in _TEXT.items() if key in settings}
         return replace(
             self,
             method=method,
@@ -120,7 +148,8 @@ class RunConfig:
             data=_full_path(self.data),
             table=str(Path(self.table).resolve()) if self.table else "",
             train_epochs=self.training_epochs,
-            settings={**settings, **_PRESETS.get((method, self.data), {}), **self.settings},
+            train_learning_rate=self.training_learning_rate,
+            settings={**settings, **presets, **self.settings},
         )
 
     def updated(self, values: Mapping[str, Any]) -> "RunConfig":
@@ -171,7 +200,7 @@ class RunConfig:
 
 def _full_path(source: str) -> str:
     kind, _, path = source.partition(":")
-    return f"{kind}:{Path(path).resolve()}" if kind == "npz" and path else source
+    return f"{kind}:{Path(path).resolve()}" if kind in ("npz", "wikitext", "ptb") and path else source
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

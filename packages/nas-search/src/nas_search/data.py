@@ -1,17 +1,29 @@
-"""Labelled images: what a search is given, and how batches are made of them."""
+"""Labelled examples: what a search is given, images above all, and how batches are made of them."""
 
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from nas_augment import Policy
+from nas_augment import AugmentationPolicy, Policy
+from nas_augment.fixed import FixedPolicy
 from nas_search.errors import ConfigError, DataError
 
-__all__ = ["NO_VALIDATION", "BatchStream", "Examples", "ImageData", "Normalize", "split_indices", "stream_seed"]
+__all__ = [
+    "NO_VALIDATION",
+    "BatchStream",
+    "Data",
+    "Examples",
+    "ImageData",
+    "Normalize",
+    "fingerprint",
+    "preparation",
+    "split_indices",
+    "stream_seed",
+]
 
 NO_VALIDATION = (
     "the method trains on all images (train_share=1), and a part of it asks for validation images; keep some of them with a "
@@ -21,11 +33,11 @@ NO_VALIDATION = (
 
 
 class Examples(NamedTuple):
-    """Images with their labels.
+    """Images with their labels, or sequences of tokens with a label for each.
 
     Attributes:
-        images: ``(batch, channels, height, width)``, uint8 or float in [0, 1].
-        labels: ``(batch,)`` int64.
+        images: ``(batch, channels, height, width)``, uint8 or float in [0, 1]; tokens are ``(batch, time)`` int64.
+        labels: ``(batch,)`` int64; of tokens ``(batch, time)``.
     """
 
     images: Tensor
@@ -39,6 +51,58 @@ class Examples(NamedTuple):
     def to(self, device: torch.device) -> "Examples":
         """The same examples on a device."""
         return Examples(self.images.to(device, non_blocking=True), self.labels.to(device, non_blocking=True))
+
+
+class Data(Protocol):
+    """What a search needs of a data set: `ImageData`, and `nas_search.text.TextData`."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+        ...
+
+    @property
+    def kind(self) -> Literal["images", "tokens"]:
+        """What the examples are, and so which spaces can read them (``SearchSpace.reads``)."""
+        ...
+
+    @property
+    def train(self) -> Examples:
+        """What the found network is trained on."""
+        ...
+
+    @property
+    def test(self) -> Examples:
+        """What only the final evaluation sees."""
+        ...
+
+    @property
+    def policy(self) -> Policy:
+        """The augmentation that is customary; used where none is searched."""
+        ...
+
+    @property
+    def classes(self) -> int:
+        """The number of different labels."""
+        ...
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image; of tokens, which have none, 1."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything: equal data has equal fingerprints."""
+        ...
+
+    def split(self, share: float, seed: int) -> tuple[Examples, Examples]:
+        """What the weights are trained on in a search, `share` of `train` unless the data says otherwise; what validates."""
+        ...
+
+    def augmentation(self) -> AugmentationPolicy:
+        """`policy` as the module that a search applies."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +160,57 @@ class ImageData:
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
 
+    @property
+    def kind(self) -> Literal["images", "tokens"]:
+        """``images``."""
+        return "images"
+
+    @property
+    def in_channels(self) -> int:
+        """The channels of an image."""
+        return self.image_shape[0]
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of all images and labels: equal data has equal fingerprints."""
-        digest = hashlib.sha256()
-        for tensor in (*self.train, *self.test):
-            digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return fingerprint(self.train, self.test)
+
+    def split(self, share: float, seed: int) -> tuple[Examples, Examples]:
+        """Split the train images so that every class is split in the same proportion; with a share of 1 the second part is empty.
+
+        Raises:
+            DataError: a part would have less than two images.
+        """
+        first, second = split_indices(self.train.labels, share, seed)
+        parts = (first,) if share == 1 else (first, second)
+        if min(map(len, parts)) < 2:
+            raise DataError(
+                f"{self.name}: {len(self.train.labels)} train images cannot be split into a training and a validation part "
+                f"({len(first)} and {len(second)}); batch normalisation needs two images in each: give more."
+            )
+        return self.train.take(first), self.train.take(second)
+
+    def augmentation(self) -> AugmentationPolicy:
+        """The stages of `policy`."""
+        return FixedPolicy(self.policy.stages)
+
+
+def fingerprint(*parts: Examples) -> str:
+    """A hash of the content of some examples."""
+    digest = hashlib.sha256()
+    for tensor in (tensor for examples in parts for tensor in examples):
+        digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def preparation(images: Tensor) -> nn.Module:
+    """What is done to a batch before a network reads it: `Normalize` for images, nothing for tokens.
+
+    Args:
+        images: all of them, as in the data.
+    """
+    return nn.Identity() if images.dtype == torch.int64 else Normalize(images)
 
 
 def _check(name: str, part: str, examples: Examples) -> None:

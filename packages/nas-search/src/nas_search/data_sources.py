@@ -1,4 +1,4 @@
-"""Where images come from, by the names of the command line: ``digits``, ``npz:FILE``, ``fake:SHAPE``."""
+"""Where data comes from, by the names of the command line: ``digits``, ``npz:FILE``, ``wikitext:DIR``, ``fake:SHAPE``."""
 
 import difflib
 import re
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from nas_augment import Policy
 from nas_augment.fixed import Crop, Flip
-from nas_search.data import Examples, ImageData, split_indices
+from nas_search.data import Data, Examples, ImageData, split_indices
 from nas_search.errors import ConfigError, DataError
+from nas_search.text_sources import fake_text, ptb, wikitext
 
 __all__ = ["digits", "fake", "load_data", "npz", "sources"]
 
@@ -24,21 +25,27 @@ def sources() -> dict[str, str]:
         "digits": "scikit-learn's 1,797 real 8 x 8 images of handwritten digits; nothing is downloaded",
         "npz:FILE": "a numpy archive with x_train, y_train, x_test, y_test",
         "fake:CxHxW": "random images of ten classes, for trying things out",
+        "wikitext:DIR": "WikiText-2 or other text, for darts_rnn: train.txt, valid.txt, test.txt or wiki.train.tokens, ...",
+        "ptb:DIR": "Penn Treebank, for darts_rnn: train.txt, valid.txt, test.txt or ptb.train.txt, ...",
+        "fake-text:WORDS": "a random chain of words, for trying things out with darts_rnn",
     }
 
 
-def load_data(source: str) -> ImageData:
+def load_data(source: str) -> Data:
     """Read a data set by the name of its source.
 
     Raises:
         ConfigError: no such source; the message has the nearest one.
-        DataError: the source cannot be read, or is not labelled images.
+        DataError: the source cannot be read, or is not what it should be.
     """
     kind, _, rest = source.partition(":")
-    readers: dict[str, Callable[[], ImageData]] = {
+    readers: dict[str, Callable[[], Data]] = {
         "digits": digits,
         "npz": lambda: npz(rest),
         "fake": lambda: fake(rest or "3x8x8"),
+        "wikitext": lambda: wikitext(rest),
+        "ptb": lambda: ptb(rest),
+        "fake-text": lambda: fake_text(rest or 20),
     }
     if kind not in readers:
         near = difflib.get_close_matches(kind, readers, n=1, cutoff=0.0)[0]

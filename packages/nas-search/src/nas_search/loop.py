@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from nas_search.data import ImageData, stream_seed
+from nas_search.data import Data, stream_seed
 from nas_search.describe import describe
 from nas_search.errors import Interrupted, NonFiniteError
 from nas_search.interruption import StopSignals
@@ -32,7 +32,7 @@ _LOOK = 20
 
 def search(
     space: SearchSpace,
-    data: ImageData,
+    data: Data,
     method: Method,
     *,
     epochs: int,
@@ -52,7 +52,7 @@ def search(
 
     Args:
         space: where architectures come from.
-        data: labelled images; their test part is not touched.
+        data: labelled images, or text for a space of recurrent cells; its test part is not touched.
         method: what a step does; see `nas_search.methods`.
         epochs: passes over the training part.
         batch_size: images of a train batch and of a validation batch.
@@ -135,7 +135,7 @@ def complete(state: SearchState, folder: RunFolder | None, *, observers: Sequenc
 def _fingerprint(state: SearchState) -> dict[str, str]:
     """What must be equal for a checkpoint to be continued."""
     values = {
-        "space": state.space.name,
+        "space": repr(state.space),
         "method": state.method,
         "data": state.data.fingerprint,
         "policy": state.policy.decide() if not list(state.policy.parameters()) else type(state.policy),
@@ -163,8 +163,10 @@ def _finish(state: SearchState) -> SearchResult:
     figures = (
         "train_loss",
         "train_accuracy",
+        "train_perplexity",
         "valid_loss",
         "valid_accuracy",
+        "valid_perplexity",
         "entropy",
         "uniform_entropy",
         "skip_share",
@@ -255,7 +257,7 @@ def _tell(
         return
     if record is None:
         state.tick()
-        record = dict(state.meter.means())
+        record = dict[str, object](state.figures())
         if state.images:
             record["images_per_second"] = state.images / max(state.seconds, 1e-9)
     event = Event(kind, state.name, state.epoch, state.epochs, state.step, state.steps, record, state)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["Meter"]
+__all__ = ["Meter", "perplexities"]
 
 
 class Meter:
@@ -50,3 +50,18 @@ class Meter:
         """Continue where `state_dict` was taken."""
         self.sums = dict(state["sums"])
         self.counts = {name: int(count) for name, count in state["counts"].items()}
+
+
+def perplexities(means: Mapping[str, float]) -> dict[str, float]:
+    """``exp(loss)`` of every mean cross-entropy per token ``*_loss``, as ``*_perplexity``.
+
+    Example:
+        >>> perplexities({"valid_loss": 0.0, "valid_accuracy": 1.0})
+        {'valid_perplexity': 1.0}
+    """
+    # A loss of 700 nats is a broken model's; the exponential of more is no number.
+    return {
+        name.replace("_loss", "_perplexity"): math.exp(min(loss, 700.0))
+        for name, loss in means.items()
+        if name.endswith("_loss")
+    }

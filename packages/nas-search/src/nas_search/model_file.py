@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas_search.data import Normalize
+from nas_search.data import preparation
 from nas_search.errors import RunFolderError
 from nas_search.files import write_atomically
 from nas_spaces import SearchSpace, SpacesError, catalog
@@ -38,7 +38,8 @@ def save_model(path: Path, network: nn.Module, build: Mapping[str, Any]) -> None
 def load_model(path: str | Path, space: SearchSpace | None = None) -> nn.Module:
     """Rebuild a trained network, in evaluation mode on the host.
 
-    It takes images ``(batch, channels, height, width)``, uint8 or float in [0, 1], and returns logits.
+    It takes images ``(batch, channels, height, width)``, uint8 or float in [0, 1], and returns logits; the network of a
+    space that reads tokens takes ``(batch, time)`` int64, numbered as in the vocabulary of the data.
 
     Args:
         path: the ``model.pt`` of a run.
@@ -53,7 +54,7 @@ def load_model(path: str | Path, space: SearchSpace | None = None) -> nn.Module:
         home = space or catalog.space(build["space"])
         sizes = {key: build[key] for key in ("classes", "channels", "cells", "in_channels")}
         network = nn.Sequential(
-            Normalize(torch.zeros(1, build["in_channels"], 1, 2)),  # replaced by the saved mean and deviation
+            _preparation(home, build["in_channels"]),
             home.network(home.parse(build["architecture"]), **sizes),
         )
         network.load_state_dict(record["weights"])
@@ -66,3 +67,10 @@ def load_model(path: str | Path, space: SearchSpace | None = None) -> nn.Module:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunFolderError(f"{path} is damaged or not a trained network ({reason[:120]}); train it again.") from error
     return network.to(memory_format=torch.channels_last).eval()
+
+
+def _preparation(space: SearchSpace, channels: int) -> nn.Module:
+    """As in training; mean and deviation are replaced by the saved ones."""
+    return preparation(
+        torch.zeros(1, 1, dtype=torch.int64) if space.reads == "tokens" else torch.zeros(1, channels, 1, 2)
+    )

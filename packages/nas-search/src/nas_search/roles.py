@@ -7,6 +7,7 @@ learns is an ``nn.Module``; what does not is a function or a frozen dataclass th
 role                   what it does                                                implementations in
 =====================  ==========================================================  =====================================
 `Relaxation`           architecture parameters -> choice weights                   ``relaxations/``
+`Data`                 examples of a kind, in their parts                          ``data``, ``text``
 ``Supernet``           images and choice weights -> logits                         nas_spaces
 `SupernetFactory`      a space and sizes -> the ``Supernet`` that is trained       ``supernets``
 ``AugmentationPolicy`` images -> augmented images and their log-probability        nas_augment
@@ -25,7 +26,9 @@ role                   what it does                                             
 =====================  ==========================================================  =====================================
 
 Letters: `images` ``(batch, channels, height, width)``, `labels` ``(batch,)``, `weights` ``(choices, options)``,
-`progress` in [0, 1]: the part of the run that is done.
+`progress` in [0, 1]: the part of the run that is done. In a space that reads tokens, `images` are tokens ``(batch,
+time)``, `labels` the tokens that follow, ``(batch, time)``, and logits ``(batch, classes, time)``: as cross-entropy takes
+them, so that losses, methods and the loop are the same.
 """
 
 from abc import ABC, abstractmethod

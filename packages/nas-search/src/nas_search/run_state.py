@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nas_search.data import stream_seed
 from nas_search.errors import ConfigError
-from nas_search.meter import Meter
+from nas_search.meter import Meter, perplexities
 from nas_search.roles import StopRule
 from nas_search.stopping import Never
 
@@ -25,12 +25,15 @@ class RunState(ABC):
         seed: of all randomness of the run.
         device: where images and weights live.
         stop: ends the run before its last epoch.
+        tokens: whether the losses are those of the tokens of a text.
     """
 
-    def __init__(self, *, epochs: int, seed: int, device: torch.device, stop: StopRule = Never()) -> None:
+    def __init__(
+        self, *, epochs: int, seed: int, device: torch.device, stop: StopRule = Never(), tokens: bool = False
+    ) -> None:
         check_positive(epochs=epochs)
         self.stop = stop
-        self.epochs, self.seed, self.device = epochs, seed, device
+        self.epochs, self.seed, self.device, self.tokens = epochs, seed, device, tokens
         self.epoch = self.step = 0
         self.images = 0
         self.seconds = 0.0
@@ -91,6 +94,11 @@ class RunState(ABC):
         """Whether no epoch is left: the last one was run, or the stop rule says so."""
         return self.epoch >= self.epochs or self.stop(self.history)
 
+    def figures(self) -> dict[str, float]:
+        """The means over this epoch so far; of a language model with the perplexities that belong to its losses."""
+        means = self.meter.means()
+        return means | perplexities(means) if self.tokens else means
+
     def tick(self) -> None:
         """Add the time since the last call to the seconds of this epoch."""
         now = time.perf_counter()
@@ -100,7 +108,7 @@ class RunState(ABC):
     def close_epoch(self) -> dict[str, Any]:
         """Move on to the next epoch; the record of this one, which is also appended to the history."""
         self.tick()
-        record: dict[str, Any] = {"epoch": self.epoch + 1, **self.meter.means(), **self.finish_epoch()}
+        record: dict[str, Any] = {"epoch": self.epoch + 1, **self.figures(), **self.finish_epoch()}
         record["seconds"] = self.seconds
         if self.images:
             record["images_per_second"] = self.images / max(self.seconds, 1e-9)

@@ -11,12 +11,12 @@ import torch
 from nas_augment import Policy
 from nas_search import catalog
 from nas_search.config import RunConfig
-from nas_search.data import ImageData, stream_seed
+from nas_search.data import Data, ImageData, stream_seed
 from nas_search.data_sources import load_data
 from nas_search.describe import describe
 from nas_search.diagnostics import CellDepth, HessianSpectrum
 from nas_search.errors import CheckpointError, ConfigError, RunFolderError
-from nas_search.evaluation import top1
+from nas_search.evaluation import perplexity, top1
 from nas_search.files import write_atomically
 from nas_search.loop import complete, drive, isolated_random_state
 from nas_search.measure import choose_device
@@ -41,7 +41,7 @@ class _Parts:
 
     config: RunConfig
     space: SearchSpace
-    data: ImageData
+    data: Data
     device: torch.device
     method: Method
 
@@ -49,7 +49,12 @@ class _Parts:
     def of(config: RunConfig) -> "_Parts":
         data = load_data(config.data)
         if config.policy != "default":
-            data = replace(data, policy=catalog.policy(config.policy))
+            policy = catalog.policy(config.policy)
+            if not isinstance(data, ImageData):
+                raise ConfigError(
+                    f"policy {config.policy!r} is for images; {data.name} is made of tokens: leave it out."
+                )
+            data = replace(data, policy=policy)
         method = catalog.method(config.method, config.settings)
         return _Parts(config, spaces.space(config.space), data, choose_device(config.device), method)
 
@@ -59,7 +64,7 @@ class _Parts:
             "classes": self.data.classes,
             "channels": self.config.channels,
             "cells": self.config.cells,
-            "in_channels": self.data.image_shape[0],
+            "in_channels": self.data.in_channels,
         }
 
 
@@ -203,7 +208,8 @@ class TableValue:
 
 def _counts(parts: _Parts, architecture: Architecture) -> dict[str, int]:
     sizes = {key: value for key, value in parts.sizes.items() if key != "in_channels"}
-    counts = parts.space.count(architecture, image=parts.data.image_shape, **sizes)
+    shape = tuple(parts.data.train.images.shape[1:])
+    counts = parts.space.count(architecture, image=shape, **sizes)
     return {"parameters": counts.parameters, "multiply_adds": counts.multiply_adds}
 
 
@@ -253,7 +259,8 @@ def _train_both(parts: _Parts, result: SearchResult, folder: RunFolder, observer
 
 def _trained(record: Mapping[str, Any]) -> dict[str, Any]:
     """What the metrics of a result say of a training."""
-    return {"test_accuracy": record["test_accuracy"], "train_epochs": record["epochs"]}
+    figures = {name: record[name] for name in ("test_accuracy", "test_perplexity") if name in record}
+    return {**figures, "train_epochs": record["epochs"]}
 
 
 def _train_found(
@@ -266,10 +273,18 @@ def _train_found(
     return record
 
 
+def _optimizer(parts: _Parts) -> SGD:
+    """Of the training from scratch: for recurrent cells that of DARTS' evaluation, but for its averaging of the weights."""
+    schedule = parts.method.annealing(parts.config.training_learning_rate)
+    if parts.data.kind == "tokens":
+        return SGD(schedule, momentum=0.0, weight_decay=8e-7, nesterov=False, clip=0.25)
+    return SGD(schedule)
+
+
 def _train(
     parts: _Parts, architecture: Architecture, policy: Policy, checkpoint: Path, observers: Sequence[Observer]
 ) -> tuple[dict[str, Any], torch.nn.Module]:
-    config, optimizer = parts.config, SGD(parts.method.annealing(parts.config.train_learning_rate))
+    config, optimizer = parts.config, _optimizer(parts)
     values = {
         "architecture": str(architecture),
         "policy": policy,
@@ -295,7 +310,7 @@ def _train(
         store.restore(state)
         drive(state, observers=observers, store=store)
     state.network.eval()
-    record = {
+    record: dict[str, Any] = {
         "architecture": str(architecture),
         "test_accuracy": top1(state.network, parts.data.test, parts.device),
         "epochs": config.training_epochs,
@@ -303,4 +318,6 @@ def _train(
         "seconds": sum(epoch["seconds"] for epoch in state.history),
         "history": state.history,
     }
+    if state.tokens:
+        record["test_perplexity"] = perplexity(state.network, parts.data.test, parts.device)
     return record, state.network

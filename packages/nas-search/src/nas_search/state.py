@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from nas_augment import AugmentationPolicy
-from nas_augment.fixed import FixedPolicy
 from nas_search.compatibility import check_parts
-from nas_search.data import BatchStream, Examples, ImageData, Normalize, split_indices, stream_seed
-from nas_search.errors import ConfigError, DataError
+from nas_search.data import BatchStream, Data, Examples, preparation, stream_seed
+from nas_search.errors import ConfigError
 from nas_search.method import Method
 from nas_search.regularizers import entropy
 from nas_search.roles import Relaxation
@@ -65,7 +64,7 @@ class SearchState(RunState):
 
     Args:
         space: where architectures come from.
-        data: labelled images; the test part is not touched.
+        data: labelled images or text; the test part is not touched.
         method: what a step does.
         epochs: of the whole search.
         batch_size: images of a train batch and of a validation batch.
@@ -78,7 +77,7 @@ class SearchState(RunState):
     def __init__(
         self,
         space: SearchSpace,
-        data: ImageData,
+        data: Data,
         method: Method,
         *,
         epochs: int,
@@ -88,8 +87,9 @@ class SearchState(RunState):
         channels: int = 16,
         cells: int | None = None,
     ) -> None:
-        super().__init__(epochs=epochs, seed=seed, device=device, stop=method.stop)
+        super().__init__(epochs=epochs, seed=seed, device=device, stop=method.stop, tokens=data.kind == "tokens")
         check_positive(batch_size=batch_size, channels=channels, cells=1 if cells is None else cells)
+        _require_fit(space, data, method)
         self.space, self.data, self.method = space, data, method
         self.batch_size, self.channels, self.cells = batch_size, channels, cells
         self.archive: list[tuple[str, float]] = []
@@ -102,15 +102,7 @@ class SearchState(RunState):
         check_parts(self)
 
     def _split(self) -> None:
-        labels = self.data.train.labels
-        train, valid = split_indices(labels, self.method.train_share, self.seed)
-        parts = (train,) if self.method.train_share == 1 else (train, valid)
-        if min(map(len, parts)) < 2:
-            raise DataError(
-                f"{self.data.name}: {len(labels)} train images cannot be split into a training and a validation part "
-                f"({len(train)} and {len(valid)}); batch normalisation needs two images in each: give more."
-            )
-        self.train_examples, self.valid_examples = self.data.train.take(train), self.data.train.take(valid)
+        self.train_examples, self.valid_examples = self.data.split(self.method.train_share, self.seed)
         seeds = stream_seed(self.seed, "train"), stream_seed(self.seed, "valid")
         self.train = BatchStream(self.train_examples, self.batch_size, seeds[0], self.device)
         self.valid = BatchStream(self.valid_examples, self.batch_size, seeds[1], self.device)
@@ -118,8 +110,8 @@ class SearchState(RunState):
     def _build(self) -> None:
         """Make all modules, on the host first, so that they start equal on every device."""
         method = self.method
-        self.normalize = Normalize(self.data.train.images).to(self.device)
-        self.policy: AugmentationPolicy = method.policy() if method.policy else FixedPolicy(self.data.policy.stages)
+        self.normalize = preparation(self.data.train.images).to(self.device)
+        self.policy: AugmentationPolicy = method.policy() if method.policy else self.data.augmentation()
         self.relaxation: Relaxation | None = method.relaxation(self.space.choices) if method.relaxation else None
         self.supernet: Supernet | None = None
         self.weight_optimizer: torch.optim.Optimizer | None = None
@@ -129,7 +121,7 @@ class SearchState(RunState):
                 classes=self.data.classes,
                 channels=self.channels,
                 cells=self.cells,
-                in_channels=self.data.image_shape[0],
+                in_channels=self.data.in_channels,
             )
             # Channels last is what convolutions like best, on a CPU (1.2 to 1.9 times as fast: benchmarks/RESULTS.md).
             self.supernet = supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -228,6 +220,25 @@ class SearchState(RunState):
         super().load_state_dict(state)
         self.archive = [(text, score) for text, score in state["archive"]]
         self.memory = dict(state["memory"])
+
+
+def _require_fit(space: SearchSpace, data: Data, method: Method) -> None:
+    """Refuse what cannot work together.
+
+    Raises:
+        ConfigError: the space reads other data, or tokens are to be augmented.
+    """
+    if space.reads != data.kind:
+        remedy = {
+            "tokens": "give it text (--data wikitext:DIR, ptb:DIR or fake-text)",
+            "images": "give it images, or search in a space of recurrent cells (--space darts_rnn)",
+        }[space.reads]
+        raise ConfigError(f"space {space.name} reads {space.reads}, but {data.name} is made of {data.kind}; {remedy}.")
+    if data.kind == "tokens" and method.policy is not None:
+        raise ConfigError(
+            f"method {method.name!r} learns an augmentation of images, and {data.name} is made of tokens, for which there "
+            f"is none; choose a method without a policy."
+        )
 
 
 def _uniform(mask: Tensor) -> Tensor:

@@ -13,25 +13,26 @@ from pathlib import Path
 
 import torch
 
-from nas_search.data import ImageData
+from nas_search.data import Data
 from nas_search.data_sources import fake
 from nas_search.errors import Interrupted
 from nas_search.loop import search
 from nas_search.method import Method
 from nas_search.result import SearchResult
 from nas_search.roles import Event
+from nas_search.text_sources import fake_text
 from nas_spaces import SearchSpace, nas_bench_201
 
 __all__ = ["check_method"]
 
 
-def check_method(method: Method, space: SearchSpace | None = None, data: ImageData | None = None) -> SearchResult:
+def check_method(method: Method, space: SearchSpace | None = None, data: Data | None = None) -> SearchResult:
     """Run a method for three short epochs on the CPU and check the laws that every method obeys.
 
     Args:
         method: the method.
         space: where it searches; NAS-Bench-201 when left out.
-        data: what it searches on; small random images when left out.
+        data: what it searches on; small random images, or text for a space that reads tokens, when left out.
 
     Returns:
         The result of the search.
@@ -39,7 +40,9 @@ def check_method(method: Method, space: SearchSpace | None = None, data: ImageDa
     Raises:
         AssertionError: a law does not hold; the message names it.
     """
-    space, data = space or nas_bench_201(), data or fake("1x8x8", count=128)
+    space = space or nas_bench_201()
+    if data is None:
+        data = fake_text(8, count=400, time=4) if space.reads == "tokens" else fake("1x8x8", count=128)
     settings = {"epochs": 3, "batch_size": 16, "device": "cpu", "channels": 4, "cells": 1}
     before = torch.random.get_rng_state()
     first = search(space, data, method, **settings)  # type: ignore[arg-type]

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nas_augment import Policy
-from nas_search.data import BatchStream, Examples, Normalize, stream_seed
-from nas_search.objective import accuracy
+from nas_search.data import BatchStream, Examples, preparation, stream_seed
+from nas_search.errors import ConfigError
+from nas_search.objective import accuracy, cross_entropy
 from nas_search.optimizers import OptimizerSettings, apply_step
 from nas_search.run_state import RunState, check_positive
 
@@ -23,8 +23,8 @@ class TrainState(RunState):
 
     Args:
         make_network: builds the network; called under the seed, so that equal seeds start equal.
-        examples: images and labels to train on.
-        policy: the augmentation.
+        examples: images, or tokens, and labels to train on.
+        policy: the augmentation; without stages for tokens.
         optimizer: of the weights.
         epochs: of the whole training.
         batch_size: images of a batch.
@@ -44,13 +44,16 @@ class TrainState(RunState):
         seed: int,
         device: torch.device,
     ) -> None:
-        super().__init__(epochs=epochs, seed=seed, device=device)
+        tokens = examples.images.dtype == torch.int64
+        super().__init__(epochs=epochs, seed=seed, device=device, tokens=tokens)
         check_positive(batch_size=batch_size)
+        if tokens and policy.stages:
+            raise ConfigError(f"tokens cannot be augmented by {policy}; train them without a policy.")
         self.policy, self.settings = policy, optimizer
         self.batches = BatchStream(examples, batch_size, stream_seed(seed, "train"), device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = nn.Sequential(Normalize(examples.images), make_network())
+            network = nn.Sequential(preparation(examples.images), make_network())
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = optimizer.build(self.network.parameters())
 
@@ -86,8 +89,10 @@ class TrainState(RunState):
         """One optimiser step; reports ``train_loss``, ``train_accuracy`` and ``gradient_norm``."""
         self.network.train()
         images, labels = self.batches[self.position]
-        logits = self.network(self.policy.apply(images, generator=self.generator))
-        loss = F.cross_entropy(logits, labels)
+        if self.policy.stages:
+            images = self.policy.apply(images, generator=self.generator)
+        logits = self.network(images)
+        loss = cross_entropy(logits, labels)
         self.optimizer.zero_grad()
         loss.backward()
         norm = apply_step(self.optimizer, self.settings, self.progress)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from nas_hypergrad import BilevelProblem, ConvergenceWarning, Hypergradient, Implicit, Variables
 from nas_hypergrad import NonFiniteError as NonFiniteVector
 from nas_search.errors import ConfigError, NonFiniteError
-from nas_search.objective import Objective, accuracy
+from nas_search.objective import Objective, accuracy, cross_entropy
 from nas_search.optimizers import GaussianPosterior, apply_step
 from nas_search.roles import ChoiceWeights, Evaluator, HypergradientFactory, Update
 from nas_search.run_state import check_positive
@@ -51,7 +50,7 @@ def _training_loss(state: "SearchState", batch: "Batch", choice: ChoiceWeights) 
     def evaluate(choice: ChoiceWeights) -> Tensor:
         logits = supernet(images, *choice)
         figures.setdefault("train_accuracy", accuracy(logits, labels))
-        return F.cross_entropy(logits, labels)
+        return cross_entropy(logits, labels)
 
     loss = state.method.loss(evaluate, choice, state)
     state.images += len(labels)

@@ -10,6 +10,7 @@ from nas_spaces.chain import Ends, Layer, chain
 from nas_spaces.choices import Choices
 from nas_spaces.counting import Counts, count
 from nas_spaces.darts import darts
+from nas_spaces.darts_rnn import darts_rnn
 from nas_spaces.errors import ArchitectureError, InputError, SpacesError, TableError, UnknownSpaceError, WeightsError
 from nas_spaces.isomorphism import canonical_hash
 from nas_spaces.mobile import mobile
@@ -44,6 +45,7 @@ __all__ = [
     "chain",
     "count",
     "darts",
+    "darts_rnn",
     "load_table",
     "mobile",
     "nas_bench_1shot1",

@@ -19,6 +19,7 @@ _OURS = {
     "nas_bench_1shot1_2": "nas_spaces.nas_bench_1shot1:nas_bench_1shot1_2",
     "nas_bench_1shot1_3": "nas_spaces.nas_bench_1shot1:nas_bench_1shot1_3",
     "darts": "nas_spaces.darts:darts",
+    "darts_rnn": "nas_spaces.darts_rnn:darts_rnn",
     "allegro": "nas_spaces.allegro:allegro",
     "amended_s1": "nas_spaces.amended:amended_s1",
     "amended_s2": "nas_spaces.amended:amended_s2",

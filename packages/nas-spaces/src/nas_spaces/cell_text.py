@@ -2,11 +2,11 @@
 
 import ast
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from nas_spaces.cells import CellShape, Connection
 from nas_spaces.errors import ArchitectureError
-from nas_spaces.parsing import Reader
+from nas_spaces.parsing import Reader, genotype_arguments, literal
 
 __all__ = ["format_cells", "read_cells", "to_genotype"]
 
@@ -71,16 +71,7 @@ def _read_genotype(text: str, names: tuple[str, ...], shape: CellShape) -> dict[
     """Walk the syntax tree; nothing is evaluated but literals."""
     if names != ("normal", "reduce"):
         raise ArchitectureError("a Genotype(...) has a normal and a reduction cell; this space has a cell per depth.")
-    try:
-        call = ast.parse(text, mode="eval").body
-    except SyntaxError as error:
-        raise ArchitectureError(f"{text!r} is no Genotype(...): {error.msg} at position {error.offset}.") from error
-    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Genotype"):
-        raise ArchitectureError(f"expected Genotype(normal=[...], ...), not {text!r}.")
-    values: dict[str, ast.expr] = {keyword.arg or "**": keyword.value for keyword in call.keywords}
-    expected = ("normal", "normal_concat", "reduce", "reduce_concat")
-    if call.args or sorted(values) != sorted(expected):
-        raise ArchitectureError(f"Genotype(...) takes the keywords {', '.join(expected)}, not {', '.join(values)}.")
+    values = genotype_arguments(text, "normal", "normal_concat", "reduce", "reduce_concat")
     for cell in names:
         _check_concat(values[f"{cell}_concat"], shape)
     return {cell: _read_pairs(values[cell], cell, shape) for cell in names}
@@ -88,7 +79,7 @@ def _read_genotype(text: str, names: tuple[str, ...], shape: CellShape) -> dict[
 
 def _check_concat(value: ast.expr, shape: CellShape) -> None:
     nodes = list(range(2, 2 + shape.nodes))
-    if ast.unparse(value) != f"range(2, {2 + shape.nodes})" and _literal(value) not in (nodes, tuple(nodes)):
+    if ast.unparse(value) != f"range(2, {2 + shape.nodes})" and literal(value) not in (nodes, tuple(nodes)):
         raise ArchitectureError(
             f"at position {value.col_offset}: expected range(2, {2 + shape.nodes}), as all nodes are put side by side "
             f"in this space, found {ast.unparse(value)}."
@@ -96,7 +87,7 @@ def _check_concat(value: ast.expr, shape: CellShape) -> None:
 
 
 def _read_pairs(value: ast.expr, cell: str, shape: CellShape) -> list[Node]:
-    pairs = _literal(value)
+    pairs = literal(value)
     if not isinstance(pairs, list | tuple) or len(pairs) != 2 * shape.nodes:
         raise ArchitectureError(
             f"at position {value.col_offset}: expected a list of {2 * shape.nodes} pairs for {cell!r}, "
@@ -118,10 +109,3 @@ def _read_pairs(value: ast.expr, cell: str, shape: CellShape) -> list[Node]:
         ((str(pairs[i][0]), int(pairs[i][1])), (str(pairs[i + 1][0]), int(pairs[i + 1][1])))
         for i in range(0, len(pairs), 2)
     ]
-
-
-def _literal(value: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(value)
-    except ValueError:
-        return None

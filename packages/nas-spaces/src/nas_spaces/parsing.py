@@ -1,10 +1,12 @@
 """Reading text forms, with errors that name the position and what was expected there."""
 
+import ast
 import re
+from typing import Any
 
 from nas_spaces.errors import ArchitectureError
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "genotype_arguments", "literal"]
 
 
 class Reader:
@@ -64,3 +66,31 @@ class Reader:
         """
         if self.position < len(self.text):
             raise self.fail("the end")
+
+
+def genotype_arguments(text: str, *expected: str) -> dict[str, ast.expr]:
+    """The arguments of a ``Genotype(keyword=value, ...)``, as syntax trees: nothing is evaluated.
+
+    Raises:
+        ArchitectureError: it is no such call, or has other keywords than `expected`.
+    """
+    try:
+        call = ast.parse(text, mode="eval").body
+    except SyntaxError as error:
+        raise ArchitectureError(f"{text!r} is no Genotype(...): {error.msg} at position {error.offset}.") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes; brackets within brackets
+        raise ArchitectureError(f"{text[:80]!r} is no Genotype(...): {error}.") from error
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Genotype"):
+        raise ArchitectureError(f"expected Genotype({expected[0]}=[...], ...), not {text!r}.")
+    values: dict[str, ast.expr] = {keyword.arg or "**": keyword.value for keyword in call.keywords}
+    if call.args or sorted(values) != sorted(expected):
+        raise ArchitectureError(f"Genotype(...) takes the keywords {', '.join(expected)}, not {', '.join(values)}.")
+    return values
+
+
+def literal(value: ast.expr) -> Any:
+    """The value of a literal; None if it is none."""
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, TypeError, RecursionError, MemoryError):
+        return None

@@ -1,14 +1,28 @@
 """Cells that the papers found, as architectures of the space they were found in.
 
-`DARTS_V1` and `DARTS_V2` are of ``darts()``, the others of ``darts(free=True)``, since some of their nodes read one
-state twice or hold ``none``. The cells of EN2AS, NSAS and E2NAS are near copies of each other, no independent evidence.
+`DARTS_V1` and `DARTS_V2` are of ``darts()``, those that end in ``_RNN`` of ``darts_rnn()``, the others of
+``darts(free=True)``, since some of their nodes read one state twice or hold ``none``. The cells of EN2AS, NSAS and E2NAS
+are near copies of each other, no independent evidence.
 """
 
 from nas_spaces.architecture import Architecture
 from nas_spaces.cell_space import CellSpace, Node
 from nas_spaces.darts import darts
+from nas_spaces.darts_rnn import darts_rnn
 
-__all__ = ["DARTS_V1", "DARTS_V2", "E2NAS", "E2NAS_R", "EN2AS", "NSAS", "NSAS_C"]
+__all__ = [
+    "DARTS_V1",
+    "DARTS_V1_RNN",
+    "DARTS_V2",
+    "DARTS_V2_RNN",
+    "E2NAS",
+    "E2NAS_R",
+    "EN2AS",
+    "EN2AS_PR_RNN",
+    "EN2AS_RNN",
+    "NSAS",
+    "NSAS_C",
+]
 
 _SHORT = {
     "none": "none",
@@ -33,6 +47,12 @@ def _cell(text: str) -> list[Node]:
 
 def _found(space: CellSpace, normal: str, reduce: str) -> Architecture:
     return space.build({"normal": _cell(normal), "reduce": _cell(reduce)})
+
+
+def _recurrent(text: str) -> Architecture:
+    """``tanh@0 relu@1 ...``: one connection per step."""
+    pairs = (connection.split("@") for connection in text.split())
+    return darts_rnn().build([(name, int(source)) for name, source in pairs])
 
 
 _DARTS, _FREE = darts(), darts(free=True)
@@ -85,3 +105,15 @@ E2NAS_R = _found(
     "avg@0 sep3@1 | avg@0 dil5@2 | max@0 dil5@3 | max@1 dil3@4",
 )
 """Zhang, thesis, chapter 4: E2NAS-R."""
+
+DARTS_V1_RNN = _recurrent("relu@0 relu@1 tanh@2 relu@3 relu@4 identity@1 relu@5 relu@1")
+"""Liu, Simonyan and Yang, ICLR 2019: the recurrent cell of the first order."""
+
+DARTS_V2_RNN = _recurrent("sigmoid@0 relu@1 relu@1 identity@1 tanh@2 sigmoid@5 tanh@3 relu@5")
+"""Liu, Simonyan and Yang, ICLR 2019: the recurrent cell of the second order."""
+
+EN2AS_RNN = _recurrent("sigmoid@0 identity@1 tanh@1 sigmoid@3 identity@0 tanh@0 sigmoid@4 sigmoid@3")
+"""Zhang, thesis, chapter 2: the best recurrent cell of EN2AS."""
+
+EN2AS_PR_RNN = _recurrent("tanh@0 sigmoid@0 sigmoid@2 sigmoid@3 tanh@4 identity@2 identity@3 sigmoid@3")
+"""Zhang, thesis, chapter 2: the recurrent cell of EN2AS by novelty and performance in equal parts."""

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,15 @@ class SearchSpace(ABC):
     @abstractmethod
     def name(self) -> str:
         """The name of the space, as in ``nascli search --space``."""
+
+    def __repr__(self) -> str:
+        """The name; with whatever else decides how the space's networks behave, where there is such a thing."""
+        return self.name
+
+    @property
+    def reads(self) -> Literal["images", "tokens"]:
+        """What the networks of the space read: images ``(b, c, h, w)``, or tokens ``(b, time)``; images, unless said."""
+        return "images"
 
     @property
     @abstractmethod
@@ -113,7 +122,7 @@ class SearchSpace(ABC):
         self,
         architecture: Architecture,
         *,
-        image: tuple[int, int, int] = (3, 32, 32),
+        image: tuple[int, ...] = (3, 32, 32),
         classes: int = 10,
         channels: int | None = None,
         cells: int | None = None,

@@ -23,14 +23,15 @@ class Supernet(nn.Module, ABC):
         """Return the logits of a batch under the given choice weights.
 
         Args:
-            images: ``(batch, channels, height, width)`` float.
+            images: ``(batch, channels, height, width)`` float; a space that reads tokens has ``(batch, time)`` int64.
             weights: ``(choices, options)``; each option's output is multiplied by its weight.
             drawn: for a sampled path, the options of each row that are evaluated at all, as integers on the host, so
                 that a step on an accelerator needs no synchronisation to know which operations to run. Gradients
                 reach the weights of the drawn options alone. All options are evaluated when it is left out.
 
         Returns:
-            Logits ``(batch, classes)``.
+            Logits ``(batch, classes)``; ``(batch, classes, time)`` where every token has a label of its own, as
+            ``torch.nn.functional.cross_entropy`` takes them.
         """
 
 
@@ -38,7 +39,7 @@ def connected(logits: Tensor, weights: Tensor) -> Tensor:
     """The same logits, made to depend on the weights: where a drawn path reads none of them, their gradient is zero then.
 
     Args:
-        logits: ``(batch, classes)``.
+        logits: ``(batch, classes)``, or with a time behind.
         weights: ``(choices, options)``, finite.
     """
     return logits + 0 * weights.sum().to(logits)

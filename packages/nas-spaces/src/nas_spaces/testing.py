@@ -7,6 +7,8 @@ Call them from your own tests::
     def test_my_space():
         check_space(my_space())
         check_supernet(my_space(), images=torch.randn(4, 3, 8, 8))
+
+A space that reads tokens is checked on ``torch.randint(classes, (batch, time))``.
 """
 
 import torch
@@ -69,38 +71,60 @@ def _check_architecture(space: SearchSpace, a: Architecture) -> None:
 
 
 def check_supernet(
-    space: SearchSpace, images: Tensor, *, classes: int = 3, channels: int = 4, cells: int | None = 1, seed: int = 0
+    space: SearchSpace,
+    images: Tensor,
+    *,
+    classes: int = 3,
+    channels: int = 4,
+    cells: int | None = 1,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
 ) -> None:
-    """Check that a supernet mixes, samples and learns as `Supernet` says, in the dtype of `images`.
+    """Check that a supernet mixes, samples and learns as `Supernet` says.
+
+    Args:
+        space: whose supernet.
+        images: ``(batch, channels, height, width)`` float, or tokens below `classes`, ``(batch, time)`` int64.
+        classes: number of classes, or of words.
+        channels: width.
+        cells: depth.
+        seed: of the weights and of the architectures.
+        dtype: of the computation: that of the images, or float64 for tokens, when left out.
 
     Raises:
         AssertionError: a law does not hold; the message names it.
     """
+    tokens = space.reads == "tokens"
+    assert tokens == (images.ndim == 2 and not images.is_floating_point()), f"the space reads {space.reads}"
+    dtype = dtype or (torch.float64 if tokens else images.dtype)
+    expected = (len(images), classes, *(images.shape[1:] if tokens else ()))
+    place = torch.empty(0, dtype=dtype, device=images.device)
+    images = images if tokens else images.to(dtype)
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         supernet = space.supernet(classes=classes, channels=channels, cells=cells, in_channels=images.shape[1]).to(
-            images
+            place
         )
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
-    weights = torch.rand(space.choices.shape, generator=generator).to(images).requires_grad_()
+    weights = torch.rand(space.choices.shape, generator=generator).to(place).requires_grad_()
     logits = supernet(images, weights)
-    assert tuple(logits.shape) == (len(images), classes), f"logits have shape {tuple(logits.shape)}"
+    assert tuple(logits.shape) == expected, f"logits have shape {tuple(logits.shape)}"
     (grad,) = torch.autograd.grad(logits.square().sum(), weights)
     assert torch.isfinite(grad).all(), "the gradient of the weights is finite"
     assert grad[space.choices.mask].any(), "the output depends on the weights"
     for _ in range(5):
         a = space.sample(generator)
-        one_hot = space.weights(a).to(images)
+        one_hot = space.weights(a).to(place)
         mixed, drawn = supernet(images, one_hot), supernet(images, one_hot, a.options)
-        tolerance = 1e-4 if images.dtype == torch.float32 else 1e-9
+        tolerance = 1e-4 if dtype == torch.float32 else 1e-9
         assert torch.allclose(mixed, drawn, rtol=tolerance, atol=tolerance), "a drawn path equals its one-hot mixture"
     # The first option everywhere is `none` in the spaces that have it: a path that reads no weight at all.
     for options in (a.options, tuple((0,) if taken else () for taken in a.options)):
-        leaf = space.choices.one_hot(options).to(images).requires_grad_()
+        leaf = space.choices.one_hot(options).to(place).requires_grad_()
         (grad,) = torch.autograd.grad(supernet(images, leaf, options).square().sum(), leaf)
         assert torch.isfinite(grad).all(), "the gradient of a drawn path is finite, and zero where nothing is read"
     for name, value in supernet.state_dict().items():
         assert torch.equal(value, before[name]), f"a forward pass changed {name}"
-    network = space.network(a, classes=classes, channels=channels, cells=cells, in_channels=images.shape[1]).to(images)
-    assert tuple(network(images).shape) == (len(images), classes), "the network has the shape of the supernet"
+    network = space.network(a, classes=classes, channels=channels, cells=cells, in_channels=images.shape[1]).to(place)
+    assert tuple(network(images).shape) == expected, "the network has the shape of the supernet"

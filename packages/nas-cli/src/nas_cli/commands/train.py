@@ -34,4 +34,6 @@ def command(run: Path, epochs: int | None, device: str | None, resume: bool, as_
         print_json({key: value for key, value in record.items() if key != "history"})
     else:
         click.echo(f"test accuracy {100 * record['test_accuracy']:.2f} % after {record['epochs']} epochs")
+        if "test_perplexity" in record:
+            click.echo(f"perplexity    {record['test_perplexity']:.2f}")
         click.echo(f"model         {run / 'model.pt'}")

@@ -1,26 +1,32 @@
-"""The accuracy of a network on labelled images."""
+"""The accuracy of a network on labelled images, and its perplexity on text."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from nas_search.data import NO_VALIDATION, Examples
 from nas_search.errors import ConfigError
+from nas_search.objective import cross_entropy
 
-__all__ = ["top1"]
+__all__ = ["perplexity", "top1"]
+
+_IMAGES, _TOKENS = 500, 2000
+"""The most labels of a batch: the logits of a token are as many as the words of the vocabulary."""
 
 
 def top1(
-    classify: Callable[[Tensor], Tensor], examples: Examples, device: torch.device, batch_size: int = 500
+    classify: Callable[[Tensor], Tensor], examples: Examples, device: torch.device, batch_size: int | None = None
 ) -> float:
-    """The share of `examples` whose largest logit is that of their label, in [0, 1]; without gradient.
+    """The share of labels that have the largest logit, in [0, 1]; without gradient.
 
     Args:
-        classify: images ``(batch, channels, height, width)`` as in the data to logits ``(batch, classes)``.
+        classify: images ``(batch, channels, height, width)`` as in the data to logits ``(batch, classes)``, or tokens
+            ``(batch, time)`` to ``(batch, classes, time)``.
         examples: what is classified.
         device: where `classify` wants them.
-        batch_size: the most images classified at once.
+        batch_size: the most examples classified at once; 500 images, or 2,000 tokens, when left out.
 
     Raises:
         ConfigError: there are no examples.
@@ -29,8 +35,34 @@ def top1(
         raise ConfigError(NO_VALIDATION)
     correct = torch.zeros((), dtype=torch.int64, device=device)
     with torch.no_grad():
-        # Batches of equal size: a last one of few images would have poor batch statistics.
-        for index in torch.arange(len(examples.labels)).chunk(-(-len(examples.labels) // batch_size)):
-            images, labels = examples.take(index).to(device)
+        for images, labels in _batches(examples, device, batch_size):
             correct += (classify(images).argmax(dim=1) == labels).sum()
-    return int(correct) / len(examples.labels)
+    return int(correct) / examples.labels.numel()
+
+
+def perplexity(
+    classify: Callable[[Tensor], Tensor], examples: Examples, device: torch.device, batch_size: int | None = None
+) -> float:
+    """``exp`` of the mean cross-entropy per label; 1 is perfect, the number of classes is guessing. Without gradient.
+
+    Args:
+        classify: as in `top1`.
+        examples: what is classified.
+        device: where `classify` wants them.
+        batch_size: as in `top1`.
+    """
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    with torch.no_grad():
+        for images, labels in _batches(examples, device, batch_size):
+            total += cross_entropy(classify(images), labels, reduction="sum")
+    return math.exp(min(float(total) / examples.labels.numel(), 700.0))
+
+
+def _batches(examples: Examples, device: torch.device, batch_size: int | None) -> Iterator[Examples]:
+    """Batches of equal size: a last one of few images would have poor batch statistics."""
+    count = len(examples.labels)
+    if batch_size is None:
+        positions = examples.labels[0].numel()
+        batch_size = _IMAGES if positions == 1 else max(2, _TOKENS // positions)
+    for index in torch.arange(count).chunk(-(-count // batch_size)):
+        yield examples.take(index).to(device)

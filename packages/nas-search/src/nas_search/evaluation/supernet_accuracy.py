@@ -19,8 +19,11 @@ __all__ = ["SupernetAccuracy"]
 class SupernetAccuracy:
     """Validation accuracy with the shared weights and batch statistics; the architecture is held fixed while it is scored.
 
+    Of text it is the share of tokens that are predicted first.
+
     Args:
-        images: how many validation images are used, the same for every architecture; NAS-Bench-201's runs use 512.
+        images: how many validation images, or segments of text, are used, the same for every architecture;
+            NAS-Bench-201's runs use 512.
     """
 
     images: int = 512
@@ -36,6 +39,11 @@ class SupernetAccuracy:
         count = min(self.images, len(state.valid_examples.labels))
         # Evenly spread over the validation part, so that every class is seen.
         examples = state.valid_examples.take(torch.linspace(0, len(state.valid_examples.labels) - 1, count).long())
-        return top1(
-            lambda images: supernet(state.normalize(images), weights, architecture.options), examples, state.device
-        )
+        training = supernet.training
+        supernet.eval()  # without dropout; batch statistics stay
+        try:
+            return top1(
+                lambda images: supernet(state.normalize(images), weights, architecture.options), examples, state.device
+            )
+        finally:
+            supernet.train(training)

@@ -42,7 +42,7 @@ class TrainAndValidate:
                 classes=state.data.classes,
                 channels=state.channels,
                 cells=state.cells,
-                in_channels=state.data.image_shape[0],
+                in_channels=state.data.in_channels,
             ),
             state.train_examples,
             policy=state.policy.decide(),

@@ -25,6 +25,8 @@ def darts(
     weight_decay: float = 5e-4,
     architecture_learning_rate: float = 3e-4,
     architecture_weight_decay: float = 1e-3,
+    momentum: float = 0.9,
+    clip: float = 5.0,
 ) -> Method:
     """Differentiable architecture search: a softmax mixture of all operations (Liu, Simonyan and Yang, ICLR 2019).
 
@@ -40,6 +42,8 @@ def darts(
         weight_decay: of the weights; 3e-4 in the paper, 5e-4 in NAS-Bench-201.
         architecture_learning_rate: of Adam on the architecture parameters.
         architecture_weight_decay: of the architecture parameters.
+        momentum: of the weights.
+        clip: largest norm of the gradient of the weights.
     """
     if order not in (1, 2):
         raise ConfigError(
@@ -57,7 +61,7 @@ def darts(
         hypergradient=FirstOrder() if order == 1 else OneStep(products),
         sampler=Relaxed(),
         selector=Derive(),
-        weights=SGD(Cosine(learning_rate, learning_rate / 25), weight_decay=weight_decay),
+        weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),
         outer=Adam(Constant(architecture_learning_rate), weight_decay=architecture_weight_decay),
     )
     if stop_eigenvalue:

@@ -21,6 +21,8 @@ def gdas(
     weight_decay: float = 5e-4,
     architecture_learning_rate: float = 3e-4,
     architecture_weight_decay: float = 1e-3,
+    momentum: float = 0.9,
+    clip: float = 5.0,
 ) -> Method:
     """Gradient-based search using a differentiable architecture sampler: one path a step (Dong and Yang, CVPR 2019).
 
@@ -34,6 +36,8 @@ def gdas(
         weight_decay: of the weights.
         architecture_learning_rate: of Adam on the architecture parameters.
         architecture_weight_decay: of the architecture parameters.
+        momentum: of the weights.
+        clip: largest norm of the gradient of the weights.
     """
     return Method(
         name="gdas",
@@ -41,6 +45,6 @@ def gdas(
         relaxation=partial(HardGumbel, temperature=Linear(temperature, final_temperature)),
         sampler=Relaxed(),
         selector=Derive(),
-        weights=SGD(Cosine(learning_rate, learning_rate / 25), weight_decay=weight_decay),
+        weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),
         outer=Adam(Constant(architecture_learning_rate), weight_decay=architecture_weight_decay),
     )

@@ -1,9 +1,12 @@
 """Local search."""
 
+from nas_search.evaluation import TrainAndValidate
 from nas_search.method import Method
 from nas_search.methods.random_search import black_box
+from nas_search.optimizers import SGD
 from nas_search.roles import Evaluator
 from nas_search.samplers import Local
+from nas_search.schedules import Cosine
 
 __all__ = ["local_search"]
 
@@ -12,6 +15,9 @@ def local_search(
     *,
     candidate_epochs: int = 3,
     learning_rate: float = 0.05,
+    weight_decay: float = 5e-4,
+    momentum: float = 0.9,
+    clip: float = 5.0,
     evaluator: Evaluator | None = None,
 ) -> Method:
     """Climb from neighbour to better neighbour, again and again from the start, an epoch each (White et al., UAI 2021).
@@ -19,6 +25,10 @@ def local_search(
     Args:
         candidate_epochs: as in `random_search`.
         learning_rate: as in `random_search`.
+        weight_decay: as in `random_search`.
+        momentum: as in `random_search`.
+        clip: as in `random_search`.
         evaluator: as in `random_search`.
     """
-    return black_box("local_search", Local(), candidate_epochs, learning_rate, evaluator)
+    optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
+    return black_box("local_search", Local(), evaluator or TrainAndValidate(candidate_epochs, optimizer))

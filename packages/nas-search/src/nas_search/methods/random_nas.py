@@ -12,7 +12,13 @@ __all__ = ["random_nas"]
 
 
 def random_nas(
-    *, samples: int = 100, validation_images: int = 512, learning_rate: float = 0.025, weight_decay: float = 5e-4
+    *,
+    samples: int = 100,
+    validation_images: int = 512,
+    learning_rate: float = 0.025,
+    weight_decay: float = 5e-4,
+    momentum: float = 0.9,
+    clip: float = 5.0,
 ) -> Method:
     """Random search with weight sharing: uniform paths train the supernet (Li and Talwalkar, UAI 2019).
 
@@ -21,11 +27,13 @@ def random_nas(
         validation_images: images that each of them is scored on.
         learning_rate: of the weights at the beginning; cosine to a twenty-fifth of it.
         weight_decay: of the weights.
+        momentum: of the weights.
+        clip: largest norm of the gradient of the weights.
     """
     return Method(
         name="random_nas",
         updates=(WeightStep(),),
         sampler=Uniform(),
         selector=BestSampled(samples, SupernetAccuracy(validation_images)),
-        weights=SGD(Cosine(learning_rate, learning_rate / 25), weight_decay=weight_decay),
+        weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),
     )

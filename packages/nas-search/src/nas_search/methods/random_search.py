@@ -13,26 +13,33 @@ __all__ = ["black_box", "random_search"]
 
 
 def random_search(
-    *, candidate_epochs: int = 3, learning_rate: float = 0.05, evaluator: Evaluator | None = None
+    *,
+    candidate_epochs: int = 3,
+    learning_rate: float = 0.05,
+    weight_decay: float = 5e-4,
+    momentum: float = 0.9,
+    clip: float = 5.0,
+    evaluator: Evaluator | None = None,
 ) -> Method:
     """Score one random architecture an epoch, and take the best: the baseline of every black-box method.
 
     Args:
         candidate_epochs: how long each candidate is trained; an epoch costs as many passes over the training part.
         learning_rate: of the candidates at the beginning; cosine to 0.
+        weight_decay: of the candidates.
+        momentum: of the candidates.
+        clip: largest norm of the gradient of the candidates.
         evaluator: what scores a candidate instead of training it, such as `nas_search.evaluation.TableScore`.
     """
-    return black_box("random_search", Uniform(), candidate_epochs, learning_rate, evaluator)
+    optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
+    return black_box("random_search", Uniform(), evaluator or TrainAndValidate(candidate_epochs, optimizer))
 
 
-def black_box(
-    name: str, sampler: Sampler, candidate_epochs: int, learning_rate: float, evaluator: Evaluator | None
-) -> Method:
+def black_box(name: str, sampler: Sampler, evaluator: Evaluator) -> Method:
     """One candidate an epoch from a sampler that reads the archive of scores; no supernet, nothing to learn."""
-    train = TrainAndValidate(candidate_epochs, SGD(Cosine(learning_rate)))
     return Method(
         name=name,
-        updates=(EvaluateCandidate(evaluator or train),),
+        updates=(EvaluateCandidate(evaluator),),
         sampler=sampler,
         selector=BestEvaluated(),
         weights=None,

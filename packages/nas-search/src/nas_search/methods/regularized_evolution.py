@@ -1,9 +1,12 @@
 """Regularised evolution."""
 
+from nas_search.evaluation import TrainAndValidate
 from nas_search.method import Method
 from nas_search.methods.random_search import black_box
+from nas_search.optimizers import SGD
 from nas_search.roles import Evaluator
 from nas_search.samplers import Evolution
+from nas_search.schedules import Cosine
 
 __all__ = ["regularized_evolution"]
 
@@ -14,6 +17,9 @@ def regularized_evolution(
     tournament: int = 3,
     candidate_epochs: int = 3,
     learning_rate: float = 0.05,
+    weight_decay: float = 5e-4,
+    momentum: float = 0.9,
+    clip: float = 5.0,
     evaluator: Evaluator | None = None,
 ) -> Method:
     """Regularised evolution: mutate one of the best of the youngest, an epoch each (Real et al., AAAI 2019).
@@ -23,8 +29,11 @@ def regularized_evolution(
         tournament: how many of them are drawn, the best of which is mutated.
         candidate_epochs: as in `random_search`.
         learning_rate: as in `random_search`.
+        weight_decay: as in `random_search`.
+        momentum: as in `random_search`.
+        clip: as in `random_search`.
         evaluator: as in `random_search`.
     """
-    return black_box(
-        "regularized_evolution", Evolution(population, tournament), candidate_epochs, learning_rate, evaluator
-    )
+    optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
+    sampler = Evolution(population, tournament)
+    return black_box("regularized_evolution", sampler, evaluator or TrainAndValidate(candidate_epochs, optimizer))

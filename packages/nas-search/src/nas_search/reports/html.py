@@ -39,6 +39,7 @@ td { overflow-wrap: anywhere; } code { font-size: 13px; }
 _CHARTS = (
     ("Loss", ("train_loss", "valid_loss")),
     ("Accuracy", ("train_accuracy", "valid_accuracy")),
+    ("Perplexity", ("train_perplexity", "valid_perplexity")),
     ("Entropy of the choice weights, and of uniform ones (nats)", ("entropy", "uniform_entropy")),
     ("Share of skip connections in the derived architecture", ("skip_share",)),
     ("Depth of the derived cells: connections on the longest way", ("depth",)),
@@ -130,10 +131,14 @@ def _facts(run: _Run) -> dict[str, str]:
             facts[label] = (
                 f"{100 * metrics[f'{part}test_accuracy']:.2f} % after {metrics.get(f'{part}train_epochs')} epochs"
             )
+        if f"{part}test_perplexity" in metrics:
+            facts[label.replace("accuracy", "perplexity")] = f"{metrics[f'{part}test_perplexity']:.2f}"
     if "stopped_after" in metrics:
         facts["Stopped early"] = f"after {metrics['stopped_after']} epochs"
     if "valid_accuracy" in metrics:
         facts["Validation accuracy in the search"] = f"{100 * metrics['valid_accuracy']:.2f} %"
+    if "valid_perplexity" in metrics:
+        facts["Validation perplexity in the search"] = f"{metrics['valid_perplexity']:.2f}"
     if "table_test" in metrics:
         facts["Test accuracy in the table"] = (
             f"{metrics['table_test']:.2f} % on {metrics['table_dataset']}; rank {metrics['table_rank']:,} of "
@@ -146,7 +151,8 @@ def _facts(run: _Run) -> dict[str, str]:
         )
     facts["Search"] = f"{result['epochs']} epochs in {result['seconds']:.1f} s"
     if result["images_per_second"]:
-        facts["Search"] += f", {result['images_per_second']:,.0f} train images per second"
+        what = "segments of text" if "train_perplexity" in metrics else "train images"
+        facts["Search"] += f", {result['images_per_second']:,.0f} {what} per second"
     if result["peak_memory_mib"]:
         facts["Peak memory"] = f"{result['peak_memory_mib']:,.0f} MiB"
     facts["Augmentation"] = json.dumps(result["policy"].get("stages", result["policy"]))

@@ -35,7 +35,7 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
     alike = metrics.get("train_epochs") == metrics.get("random_train_epochs")
     if alike and metrics.get("random_test_accuracy", 0.0) > metrics.get("test_accuracy", 1.0):
         found.append(
-            "A random architecture, trained alike, is better on the test images: the search is worth nothing here, or the "
-            "images are too easy to tell."
+            "A random architecture, trained alike, is better on the test part: the search is worth nothing here, or the "
+            "data tells architectures too little."
         )
     return found
