@@ -73,12 +73,10 @@ def _scaled_norm(features: Tensor, kernel: Tensor, scale: Tensor, groups: int) -
     return F.batch_norm(convolved, None, None, weight=factor, training=True, eps=EPSILON)
 
 
-def _centered(features: Tensor, kernel: Tensor, groups: int, mean: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The convolution less its mean, and the mean ``(1, outputs, 1, 1)``."""
-    convolved = F.conv2d(features, kernel, groups=groups)
-    if mean is None:
-        mean = convolved.mean(_PIXELS, keepdim=True)
-    return convolved.sub_(mean), mean
+def _bias(features: Tensor, kernel: Tensor, groups: int) -> Tensor:
+    """What centres the convolution, ``(outputs,)``: less its mean, which is that of the features times the kernel."""
+    mean = features.mean(_PIXELS, keepdim=True)
+    return torch.conv2d(mean, kernel, groups=groups).neg_().flatten()
 
 
 def _inverse_deviation(centered: Tensor) -> Tensor:
@@ -107,22 +105,23 @@ def _to_inputs(grad: Tensor, features: Tensor, kernel: Tensor, groups: int, want
 class _NormalizedReLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, kernel: Tensor, groups: int) -> Tensor:
-        centered, mean = _centered(features, kernel, groups)
+        bias = _bias(features, kernel, groups)
+        centered = F.conv2d(features, kernel, bias, groups=groups)
         inverse = _inverse_deviation(centered)
         output = centered.mul_(inverse).relu_()
         ctx.groups = groups
-        ctx.save_for_backward(features, kernel, mean, inverse, output)
+        ctx.save_for_backward(features, kernel, bias, inverse, output)
         return output
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (grad,) = grads
-        features, kernel, mean, inverse, output = ctx.saved_tensors
+        features, kernel, bias, inverse, output = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:2]
         if torch.is_grad_enabled() or _dual(grad, features, kernel):
             return *_differentiable(lambda *x: _normalized_relu(*x, ctx.groups), (features, kernel), grad, wanted), None
         grad = torch.ops.aten.threshold_backward(grad, output, 0)
-        centered, _ = _centered(features, kernel, ctx.groups, mean)
+        centered = F.conv2d(features, kernel, bias, groups=ctx.groups)
         dot = (grad * centered).sum(_PIXELS, keepdim=True)
         one = inverse.new_ones(())
         to_convolved = _to_convolved(grad, centered, inverse, one, dot)
@@ -134,10 +133,11 @@ class _AddNormalized(torch.autograd.Function):
     def forward(
         ctx: Any, total: Tensor | None, features: Tensor, kernel: Tensor, scale: Tensor, groups: int
     ) -> Tensor:
-        centered, mean = _centered(features, kernel, groups)
+        bias = _bias(features, kernel, groups)
+        centered = F.conv2d(features, kernel, bias, groups=groups)
         inverse = _inverse_deviation(centered)
         ctx.groups = groups
-        ctx.save_for_backward(features, kernel, scale, mean, inverse)
+        ctx.save_for_backward(features, kernel, scale, bias, inverse)
         if total is None:
             return centered.mul_(inverse * scale)
         ctx.mark_dirty(total)
@@ -145,7 +145,7 @@ class _AddNormalized(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        features, kernel, scale, mean, inverse = ctx.saved_tensors
+        features, kernel, scale, bias, inverse = ctx.saved_tensors
         to_total, *wanted = ctx.needs_input_grad[:4]
         if torch.is_grad_enabled() or _dual(grads[0], features, kernel, scale):
             parts = _differentiable(
@@ -154,7 +154,7 @@ class _AddNormalized(torch.autograd.Function):
             return grads[0] if to_total else None, *parts, None
         # Once for the whole sum, since the gradient that is handed on is the next one's.
         grad = grads[0].contiguous(memory_format=torch.channels_last)
-        centered, _ = _centered(features, kernel, ctx.groups, mean)
+        centered = F.conv2d(features, kernel, bias, groups=ctx.groups)
         dot = (grad * centered).sum(_PIXELS, keepdim=True)
         to_features = to_kernel = None
         if wanted[0] or wanted[1]:
