@@ -298,7 +298,8 @@ class CellSpace(SearchSpace):
             cells: number of cells in all, reductions at one and two thirds; 8 when left out.
             in_channels: channels of the images.
             stem: ``cifar``, or ``imagenet``, which divides the resolution by 8 first.
-            checkpoint: keep the inputs of each cell only and evaluate it again in the backward pass.
+            checkpoint: keep only the inputs of the cells up to the first reduction, and evaluate these cells again in the
+                backward pass.
             parts: above 1 the operations see one of as many parts of the channels; see `PartialEdges`.
         """
         depth = self._depth(self.depth[0] if cells is None else cells)
@@ -369,6 +370,20 @@ class CellSpace(SearchSpace):
             auxiliary=auxiliary,
             nodes=self.shape.nodes,
         )
+
+    def operation_modules(self, network: nn.Module, architecture: Architecture) -> Iterator[tuple[int, int, nn.Module]]:
+        """See `SearchSpace.operation_modules`."""
+        assert isinstance(network, CellNetwork)
+        connections = self.cells(architecture)
+        edges = {edge: row for row, edge in enumerate(self.shape.edges)}
+        for index, cell in enumerate(network.stack.cells):
+            assert isinstance(cell, Cell)
+            name = self.cell_name(index, cell.reduction)
+            for node, (taken, modules) in enumerate(zip(connections[name], cell.operations, strict=True)):
+                assert isinstance(modules, nn.ModuleList)
+                for (operation, state), module in zip(taken, modules, strict=True):
+                    row = self.choices.groups[name].start + edges[state, node]
+                    yield row, self.shape.operations.index(operation), module
 
     def _operation(self, name: str, channels: int, stride: int, affine: bool) -> nn.Module:
         # Only free spaces have architectures with ``none``.

@@ -4,6 +4,7 @@ States 0 and 1 are the outputs of the two cells before, state ``i + 2`` is node 
 output is the nodes side by side. In a reduction cell the edges that leave states 0 and 1 have stride 2.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_spaces.depthwise import merge, split
+from nas_spaces.fused import add_normalized, normalized, normalized_relu
 from nas_spaces.operations import DropPath, FactorizedReduce, Pool, ReLUConvNorm, Separable
 from nas_spaces.supernet import Drawn
 
@@ -79,6 +81,7 @@ class Cell(nn.Module):
         halve: bool,
     ) -> None:
         super().__init__()
+        self.reduction = reduction
         self.sources = tuple(tuple(source for _, source in node) for node in nodes)
         self.preprocess = _preprocess(inputs, channels, halve, affine=True)
         self.operations = nn.ModuleList(
@@ -140,16 +143,30 @@ class MixedCell(nn.Module):
             weights: ``(edges, operations)``.
             drawn: for each edge the operations to evaluate; all of them when it is None.
         """
-        states = [self.preprocess[0](before), self.preprocess[1](last)]
+        states = [self._preprocess(0, before), self._preprocess(1, last)]
         sums = [_Sum() for _ in range(self.shape.nodes)]
+        # Taken apart at once: the gradient of a single entry would be a whole table of zeros.
+        scales = [row.unbind() for row in weights.unbind()]
         for source in range(self.shape.nodes + 1):
             if source >= 2:
                 states.append(sums[source - 2].total(states[0], self._stride(0)))
-            self._send(source, states[source], weights, drawn, sums)
+            self._send(source, states[source], scales, drawn, sums)
         states.append(sums[-1].total(states[0], self._stride(0)))
         return torch.cat(states[2:], dim=1)
 
-    def _send(self, source: int, state: Tensor, weights: Tensor, drawn: Drawn | None, sums: list["_Sum"]) -> None:
+    def _preprocess(self, index: int, features: Tensor) -> Tensor:
+        module = self.preprocess[index]
+        assert isinstance(module, ReLUConvNorm | FactorizedReduce)
+        return normalized(module.convolve(F.relu(features)))
+
+    def _send(
+        self,
+        source: int,
+        state: Tensor,
+        scales: Sequence[Sequence[Tensor]],
+        drawn: Drawn | None,
+        sums: list["_Sum"],
+    ) -> None:
         shared = _Source(state, self._stride(source))
         for edge, (start, node) in enumerate(self.shape.edges):
             if start != source:
@@ -159,7 +176,7 @@ class MixedCell(nn.Module):
             for option in range(len(self.shape.operations)) if drawn is None else drawn[edge]:
                 name = self.shape.operations[option]
                 if name != "none":
-                    shared.send(modules[name], weights[edge, option], sums[node])
+                    shared.send(modules[name], scales[edge][option], sums[node])
 
 
 class _Sum:
@@ -180,6 +197,15 @@ class _Sum:
         """Add ``scale * features``."""
         self.whole = features * scale if self.whole is None else self.whole.addcmul_(features, scale)
 
+    def add_normalized(self, features: Tensor, pointwise: nn.Conv2d, scale: Tensor, *, quarters: bool) -> None:
+        """Add ``scale * norm(pointwise(features))``."""
+        before = self.quarters if quarters else self.whole
+        after = add_normalized(before, features, pointwise.weight, scale, pointwise.groups)
+        if quarters:
+            self.quarters = after
+        else:
+            self.whole = after
+
     def total(self, like: Tensor, stride: int) -> Tensor:
         if self.quarters is not None:
             self.add(merge(self.quarters))
@@ -198,9 +224,9 @@ class _Source:
         if isinstance(operation, nn.Identity):
             node.add_scaled(self.state, scale)
         elif isinstance(operation, Pool):
-            node.add_scaled(self._get(operation.kind, lambda: _normalize(operation(self.state))), scale)
+            node.add_scaled(self._get(operation.kind, lambda: normalized(operation(self.state))), scale)
         elif isinstance(operation, FactorizedReduce):
-            node.add(_normalize(operation.convolve(self._active()), scale))
+            node.add_scaled(normalized(operation.convolve(self._active())), scale)
         else:
             assert isinstance(operation, nn.Sequential)
             self._convolve(operation, scale, node)
@@ -216,12 +242,16 @@ class _Source:
             features = first.convolve(self._get("quarters", lambda: split(self._active())), stride=1, dilation=1)
         else:
             features = first.convolve(self._active(), stride=self.stride, dilation=first.dilation)
-        for step in steps[1:]:
+        for before, step in itertools.pairwise(steps):
+            assert isinstance(before, Separable)
             assert isinstance(step, Separable)
+            features = normalized_relu(features, before.pointwise.weight, before.pointwise.groups)
             if quarters:
                 features, quarters = merge(features), False
-            features = step.convolve(F.relu_(_normalize(features)), stride=1, dilation=step.dilation)
-        node.add(_normalize(features, scale), quarters=quarters)
+            features = step.convolve(features, stride=1, dilation=step.dilation)
+        last = steps[-1]
+        assert isinstance(last, Separable)
+        node.add_normalized(features, last.pointwise, scale, quarters=quarters)
 
     def _splits(self) -> bool:
         height, width = self.state.shape[2:]
@@ -234,10 +264,3 @@ class _Source:
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
-
-
-def _normalize(features: Tensor, scale: Tensor | None = None) -> Tensor:
-    """Batch normalisation by the batch's statistics, with one factor for all channels."""
-    # A copy, since the CPU kernel of the gradient reads the factors as if they lay side by side in memory.
-    factor = None if scale is None else scale.repeat(features.shape[1])
-    return F.batch_norm(features, None, None, weight=factor, training=True)

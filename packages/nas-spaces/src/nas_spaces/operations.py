@@ -30,7 +30,11 @@ class ReLUConvNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(b, inputs, h, w) -> (b, outputs, h / stride, w / stride)``."""
-        return self.norm(self.convolution(F.relu(features)))
+        return self.norm(self.convolve(F.relu(features)))
+
+    def convolve(self, active: Tensor) -> Tensor:
+        """Without the ReLU before and the normalisation after it."""
+        return self.convolution(active)
 
 
 class FactorizedReduce(nn.Module):
@@ -83,8 +87,8 @@ class Separable(nn.Module):
         return self.norm(self.pointwise(self.depthwise(F.relu(features))))
 
     def convolve(self, active: Tensor, *, stride: int, dilation: int) -> Tensor:
-        """Without the ReLU before and the normalisation after it."""
-        return self.pointwise(depthwise(active, self.depthwise.weight, stride, dilation))
+        """The depthwise convolution alone."""
+        return depthwise(active, self.depthwise.weight, stride, dilation)
 
 
 class Pool(nn.Module):
