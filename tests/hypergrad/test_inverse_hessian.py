@@ -113,6 +113,18 @@ def test_negative_curvature_warns() -> None:
         Implicit(conjugate_gradient())(problem, inner, outer)
 
 
+def test_a_steep_direction_that_has_only_begun_to_grow_is_not_taken_for_the_largest_eigenvalue() -> None:
+    """The quotient of the last term is 0.29, and 0.3 does not exceed 2 / 0.29; what grows is the direction of 20."""
+    curvature = torch.tensor([0.09, 20.0])
+
+    def product(v: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"w": curvature * v["w"]}
+
+    with pytest.warns(ConvergenceWarning, match=r"negative or above 2/step_size = 6\.667 .*mean is 0\.287") as caught:
+        neumann(1, 0.3)(product, {"w": torch.tensor([1.0, 0.1])})
+    assert "exceeds" not in str(caught[0].message)
+
+
 def test_the_term_that_turned_nan_is_named() -> None:
     problem, inner, outer, _ = quadratic_problem(dtype=torch.float32)
     with pytest.raises(NonFiniteError, match=r"from term \d\d of 90"):

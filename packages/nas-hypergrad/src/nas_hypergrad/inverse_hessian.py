@@ -156,8 +156,15 @@ class Neumann:
                 "size makes it converge: train the inner variables further, add weight decay, or take gauss_newton "
                 "products."
             )
+        if self.step_size * curvature <= 2:
+            # The quotient is a mean over directions: what grows may only have begun to.
+            return (
+                f"the Neumann series grows: the Hessian has a curvature that is negative or above 2/step_size = "
+                f"{2 / self.step_size:.4g} (the last term's mean is {curvature:.3g}): lower step_size={self.step_size}, train the "
+                "inner variables further, add weight decay, or take gauss_newton products."
+            )
         return (
-            f"the Neumann series grows: step_size {self.step_size:.4g} exceeds 2/L = {2 / max(curvature, 1e-300):.4g} "
+            f"the Neumann series grows: step_size {self.step_size:.4g} exceeds 2/L = {2 / curvature:.4g} "
             f"with the largest eigenvalue L of the Hessian about {curvature:.4g}; take one below 2/L."
         )
 
