@@ -288,7 +288,8 @@ class CellSpace(SearchSpace):
             cells: number of cells in all, reductions at one and two thirds; 8 when left out.
             in_channels: channels of the images.
             stem: ``cifar``, or ``imagenet``, which divides the resolution by 8 first.
-            checkpoint: keep the inputs of each cell only and evaluate it again in the backward pass.
+            checkpoint: keep only the inputs of the cells up to the first reduction, and evaluate these cells again in the
+                backward pass.
         """
         depth = self._depth(self.depth[0] if cells is None else cells)
         names = [self.cell_name(index, index in (depth // 3, 2 * depth // 3)) for index in range(depth)]

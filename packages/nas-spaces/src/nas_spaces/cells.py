@@ -4,6 +4,7 @@ States 0 and 1 are the outputs of the two cells before, state ``i + 2`` is node 
 output is the nodes side by side. In a reduction cell the edges that leave states 0 and 1 have stride 2.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_spaces.depthwise import merge, split
+from nas_spaces.fused import add_normalized, normalized_relu
 from nas_spaces.operations import DropPath, FactorizedReduce, Pool, ReLUConvNorm, Separable
 from nas_spaces.supernet import Drawn
 
@@ -180,6 +182,15 @@ class _Sum:
         """Add ``scale * features``."""
         self.whole = features * scale if self.whole is None else self.whole.addcmul_(features, scale)
 
+    def add_normalized(self, features: Tensor, pointwise: nn.Conv2d, scale: Tensor, *, quarters: bool) -> None:
+        """Add ``scale * norm(pointwise(features))``."""
+        before = self.quarters if quarters else self.whole
+        after = add_normalized(before, features, pointwise.weight, scale, pointwise.groups)
+        if quarters:
+            self.quarters = after
+        else:
+            self.whole = after
+
     def total(self, like: Tensor, stride: int) -> Tensor:
         if self.quarters is not None:
             self.add(merge(self.quarters))
@@ -216,12 +227,16 @@ class _Source:
             features = first.convolve(self._get("quarters", lambda: split(self._active())), stride=1, dilation=1)
         else:
             features = first.convolve(self._active(), stride=self.stride, dilation=first.dilation)
-        for step in steps[1:]:
+        for before, step in itertools.pairwise(steps):
+            assert isinstance(before, Separable)
             assert isinstance(step, Separable)
+            features = normalized_relu(features, before.pointwise.weight, before.pointwise.groups)
             if quarters:
                 features, quarters = merge(features), False
-            features = step.convolve(F.relu_(_normalize(features)), stride=1, dilation=step.dilation)
-        node.add(_normalize(features, scale), quarters=quarters)
+            features = step.convolve(features, stride=1, dilation=step.dilation)
+        last = steps[-1]
+        assert isinstance(last, Separable)
+        node.add_normalized(features, last.pointwise, scale, quarters=quarters)
 
     def _splits(self) -> bool:
         height, width = self.state.shape[2:]

@@ -83,8 +83,8 @@ class Separable(nn.Module):
         return self.norm(self.pointwise(self.depthwise(F.relu(features))))
 
     def convolve(self, active: Tensor, *, stride: int, dilation: int) -> Tensor:
-        """Without the ReLU before and the normalisation after it."""
-        return self.pointwise(depthwise(active, self.depthwise.weight, stride, dilation))
+        """The depthwise convolution alone."""
+        return depthwise(active, self.depthwise.weight, stride, dilation)
 
 
 class Pool(nn.Module):

@@ -159,7 +159,9 @@ class _Auxiliary(nn.Module):
 class CellSupernetBody(nn.Module):
     """Stem, mixed cells and classifier.
 
-    With `recompute`, a cell keeps its inputs only and is evaluated again in the backward pass: less memory, more time.
+    With `recompute`, the cells up to the first reduction keep their inputs only and are evaluated again in the backward
+    pass: less memory, more time. The cells behind it work on a quarter of the pixels or less and are kept: in the backward
+    pass they are gone before the large ones come back.
     """
 
     def __init__(
@@ -177,16 +179,16 @@ class CellSupernetBody(nn.Module):
         super().__init__()
         self.stack = _Stack(make, channels, cells, in_channels, stem, nodes)
         self.classifier = nn.Linear(self.stack.widths[-1], classes)
-        self.recompute = recompute
+        self.recomputed = cells // 3 + 1 if recompute else 0
 
     def forward(self, images: Tensor, weights: list[Tensor], drawn: list[Drawn | None]) -> Tensor:
         """``weights[index]`` and ``drawn[index]`` are those of cell `index`; see `MixedCell.forward`."""
         if images.device.type == "cpu":
             images = images.contiguous(memory_format=torch.channels_last)
         before, last = self.stack.start(images)
-        for cell, choice, path in zip(self.stack.cells, weights, drawn, strict=True):
+        for index, (cell, choice, path) in enumerate(zip(self.stack.cells, weights, drawn, strict=True)):
             assert isinstance(cell, MixedCell)
-            if self.recompute and torch.is_grad_enabled():
+            if index < self.recomputed and torch.is_grad_enabled():
                 output = checkpoint(cell, before, last, choice, path, use_reentrant=False, preserve_rng_state=False)
                 assert isinstance(output, Tensor)
             else:

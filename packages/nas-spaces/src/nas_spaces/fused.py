@@ -1,0 +1,173 @@
+"""Pointwise convolution, batch normalisation and what follows, as one step that keeps its input alone.
+
+PyTorch keeps the output of the convolution and of the normalisation for the backward pass. Both are cheap to compute again,
+and memory that is not taken is time that is not spent. In the backward pass everything happens in one buffer. Written for a CPU:
+elsewhere, and wherever the gradient is itself differentiated, the same function runs as PyTorch's own operations.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import functional as F
+
+__all__ = ["add_normalized", "normalized_relu"]
+
+EPSILON = 1e-5
+_PIXELS = (0, 2, 3)
+
+
+def normalized_relu(features: Tensor, kernel: Tensor, groups: int = 1) -> Tensor:
+    """``relu(norm(kernel * features))`` with the statistics of the batch.
+
+    Args:
+        features: ``(batch, inputs, height, width)``.
+        kernel: ``(outputs, inputs / groups, 1, 1)``.
+        groups: of the convolution.
+    """
+    if _fusible(features, kernel):
+        return _NormalizedReLU.apply(features, kernel, groups)
+    return _normalized_relu(features, kernel, groups)
+
+
+def add_normalized(total: Tensor | None, features: Tensor, kernel: Tensor, scale: Tensor, groups: int = 1) -> Tensor:
+    """``total + scale * norm(kernel * features)`` with the statistics of the batch; `total` is written over.
+
+    Args:
+        total: ``(batch, outputs, height, width)``, or nothing.
+        features: ``(batch, inputs, height, width)``.
+        kernel: ``(outputs, inputs / groups, 1, 1)``.
+        scale: a single number.
+        groups: of the convolution.
+    """
+    if _fusible(features, kernel, scale):
+        return _AddNormalized.apply(total, features, kernel, scale, groups)
+    term = _scaled_norm(features, kernel, scale, groups)
+    return term if total is None else total.add_(term)
+
+
+def _fusible(*tensors: Tensor) -> bool:
+    return (
+        tensors[0].device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
+        and not _dual(*tensors)
+    )
+
+
+def _dual(*tensors: Tensor) -> bool:
+    """Whether one of them carries a derivative of forward-mode differentiation."""
+    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
+
+
+def _normalized_relu(features: Tensor, kernel: Tensor, groups: int) -> Tensor:
+    convolved = F.conv2d(features, kernel, groups=groups)
+    return F.relu_(F.batch_norm(convolved, None, None, training=True, eps=EPSILON))
+
+
+def _scaled_norm(features: Tensor, kernel: Tensor, scale: Tensor, groups: int) -> Tensor:
+    convolved = F.conv2d(features, kernel, groups=groups)
+    # A copy, since the CPU kernel of the gradient reads the factors as if they lay side by side in memory.
+    factor = scale.repeat(convolved.shape[1])
+    return F.batch_norm(convolved, None, None, weight=factor, training=True, eps=EPSILON)
+
+
+def _bias(features: Tensor, kernel: Tensor, groups: int) -> Tensor:
+    """What centres the convolution, ``(outputs,)``: less its mean, which is that of the features times the kernel."""
+    mean = features.mean(_PIXELS, keepdim=True)
+    return torch.conv2d(mean, kernel, groups=groups).neg_().flatten()
+
+
+def _inverse_deviation(centered: Tensor) -> Tensor:
+    return (centered * centered).mean(_PIXELS, keepdim=True).add_(EPSILON).rsqrt_()
+
+
+def _to_convolved(grad: Tensor, centered: Tensor, inverse: Tensor, factor: Tensor, dot: Tensor) -> Tensor:
+    """The gradient of ``factor * centered * inverse`` with respect to the convolution, written over `centered`.
+
+    With n values per channel, ``f i (g - mean(g) - c i^2 sum(g c) / n)``.
+    """
+    slope = factor * inverse
+    count = centered.numel() // centered.shape[1]
+    along = slope * inverse * inverse * dot / -count
+    torch.addcmul(grad.mean(_PIXELS, keepdim=True) * -slope, centered, along, out=centered)
+    return centered.addcmul_(grad, slope)
+
+
+def _to_inputs(grad: Tensor, features: Tensor, kernel: Tensor, groups: int, wanted: tuple[bool, bool]) -> Any:
+    to_features, to_kernel, _ = torch.ops.aten.convolution_backward(
+        grad, features, kernel, None, [1, 1], [0, 0], [1, 1], False, [0, 0], groups, [*wanted, False]
+    )
+    return to_features, to_kernel
+
+
+class _NormalizedReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, kernel: Tensor, groups: int) -> Tensor:
+        bias = _bias(features, kernel, groups)
+        centered = F.conv2d(features, kernel, bias, groups=groups)
+        inverse = _inverse_deviation(centered)
+        output = centered.mul_(inverse).relu_()
+        ctx.groups = groups
+        ctx.save_for_backward(features, kernel, bias, inverse, output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad,) = grads
+        features, kernel, bias, inverse, output = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:2]
+        if torch.is_grad_enabled() or _dual(grad, features, kernel):
+            return *_differentiable(lambda *x: _normalized_relu(*x, ctx.groups), (features, kernel), grad, wanted), None
+        grad = torch.ops.aten.threshold_backward(grad, output, 0)
+        centered = F.conv2d(features, kernel, bias, groups=ctx.groups)
+        dot = (grad * centered).sum(_PIXELS, keepdim=True)
+        one = inverse.new_ones(())
+        to_convolved = _to_convolved(grad, centered, inverse, one, dot)
+        return *_to_inputs(to_convolved, features, kernel, ctx.groups, wanted), None
+
+
+class _AddNormalized(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, total: Tensor | None, features: Tensor, kernel: Tensor, scale: Tensor, groups: int
+    ) -> Tensor:
+        bias = _bias(features, kernel, groups)
+        centered = F.conv2d(features, kernel, bias, groups=groups)
+        inverse = _inverse_deviation(centered)
+        ctx.groups = groups
+        ctx.save_for_backward(features, kernel, scale, bias, inverse)
+        if total is None:
+            return centered.mul_(inverse * scale)
+        ctx.mark_dirty(total)
+        return total.addcmul_(centered, inverse * scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        features, kernel, scale, bias, inverse = ctx.saved_tensors
+        to_total, *wanted = ctx.needs_input_grad[:4]
+        if torch.is_grad_enabled() or _dual(grads[0], features, kernel, scale):
+            parts = _differentiable(
+                lambda *x: _scaled_norm(*x, ctx.groups), (features, kernel, scale), grads[0], wanted
+            )
+            return grads[0] if to_total else None, *parts, None
+        # Once for the whole sum, since the gradient that is handed on is the next one's.
+        grad = grads[0].contiguous(memory_format=torch.channels_last)
+        centered = F.conv2d(features, kernel, bias, groups=ctx.groups)
+        dot = (grad * centered).sum(_PIXELS, keepdim=True)
+        to_features = to_kernel = None
+        if wanted[0] or wanted[1]:
+            to_convolved = _to_convolved(grad, centered, inverse, scale, dot)
+            to_features, to_kernel = _to_inputs(to_convolved, features, kernel, ctx.groups, (wanted[0], wanted[1]))
+        to_scale = (dot * inverse).sum().reshape(scale.shape) if wanted[2] else None
+        return grad if to_total else None, to_features, to_kernel, to_scale, None
+
+
+def _differentiable(function: Any, inputs: tuple[Tensor, ...], grad: Tensor, wanted: Any) -> list[Tensor | None]:
+    """The gradients by PyTorch's own operations, which can be differentiated again."""
+    with torch.enable_grad():
+        output = function(*inputs)
+        chosen = [x for x, wants in zip(inputs, wanted, strict=True) if wants]
+        found = iter(torch.autograd.grad(output, chosen, grad, create_graph=True))
+    return [next(found) if wants else None for wants in wanted]

@@ -1,0 +1,116 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import functional as F
+
+from nas_spaces.fused import add_normalized, normalized_relu
+
+Function = Callable[[Tensor, Tensor, Tensor], Tensor]
+PIXELS = (0, 2, 3)
+
+
+def problem(size: tuple[int, int] = (3, 4), groups: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(3, 4, *size, dtype=torch.float64, generator=generator)
+    kernel = torch.randn(6, 4 // groups, 1, 1, dtype=torch.float64, generator=generator)
+    scale = torch.rand((), dtype=torch.float64, generator=generator)
+    last = features.contiguous(memory_format=torch.channels_last)
+    return last.requires_grad_(), kernel.requires_grad_(), scale.requires_grad_()
+
+
+def norm(x: Tensor) -> Tensor:
+    variance = x.var(dim=PIXELS, keepdim=True, unbiased=False)
+    return (x - x.mean(dim=PIXELS, keepdim=True)) / (variance + 1e-5).sqrt()
+
+
+def ours(groups: int) -> dict[str, Function]:
+    return {
+        "relu": lambda x, kernel, scale: normalized_relu(x, kernel, groups) * scale,
+        "first": lambda x, kernel, scale: add_normalized(None, x, kernel, scale, groups),
+        "further": lambda x, kernel, scale: add_normalized(kernel.mean() * torch.ones(3, 6, *x.shape[2:]).double(), x, kernel,
+                                                           scale, groups),
+    }  # fmt: skip
+
+
+def longhand(groups: int) -> dict[str, Function]:
+    return {
+        "relu": lambda x, kernel, scale: F.relu(norm(F.conv2d(x, kernel, groups=groups))) * scale,
+        "first": lambda x, kernel, scale: scale * norm(F.conv2d(x, kernel, groups=groups)),
+        "further": lambda x, kernel, scale: kernel.mean() + scale * norm(F.conv2d(x, kernel, groups=groups)),
+    }
+
+
+@pytest.mark.parametrize("name", ["relu", "first", "further"])
+@pytest.mark.parametrize(("size", "groups"), [((3, 4), 1), ((1, 1), 1), ((5, 2), 2)])
+def test_it_is_the_definition(name: str, size: tuple[int, int], groups: int) -> None:
+    inputs = problem(size, groups)
+    results = [functions[name](*inputs) for functions in (ours(groups), longhand(groups))]
+    torch.testing.assert_close(*results)
+    target = torch.linspace(-1, 1, results[0].numel(), dtype=torch.float64).reshape(results[0].shape)
+    for a, b in zip(*(torch.autograd.grad((y * target).sum(), inputs) for y in results), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("name", ["relu", "first", "further"])
+def test_second_derivatives(name: str) -> None:
+    function = ours(1)[name]
+    inputs = problem()
+    assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradgradcheck(function, inputs)
+
+
+@pytest.mark.parametrize("name", ["relu", "first", "further"])
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2)])
+def test_only_what_is_wanted_is_differentiated(name: str, wanted: tuple[int, ...]) -> None:
+    inputs = [x.detach().requires_grad_(index in wanted) for index, x in enumerate(problem())]
+    chosen = [inputs[index] for index in wanted]
+    target = torch.linspace(-1, 1, 3 * 6 * 12, dtype=torch.float64).reshape(3, 6, 3, 4)
+    results = [functions[name](*inputs) for functions in (ours(1), longhand(1))]
+    for a, b in zip(*(torch.autograd.grad((y * target).sum(), chosen) for y in results), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("name", ["relu", "first", "further"])
+def test_forward_mode(name: str) -> None:
+    inputs = [x.detach() for x in problem()]
+    tangents = [torch.linspace(-1, 1, x.numel(), dtype=torch.float64).reshape(x.shape) for x in inputs]
+    found: list[Any] = []
+    for functions in (ours(1), longhand(1)):
+        with forward_ad.dual_level():
+            duals = [forward_ad.make_dual(x, t) for x, t in zip(inputs, tangents, strict=True)]
+            found.append(forward_ad.unpack_dual(functions[name](*duals)).tangent)
+    torch.testing.assert_close(*found)
+
+
+def test_forward_over_reverse() -> None:
+    """The other way to a Hessian-vector product: a derivative of the gradient in forward mode."""
+    inputs = problem()
+    tangent = torch.linspace(-1, 1, inputs[1].numel(), dtype=torch.float64).reshape(inputs[1].shape)
+    found: list[Any] = []
+    for functions in (ours(1), longhand(1)):
+        with forward_ad.dual_level():
+            kernel = forward_ad.make_dual(inputs[1].detach().requires_grad_(), tangent)
+            output = functions["further"](inputs[0], kernel, inputs[2]).square().sum()
+            (grad,) = torch.autograd.grad(output, inputs[0])
+            found.append(forward_ad.unpack_dual(grad).tangent)
+    torch.testing.assert_close(*found)
+
+
+def test_the_input_alone_is_kept() -> None:
+    """The output of the convolution is computed again instead."""
+    kept: list[Tensor] = []
+
+    def pack(x: Tensor) -> Tensor:
+        kept.append(x)
+        return x
+
+    features, kernel, scale = problem((8, 8))
+    total = torch.zeros(3, 6, 8, 8, dtype=torch.float64)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        add_normalized(total, features, kernel, scale)
+    large = [x for x in kept if x.numel() > kernel.numel()]
+    assert [x.data_ptr() for x in large] == [features.data_ptr()]
