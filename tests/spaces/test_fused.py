@@ -7,10 +7,11 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from nas_spaces.fused import add_normalized, normalized_relu
+from nas_spaces.fused import add_normalized, normalized, normalized_relu
 
 Function = Callable[[Tensor, Tensor, Tensor], Tensor]
 PIXELS = (0, 2, 3)
+NAMES = ["plain", "relu", "first", "further"]
 
 
 def problem(size: tuple[int, int] = (3, 4), groups: int = 1) -> tuple[Tensor, Tensor, Tensor]:
@@ -29,6 +30,7 @@ def norm(x: Tensor) -> Tensor:
 
 def ours(groups: int) -> dict[str, Function]:
     return {
+        "plain": lambda x, kernel, scale: normalized(F.conv2d(x, kernel, groups=groups)) * scale,
         "relu": lambda x, kernel, scale: normalized_relu(x, kernel, groups) * scale,
         "first": lambda x, kernel, scale: add_normalized(None, x, kernel, scale, groups),
         "further": lambda x, kernel, scale: add_normalized(kernel.mean() * torch.ones(3, 6, *x.shape[2:]).double(), x, kernel,
@@ -38,13 +40,14 @@ def ours(groups: int) -> dict[str, Function]:
 
 def longhand(groups: int) -> dict[str, Function]:
     return {
+        "plain": lambda x, kernel, scale: norm(F.conv2d(x, kernel, groups=groups)) * scale,
         "relu": lambda x, kernel, scale: F.relu(norm(F.conv2d(x, kernel, groups=groups))) * scale,
         "first": lambda x, kernel, scale: scale * norm(F.conv2d(x, kernel, groups=groups)),
         "further": lambda x, kernel, scale: kernel.mean() + scale * norm(F.conv2d(x, kernel, groups=groups)),
     }
 
 
-@pytest.mark.parametrize("name", ["relu", "first", "further"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("size", "groups"), [((3, 4), 1), ((1, 1), 1), ((5, 2), 2)])
 def test_it_is_the_definition(name: str, size: tuple[int, int], groups: int) -> None:
     inputs = problem(size, groups)
@@ -55,7 +58,7 @@ def test_it_is_the_definition(name: str, size: tuple[int, int], groups: int) -> 
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("name", ["relu", "first", "further"])
+@pytest.mark.parametrize("name", NAMES)
 def test_second_derivatives(name: str) -> None:
     function = ours(1)[name]
     inputs = problem()
@@ -63,7 +66,7 @@ def test_second_derivatives(name: str) -> None:
     assert torch.autograd.gradgradcheck(function, inputs)
 
 
-@pytest.mark.parametrize("name", ["relu", "first", "further"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 2)])
 def test_only_what_is_wanted_is_differentiated(name: str, wanted: tuple[int, ...]) -> None:
     inputs = [x.detach().requires_grad_(index in wanted) for index, x in enumerate(problem())]
@@ -74,7 +77,7 @@ def test_only_what_is_wanted_is_differentiated(name: str, wanted: tuple[int, ...
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("name", ["relu", "first", "further"])
+@pytest.mark.parametrize("name", NAMES)
 def test_forward_mode(name: str) -> None:
     inputs = [x.detach() for x in problem()]
     tangents = [torch.linspace(-1, 1, x.numel(), dtype=torch.float64).reshape(x.shape) for x in inputs]

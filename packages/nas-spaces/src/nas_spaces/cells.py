@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_spaces.depthwise import merge, split
-from nas_spaces.fused import add_normalized, normalized_relu
+from nas_spaces.fused import add_normalized, normalized, normalized_relu
 from nas_spaces.operations import DropPath, FactorizedReduce, Pool, ReLUConvNorm, Separable
 from nas_spaces.supernet import Drawn
 
@@ -142,7 +142,7 @@ class MixedCell(nn.Module):
             weights: ``(edges, operations)``.
             drawn: for each edge the operations to evaluate; all of them when it is None.
         """
-        states = [self.preprocess[0](before), self.preprocess[1](last)]
+        states = [self._preprocess(0, before), self._preprocess(1, last)]
         sums = [_Sum() for _ in range(self.shape.nodes)]
         for source in range(self.shape.nodes + 1):
             if source >= 2:
@@ -150,6 +150,11 @@ class MixedCell(nn.Module):
             self._send(source, states[source], weights, drawn, sums)
         states.append(sums[-1].total(states[0], self._stride(0)))
         return torch.cat(states[2:], dim=1)
+
+    def _preprocess(self, index: int, features: Tensor) -> Tensor:
+        module = self.preprocess[index]
+        assert isinstance(module, ReLUConvNorm | FactorizedReduce)
+        return normalized(module.convolve(F.relu(features)))
 
     def _send(self, source: int, state: Tensor, weights: Tensor, drawn: Drawn | None, sums: list["_Sum"]) -> None:
         shared = _Source(state, self._stride(source))
@@ -209,9 +214,9 @@ class _Source:
         if isinstance(operation, nn.Identity):
             node.add_scaled(self.state, scale)
         elif isinstance(operation, Pool):
-            node.add_scaled(self._get(operation.kind, lambda: _normalize(operation(self.state))), scale)
+            node.add_scaled(self._get(operation.kind, lambda: normalized(operation(self.state))), scale)
         elif isinstance(operation, FactorizedReduce):
-            node.add(_normalize(operation.convolve(self._active()), scale))
+            node.add_scaled(normalized(operation.convolve(self._active())), scale)
         else:
             assert isinstance(operation, nn.Sequential)
             self._convolve(operation, scale, node)
@@ -249,10 +254,3 @@ class _Source:
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
-
-
-def _normalize(features: Tensor, scale: Tensor | None = None) -> Tensor:
-    """Batch normalisation by the batch's statistics, with one factor for all channels."""
-    # A copy, since the CPU kernel of the gradient reads the factors as if they lay side by side in memory.
-    factor = None if scale is None else scale.repeat(features.shape[1])
-    return F.batch_norm(features, None, None, weight=factor, training=True)

@@ -101,8 +101,9 @@ def _in_parts(grad: Tensor, features: Tensor) -> Tensor:
     right[..., :w] = grad
     # The routine takes no more padding than half the kernel.
     padded, like = F.pad(features, (2, 2, 2, 2)), features.new_empty(c, 1, 5, 3)
-    parts = [
-        _gradients(window, padded, like, 0, (False, True))[1]
-        for window in (right, buffer.as_strided(size, strides, 0))
-    ]
+    parts = []
+    for window in (right, buffer.as_strided(size, strides, 0)):
+        part = _gradients(window, padded, like, 0, (False, True))[1]
+        assert part is not None
+        parts.append(part)
     return torch.cat([parts[0], parts[1][..., 1:]], dim=3)

@@ -30,7 +30,11 @@ class ReLUConvNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(b, inputs, h, w) -> (b, outputs, h / stride, w / stride)``."""
-        return self.norm(self.convolution(F.relu(features)))
+        return self.norm(self.convolve(F.relu(features)))
+
+    def convolve(self, active: Tensor) -> Tensor:
+        """Without the ReLU before and the normalisation after it."""
+        return self.convolution(active)
 
 
 class FactorizedReduce(nn.Module):

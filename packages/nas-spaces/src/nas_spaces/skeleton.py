@@ -183,9 +183,10 @@ class CellSupernetBody(nn.Module):
 
     def forward(self, images: Tensor, weights: list[Tensor], drawn: list[Drawn | None]) -> Tensor:
         """``weights[index]`` and ``drawn[index]`` are those of cell `index`; see `MixedCell.forward`."""
-        if images.device.type == "cpu":
-            images = images.contiguous(memory_format=torch.channels_last)
         before, last = self.stack.start(images)
+        if images.device.type == "cpu":
+            # Behind the stem, whose normalisation would lose a digit of float32 in this format.
+            before, last = (x.contiguous(memory_format=torch.channels_last) for x in (before, last))
         for index, (cell, choice, path) in enumerate(zip(self.stack.cells, weights, drawn, strict=True)):
             assert isinstance(cell, MixedCell)
             if index < self.recomputed and torch.is_grad_enabled():
