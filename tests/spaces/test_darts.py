@@ -199,7 +199,7 @@ def test_drop_path_acts_in_training_only() -> None:
         assert torch.equal(network(batch), network(batch))
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_supernet_equals_the_reference(dtype: torch.dtype, tolerance: float, checkpoint: bool) -> None:
     """Outputs and all gradients, against the straightforward network of the benchmarks."""
@@ -226,7 +226,8 @@ def test_supernet_equals_the_reference(dtype: torch.dtype, tolerance: float, che
     ours_grads = torch.autograd.grad((a * target).sum(), [weights, *(mine[name] for name in names)])
     their_grads = torch.autograd.grad((b * target).sum(), [weights, *(other[name] for name in names)])
     for x, y in zip(ours_grads, their_grads, strict=True):
-        assert float((x - y).abs().max()) <= tolerance * max(1.0, float(y.abs().max()))
+        # What is zero in exact arithmetic, as the gradient of a kernel before a normalisation along itself, is rounding.
+        assert float((x - y).abs().max()) <= tolerance * max(0.01, float(y.abs().max()))
 
 
 def test_second_derivatives_equal_the_finite_difference() -> None:

@@ -1,12 +1,13 @@
 """What holds for the supernets of all spaces: what a step evaluates, synchronises and compiles."""
 
+import shutil
 from typing import Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nas_spaces import SearchSpace, amended_s1, darts, mobile, nas_bench_201
+from nas_spaces import Layer, SearchSpace, allegro, amended_s1, amended_s2, chain, darts, mobile, nas_bench_201
 from nas_spaces.mobile import Stage
 
 STAGES: tuple[Stage, ...] = ((16, 1, 1), (24, 2, 2))
@@ -14,10 +15,18 @@ SPACES: list[tuple[SearchSpace, int | None]] = [
     (nas_bench_201(), 1),
     (darts(), 3),
     (darts(inputs=True), 3),
+    (darts(free=True), 3),
+    (allegro(), 3),
     (amended_s1(), 3),
+    (amended_s2(), None),
     (mobile(STAGES), None),
+    (chain([Layer(), Layer(2, 2)], {"conv": lambda i, o, s: torch.nn.Conv2d(i, o, 3, s, padding=1)}), None),
 ]
 NAMES = [space.name for space, _ in SPACES]
+
+
+WAITING = ("_local_scalar_dense", "item", "nonzero", "equal", "is_nonzero", "masked_select", "index by a mask")
+"""The operators whose result is needed on the host, or whose shape depends on values."""
 
 
 class Counter(TorchDispatchMode):
@@ -29,6 +38,8 @@ class Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = str(func.overloadpacket)
+        if name == "aten.index" and any(x is not None and x.dtype == torch.bool for x in args[1]):
+            name = "aten.index by a mask"
         self.counts[name] = self.counts.get(name, 0) + 1
         return func(*args, **(kwargs or {}))
 
@@ -41,8 +52,22 @@ def test_a_single_path_step_never_waits_for_a_device(space: SearchSpace, cells: 
     weights = space.weights(a).requires_grad_()
     with Counter() as counter:
         supernet(torch.randn(2, 3, 16, 16), weights, a.options).square().sum().backward()
-    assert "aten._local_scalar_dense" not in counter.counts
-    assert "aten.nonzero" not in counter.counts
+    assert counter.counts["aten.convolution_backward"]
+    assert not [name for name in WAITING if f"aten.{name}" in counter.counts]
+
+
+def test_what_would_wait_is_seen() -> None:
+    with Counter() as counter:
+        assert bool(torch.ones(1).sum())
+        torch.equal(torch.ones(1), torch.ones(1))
+        torch.ones(2).nonzero()
+        torch.ones(2)[torch.tensor([True, False])]
+    assert [name for name in WAITING if f"aten.{name}" in counter.counts] == [
+        "_local_scalar_dense",
+        "nonzero",
+        "equal",
+        "index by a mask",
+    ]
 
 
 @pytest.mark.parametrize(("space", "cells"), SPACES, ids=NAMES)
@@ -75,3 +100,17 @@ def test_both_forms_compile_without_graph_breaks(space: SearchSpace, drawn: bool
     torch.testing.assert_close(ours, theirs)
     grads = [torch.autograd.grad(output.square().sum(), [weights])[0] for output in (ours, theirs)]
     torch.testing.assert_close(*grads)
+
+
+@pytest.mark.slow
+def test_inductor_gives_the_same_numbers() -> None:
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("torch.compile for a CPU needs a C++ compiler")
+    torch.compiler.reset()
+    space = nas_bench_201()
+    supernet = space.supernet(classes=3, channels=2, cells=1).double()
+    images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    weights = torch.full(space.choices.shape, 0.2, dtype=torch.float64, requires_grad=True)
+    outputs = [network(images, weights) for network in (torch.compile(supernet, fullgraph=True), supernet)]
+    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(*(torch.autograd.grad(y.square().sum(), [weights])[0] for y in outputs))

@@ -358,6 +358,20 @@ class CellSpace(SearchSpace):
             nodes=self.shape.nodes,
         )
 
+    def operation_modules(self, network: nn.Module, architecture: Architecture) -> Iterator[tuple[int, int, nn.Module]]:
+        """See `SearchSpace.operation_modules`."""
+        assert isinstance(network, CellNetwork)
+        connections = self.cells(architecture)
+        edges = {edge: row for row, edge in enumerate(self.shape.edges)}
+        for index, cell in enumerate(network.stack.cells):
+            assert isinstance(cell, Cell)
+            name = self.cell_name(index, cell.reduction)
+            for node, (taken, modules) in enumerate(zip(connections[name], cell.operations, strict=True)):
+                assert isinstance(modules, nn.ModuleList)
+                for (operation, state), module in zip(taken, modules, strict=True):
+                    row = self.choices.groups[name].start + edges[state, node]
+                    yield row, self.shape.operations.index(operation), module
+
     def _operation(self, name: str, channels: int, stride: int, affine: bool) -> nn.Module:
         # Only free spaces have architectures with ``none``.
         return Zero(stride) if name == "none" else self._make(name, channels, stride, affine)

@@ -81,6 +81,7 @@ class Cell(nn.Module):
         halve: bool,
     ) -> None:
         super().__init__()
+        self.reduction = reduction
         self.sources = tuple(tuple(source for _, source in node) for node in nodes)
         self.preprocess = _preprocess(inputs, channels, halve, affine=True)
         self.operations = nn.ModuleList(

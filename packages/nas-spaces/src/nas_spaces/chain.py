@@ -187,6 +187,14 @@ class ChainSpace(RowwiseSpace):
         names = [(row[option],) for row, (option,) in zip(self.choices.options, architecture.options, strict=True)]
         return _Network(self._body(names, classes, channels, in_channels))
 
+    def operation_modules(self, network: nn.Module, architecture: Architecture) -> Iterator[tuple[int, int, nn.Module]]:
+        """See `SearchSpace.operation_modules`."""
+        self.require(architecture)
+        assert isinstance(network, _Network)
+        for row, (layer, (option,)) in enumerate(zip(network.body.layers, architecture.options, strict=True)):
+            assert isinstance(layer, nn.ModuleList)
+            yield row, option, layer[0]
+
     def _check_depth(self, cells: int | None) -> None:
         if cells not in (None, len(self.layers)):
             raise InputError(f"{cells} cells were asked for; {self.name} has {len(self.layers)} layers.")

@@ -4,7 +4,7 @@ Dong and Yang, "NAS-Bench-201: Extending the Scope of Reproducible Neural Archit
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -166,6 +166,15 @@ class NasBench201(RowwiseSpace):
         operations = [option for (option,) in architecture.options]
         depth = DEPTH if cells is None else cells
         return _Skeleton(lambda width: _Cell(operations, width), classes, channels, depth, in_channels)
+
+    def operation_modules(self, network: nn.Module, architecture: Architecture) -> Iterator[tuple[int, int, nn.Module]]:
+        """See `SearchSpace.operation_modules`."""
+        self.require(architecture)
+        for cell in network.modules():
+            if isinstance(cell, _Cell):
+                for row, ((source, target), (option,)) in enumerate(zip(EDGES, architecture.options, strict=True)):
+                    if option != NONE:
+                        yield row, option, cell.edges[f"{source}-{target}"]
 
 
 class _Skeleton(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
 from nas_spaces.counting import Counts, count
-from nas_spaces.errors import ArchitectureError
+from nas_spaces.errors import ArchitectureError, InputError
 from nas_spaces.supernet import Supernet
 
 if TYPE_CHECKING:
@@ -91,6 +91,14 @@ class SearchSpace(ABC):
         in_channels: int = 3,
     ) -> nn.Module:
         """One architecture as an ordinary network, to be trained from scratch; the space's own depth by default."""
+
+    def operation_modules(self, network: nn.Module, architecture: Architecture) -> Iterator[tuple[int, int, nn.Module]]:
+        """Which modules of an architecture's network stand for which options: ``(row, option, module)``, for `costs`.
+
+        Raises:
+            InputError: the space does not say it.
+        """
+        raise InputError(f"{self.name} does not say where its operations stand; implement operation_modules().")
 
     def weights(self, architecture: Architecture) -> Tensor:
         """The choice weights of one architecture: 1 at the options taken, ``(choices, options)``."""

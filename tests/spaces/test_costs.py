@@ -1,0 +1,101 @@
+import pytest
+import torch
+
+from nas_spaces import (
+    Architecture,
+    InputError,
+    Layer,
+    SearchSpace,
+    WeightsError,
+    allegro,
+    amended_s1,
+    amended_s2,
+    chain,
+    darts,
+    mobile,
+    nas_bench_201,
+)
+from nas_spaces.costs import Costs, Place, operation_costs, places
+
+MODULES = {
+    "conv": lambda i, o, s: torch.nn.Conv2d(i, o, 3, s, padding=1),
+    "wide": lambda i, o, s: torch.nn.Conv2d(i, o, 5, s, padding=2),
+}
+SPACES: list[tuple[SearchSpace, int | None]] = [
+    (nas_bench_201(), 1),
+    (darts(), 3),
+    (darts(free=True), 3),
+    (allegro(), 3),
+    (amended_s1(), 3),
+    (mobile(((24, 2, 2), (32, 1, 1))), None),
+    (chain([Layer(), Layer(2, 2, ("wide",)), Layer(2)], MODULES), None),
+]
+
+
+@pytest.mark.parametrize(("space", "cells"), SPACES, ids=lambda value: getattr(value, "name", value))
+def test_the_options_taken_and_the_constant_are_the_count(space: SearchSpace, cells: int | None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    parameters = operation_costs(space, channels=4, cells=cells, image=(1, 10, 8), classes=3)
+    adds = operation_costs(space, measure="multiply_adds", channels=4, cells=cells, image=(1, 10, 8), classes=3)
+    assert parameters.constant > 0
+    for _ in range(3):
+        a = space.sample(generator)
+        counts = space.count(a, image=(1, 10, 8), classes=3, channels=4, cells=cells)
+        weights = space.weights(a).double()
+        assert float(parameters.of(weights)) == counts.parameters
+        assert float(adds.of(weights)) == counts.multiply_adds
+
+
+@pytest.mark.slow
+def test_cells_of_their_own() -> None:
+    space = amended_s2()
+    costs = operation_costs(space, channels=4, image=(3, 8, 8))
+    a = space.sample(torch.Generator().manual_seed(0))
+    assert float(costs.of(space.weights(a).double())) == space.count(a, image=(3, 8, 8), channels=4).parameters
+
+
+def test_the_published_costs_of_nas_bench_201() -> None:
+    costs = operation_costs(nas_bench_201(), measure="multiply_adds")
+    assert costs.constant == 7_783_050
+    assert costs.options.tolist() == [[0, 0, 3_932_160, 35_389_440, 0]] * 6
+
+
+def test_the_expected_cost_is_linear_and_differentiable() -> None:
+    space = nas_bench_201()
+    costs = operation_costs(space, cells=1, channels=4, image=(3, 8, 8))
+    logits = torch.zeros(6, 5, dtype=torch.float64, requires_grad=True)
+    expected = costs.of(logits.softmax(dim=1))
+    assert float(expected.detach()) == pytest.approx(costs.constant + float(costs.options.sum()) / 5)
+    (grad,) = torch.autograd.grad(expected, logits)
+    torch.testing.assert_close(grad, (costs.options - costs.options.mean(dim=1, keepdim=True)) / 5)
+
+
+def test_a_function_is_summed_over_the_places() -> None:
+    space = nas_bench_201()
+    costs = operation_costs(space, measure=lambda place: float(place.inputs[2]), cells=2, channels=4, image=(3, 8, 8))
+    assert costs.constant == 0
+    # Two cells at each of 8, 4 and 2 pixels.
+    assert costs.options.tolist() == [[0, 28, 28, 28, 28]] * 6
+
+
+def test_places_name_operation_and_shapes() -> None:
+    found = list(places(darts(), channels=4, cells=3, image=(3, 8, 8)))
+    assert len({(p.row, p.option, id(p.module)) for p in found}) == len(found)
+    keys = {place.key for place in found if place.row >= 14}
+    assert "sep_conv_3x3 8x8x8 8x4x4" in keys
+    assert all(isinstance(place, Place) and place.name != "none" for place in found)
+
+
+def test_bad_input() -> None:
+    with pytest.raises(InputError, match="unknown measure 'flops'"):
+        operation_costs(nas_bench_201(), measure="flops")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="rows of their own"):
+        operation_costs(darts(inputs=True))
+    with pytest.raises(WeightsError, match=r"shape \(5, 6\); the costs have \(6, 5\)"):
+        Costs(torch.zeros(6, 5), 0.0).of(torch.zeros(5, 6))
+
+
+def test_a_space_that_does_not_say_where_its_operations_stand() -> None:
+    space = nas_bench_201()
+    with pytest.raises(InputError, match="implement operation_modules"):
+        list(SearchSpace.operation_modules(space, torch.nn.Identity(), Architecture(space.name, (), "")))
