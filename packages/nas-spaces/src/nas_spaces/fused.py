@@ -85,8 +85,8 @@ def _scaled_norm(features: Tensor, kernel: Tensor, scale: Tensor, groups: int) -
 
 def _bias(features: Tensor, kernel: Tensor, groups: int) -> Tensor:
     """What centres the convolution, ``(outputs,)``: less its mean, which is that of the features times the kernel."""
-    mean = features.mean(_PIXELS, keepdim=True)
-    return torch.conv2d(mean, kernel, groups=groups).neg_().flatten()
+    mean = features.mean(_PIXELS).view(groups, -1, 1)
+    return (kernel.view(groups, -1, kernel.shape[1]) @ mean).neg_().flatten()
 
 
 def _inverse_deviation(centered: Tensor) -> Tensor:
