@@ -54,6 +54,28 @@ def test_counts_follow_the_published_formula() -> None:
         assert counts.multiply_adds == 7_783_050 + 3_932_160 * ones + 35_389_440 * threes
 
 
+@pytest.mark.parametrize(("image", "classes"), [((3, 32, 32), 100), ((3, 16, 16), 120)], ids=["cifar100", "imagenet16"])
+def test_counts_of_the_other_data_sets(image: tuple[int, int, int], classes: int) -> None:
+    """A class adds a row of the classifier, 64 + 1; without them the work is that of the pixels."""
+    pixels = image[1] * image[2] / 1024
+    for a in random_architectures(2, seed=5):
+        taken = [OPERATIONS[option] for (option,) in a.options]
+        ones, threes = taken.count("nor_conv_1x1"), taken.count("nor_conv_3x3")
+        counts = SPACE.count(a, image=image, classes=classes)
+        assert counts.parameters == 73_306 + 65 * (classes - 10) + 28_000 * ones + 243_040 * threes
+        features = 7_783_050 - 650 + 3_932_160 * ones + 35_389_440 * threes
+        assert counts.multiply_adds == features * pixels + 65 * classes
+
+
+def test_counts_equal_the_table_of_cifar100(real_data: Path) -> None:
+    with np.load(real_data / "nas_bench_201.npz") as table:
+        rows = {str(text): row for row, text in enumerate(table["arch"])}
+        for a in random_architectures(3, seed=3):
+            counts = SPACE.count(a, classes=100)
+            assert counts.parameters / 1e6 == pytest.approx(table["cifar100_params"][rows[str(a)]], abs=1e-6)
+            assert counts.multiply_adds / 1e6 == pytest.approx(table["cifar100_flops"][rows[str(a)]], abs=1e-4)
+
+
 def test_counts_equal_the_table(real_data: Path) -> None:
     with np.load(real_data / "nas_bench_201.npz") as table:
         rows = {str(text): row for row, text in enumerate(table["arch"])}
@@ -78,16 +100,27 @@ def test_text_form() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "1 nodes separated by"),
-        ("|skip_connect~0|+|skip_connect~0|skip_connect~1|", "2 nodes separated by"),
-        (TEXT.replace("nor_conv_1x1", "conv_9x9"), "unknown operation 'conv_9x9'"),
-        (TEXT.replace("nor_conv_1x1~0", "nor_conv_1x1"), "not of the form 'operation~input'"),
-        (TEXT.replace("avg_pool_3x3~1", "avg_pool_3x3~2"), "node 2 has inputs 0 to 1"),
-        (TEXT.replace("avg_pool_3x3~1", "avg_pool_3x3~0"), "names input 0 twice"),
-        (TEXT.replace("avg_pool_3x3~1|", ""), "node 2 of .* has 1 inputs, expected 2"),
+        ("", r"position 0 of '': expected '\|', found the end"),
+        ("|skip_connect~0|+|skip_connect~0|skip_connect~1|", r"position 48 .*: expected '\+', found the end"),
+        (TEXT[:-1], r"expected '\|', found the end"),
+        (TEXT + "|", r"expected the end, found '\|'"),
+        (
+            TEXT.replace("nor_conv_1x1", "conv_9x9"),
+            "position 50 .*: expected an operation, one of none, .* found 'conv_9x9",
+        ),
+        (TEXT.replace("nor_conv_1x1~0", "nor_conv_1x1"), "expected '~', found"),
+        (
+            TEXT.replace("avg_pool_3x3~1", "avg_pool_3x3~2"),
+            "an input of node 2 that has not been named, one of 1, found '2",
+        ),
+        (
+            TEXT.replace("avg_pool_3x3~1", "avg_pool_3x3~0"),
+            "an input of node 2 that has not been named, one of 1, found '0",
+        ),
+        (TEXT.replace("avg_pool_3x3~1|", ""), r"expected an operation, .*, found '\+"),
     ],
 )
-def test_parse_errors_name_what_was_read(text: str, message: str) -> None:
+def test_parse_errors_name_position_and_expectation(text: str, message: str) -> None:
     with pytest.raises(ArchitectureError, match=message):
         SPACE.parse(text)
 

@@ -3,7 +3,6 @@
 Dong and Yang, "NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search", ICLR 2020.
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,8 @@ from torch.nn import functional as F
 
 from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
-from nas_spaces.errors import ArchitectureError
 from nas_spaces.operations import forget_statistics
+from nas_spaces.parsing import Reader
 from nas_spaces.skeleton import require_images
 from nas_spaces.space import RowwiseSpace
 from nas_spaces.supernet import Drawn, Supernet, connected
@@ -77,39 +76,23 @@ class NasBench201(RowwiseSpace):
         """Read ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``; the inputs of a node may stand in any order.
 
         Raises:
-            ArchitectureError: naming the token that was read and what was expected in its place.
+            ArchitectureError: naming the position and what was expected there.
         """
-        nodes = text.strip().split("+")
-        if len(nodes) != NODES - 1:
-            raise ArchitectureError(
-                f"{text!r} has {len(nodes)} nodes separated by '+', expected {NODES - 1}, "
-                f"as in {self.format([0] * len(EDGES))!r}."
-            )
+        reader = Reader(text)
         options = dict[tuple[int, int], int]()
-        for target, node in enumerate(nodes, start=1):
-            tokens = [token for token in node.split("|") if token]
-            for token in tokens:
-                edge, option = self._read(token, target, text)
-                if edge in options:
-                    raise ArchitectureError(f"node {target} of {text!r} names input {edge[0]} twice.")
-                options[edge] = option
-            if len(tokens) != target:
-                raise ArchitectureError(f"node {target} of {text!r} has {len(tokens)} inputs, expected {target}.")
+        for target in range(1, NODES):
+            if target > 1:
+                reader.take("+")
+            reader.take("|")
+            for _ in range(target):
+                option = reader.one_of(OPERATIONS, "an operation")
+                reader.take("~")
+                free = tuple(source for source in range(target) if (source, target) not in options)
+                source = reader.number(free, f"an input of node {target} that has not been named")
+                options[source, target] = option
+                reader.take("|")
+        reader.end()
         return self.architecture([options[edge] for edge in EDGES])
-
-    @staticmethod
-    def _read(token: str, target: int, text: str) -> tuple[tuple[int, int], int]:
-        match = re.fullmatch(r"([a-z0-9_]+)~(\d)", token)
-        if match is None:
-            raise ArchitectureError(f"{token!r} in {text!r} is not of the form 'operation~input'.")
-        operation, source = match[1], int(match[2])
-        if operation not in OPERATIONS:
-            raise ArchitectureError(
-                f"unknown operation {operation!r} in {text!r}; expected one of {', '.join(OPERATIONS)}."
-            )
-        if source >= target:
-            raise ArchitectureError(f"{token!r} in {text!r}: node {target} has inputs 0 to {target - 1}.")
-        return (source, target), OPERATIONS.index(operation)
 
     def canonical(self, architecture: Architecture) -> str:
         """A text that architectures share when they compute the same function by the benchmark's rules.

@@ -1,0 +1,98 @@
+"""What every family of spaces refuses, and that it says what was expected."""
+
+import pytest
+import torch
+
+from nas_spaces import (
+    Architecture,
+    ArchitectureError,
+    InputError,
+    Layer,
+    SearchSpace,
+    WeightsError,
+    allegro,
+    amended_s1,
+    chain,
+    darts,
+    mobile,
+    nas_bench_201,
+)
+
+MODULES = {
+    "conv": lambda i, o, s: torch.nn.Conv2d(i, o, 3, s, padding=1),
+    "wide": lambda i, o, s: torch.nn.Conv2d(i, o, 5, s, padding=2),
+}
+SPACES: list[tuple[SearchSpace, int | None]] = [
+    (nas_bench_201(), 1),
+    (darts(), 3),
+    (darts(inputs=True), 3),
+    (allegro(), 3),
+    (amended_s1(), 3),
+    (mobile(((24, 2, 2), (32, 2, 2))), None),
+    (chain([Layer(), Layer(2, 2, ("wide",)), Layer(2, 2)], MODULES), None),
+]
+every_space = pytest.mark.parametrize(("space", "cells"), SPACES, ids=lambda value: getattr(value, "name", value))
+
+
+@every_space
+def test_weights(space: SearchSpace, cells: int | None) -> None:
+    rows, columns = space.choices.shape
+    for shape in ((rows + 1, columns), (rows, columns + 1), (rows,), (1, rows, columns)):
+        with pytest.raises(WeightsError, match="this space has"):
+            space.discretize(torch.zeros(shape))
+        with pytest.raises(WeightsError, match="this space has"):
+            space.supernet(channels=4, cells=cells)(torch.zeros(2, 3, 8, 8), torch.zeros(shape))
+    for value in (torch.nan, torch.inf):
+        weights = torch.zeros(rows, columns)
+        weights[rows - 1, 0] = value
+        with pytest.raises(WeightsError, match=f"row {rows - 1} are not finite"):
+            space.discretize(weights)
+
+
+@every_space
+def test_architectures_of_another_space(space: SearchSpace, cells: int | None) -> None:
+    other = Architecture("other", ((0,),) * len(space.choices), "text")
+    ours = space.sample(torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    for call in (
+        lambda: space.weights(other),
+        lambda: space.graph(other),
+        lambda: space.network(other, cells=cells),
+        lambda: space.count(other, cells=cells),
+        lambda: list(space.neighbors(other)),
+        lambda: space.mutate(other, generator),
+        lambda: space.distance(ours, other),
+        lambda: space.distance(other, ours),
+    ):
+        with pytest.raises(ArchitectureError, match="architecture text belongs to space 'other', not to"):
+            call()
+
+
+@every_space
+def test_text(space: SearchSpace, cells: int | None) -> None:
+    text = str(space.sample(torch.Generator().manual_seed(0)))
+    for broken in ("", "?", text[:-1], text + "?", text.replace("conv", "cnov", 1), text[1:]):
+        if broken == text:
+            continue
+        with pytest.raises(ArchitectureError, match="expected"):
+            space.parse(broken)
+
+
+@every_space
+def test_images(space: SearchSpace, cells: int | None) -> None:
+    weights = torch.zeros(space.choices.shape)
+    network = space.network(space.sample(torch.Generator().manual_seed(0)), channels=4, cells=cells)
+    for call in (network, lambda images: space.supernet(channels=4, cells=cells)(images, weights)):
+        with pytest.raises(InputError, match=r"images of 3 x 8 are too small for 2 .*enlarge them to 4 x 4"):
+            call(torch.zeros(2, 3, 3, 8))
+        for shape in ((2, 1, 8, 8), (3, 8, 8)):
+            with pytest.raises(InputError, match=r"reads \(batch, 3, height, width\)"):
+                call(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("options", [((0,), (), (1,)), ((), (0,), (0,))])
+def test_a_chain_without_a_path(options: tuple[tuple[int, ...], ...]) -> None:
+    """A layer of which nothing is drawn; in cells a node without input is zero, and allowed."""
+    space = SPACES[-1][0]
+    with pytest.raises(WeightsError, match="no path leads from input to output"):
+        space.supernet(channels=4)(torch.zeros(2, 3, 8, 8), torch.zeros(space.choices.shape), options)
