@@ -1,5 +1,7 @@
 """What every family of spaces refuses, and that it says what was expected."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -54,7 +56,7 @@ def test_architectures_of_another_space(space: SearchSpace, cells: int | None) -
     other = Architecture("other", ((0,),) * len(space.choices), "text")
     ours = space.sample(torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(0)
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: space.weights(other),
         lambda: space.graph(other),
         lambda: space.network(other, cells=cells),
@@ -63,7 +65,8 @@ def test_architectures_of_another_space(space: SearchSpace, cells: int | None) -
         lambda: space.mutate(other, generator),
         lambda: space.distance(ours, other),
         lambda: space.distance(other, ours),
-    ):
+    )
+    for call in calls:
         with pytest.raises(ArchitectureError, match="architecture text belongs to space 'other', not to"):
             call()
 
@@ -82,7 +85,9 @@ def test_text(space: SearchSpace, cells: int | None) -> None:
 def test_images(space: SearchSpace, cells: int | None) -> None:
     weights = torch.zeros(space.choices.shape)
     network = space.network(space.sample(torch.Generator().manual_seed(0)), channels=4, cells=cells)
-    for call in (network, lambda images: space.supernet(channels=4, cells=cells)(images, weights)):
+    supernet = space.supernet(channels=4, cells=cells)
+    calls: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (network, lambda images: supernet(images, weights))
+    for call in calls:
         with pytest.raises(InputError, match=r"images of 3 x 8 are too small for 2 .*enlarge them to 4 x 4"):
             call(torch.zeros(2, 3, 3, 8))
         for shape in ((2, 1, 8, 8), (3, 8, 8)):

@@ -145,10 +145,12 @@ class MixedCell(nn.Module):
         """
         states = [self._preprocess(0, before), self._preprocess(1, last)]
         sums = [_Sum() for _ in range(self.shape.nodes)]
+        # Taken apart at once: the gradient of a single entry would be a whole table of zeros.
+        scales = [row.unbind() for row in weights.unbind()]
         for source in range(self.shape.nodes + 1):
             if source >= 2:
                 states.append(sums[source - 2].total(states[0], self._stride(0)))
-            self._send(source, states[source], weights, drawn, sums)
+            self._send(source, states[source], scales, drawn, sums)
         states.append(sums[-1].total(states[0], self._stride(0)))
         return torch.cat(states[2:], dim=1)
 
@@ -157,7 +159,14 @@ class MixedCell(nn.Module):
         assert isinstance(module, ReLUConvNorm | FactorizedReduce)
         return normalized(module.convolve(F.relu(features)))
 
-    def _send(self, source: int, state: Tensor, weights: Tensor, drawn: Drawn | None, sums: list["_Sum"]) -> None:
+    def _send(
+        self,
+        source: int,
+        state: Tensor,
+        scales: Sequence[Sequence[Tensor]],
+        drawn: Drawn | None,
+        sums: list["_Sum"],
+    ) -> None:
         shared = _Source(state, self._stride(source))
         for edge, (start, node) in enumerate(self.shape.edges):
             if start != source:
@@ -167,7 +176,7 @@ class MixedCell(nn.Module):
             for option in range(len(self.shape.operations)) if drawn is None else drawn[edge]:
                 name = self.shape.operations[option]
                 if name != "none":
-                    shared.send(modules[name], weights[edge, option], sums[node])
+                    shared.send(modules[name], scales[edge][option], sums[node])
 
 
 class _Sum:
