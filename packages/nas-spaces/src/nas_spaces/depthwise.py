@@ -1,7 +1,7 @@
 """Depthwise convolutions, by the fastest way that gives the same numbers.
 
 Two things are slow in PyTorch on a CPU and are done otherwise here: the gradient of a 5 x 5 kernel, put together from
-four gradients of 3 x 3 kernels, which have a vectorised routine; and dilated kernels, which on the four interleaved
+two gradients of 5 x 3 kernels, which have a vectorised routine; and dilated kernels, which on the four interleaved
 quarters of the features (`split`, `merge`) are ordinary ones.
 """
 
@@ -55,7 +55,7 @@ def _worth_it(features: Tensor, kernel: Tensor, stride: int, dilation: int) -> b
 
 
 class _Depthwise5(torch.autograd.Function):
-    """A 5 x 5 depthwise convolution whose kernel's gradient is computed in four parts."""
+    """A 5 x 5 depthwise convolution whose kernel's gradient is computed in two parts."""
 
     @staticmethod
     def forward(features: Tensor, kernel: Tensor) -> Tensor:
