@@ -1,5 +1,4 @@
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,11 @@ from nas_spaces.latency import LatencyTable, measure_latency
 SPACE = nas_bench_201()
 
 
-class Sleeps(nn.Module):
-    """Slow at its first calls, as real networks are."""
+CLOCK = [0.0]
+
+
+class Slow(nn.Module):
+    """Half a second at its first two calls, a tenth later, on `CLOCK`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,13 +24,15 @@ class Sleeps(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls.add_(1)
-        time.sleep(0.05 if self.calls < 3 else 0.01)
+        CLOCK[0] += 0.5 if self.calls < 3 else 0.1
         return x
 
 
-def test_the_median_of_the_passes_behind_the_warm_up() -> None:
-    network = Sleeps()
-    assert 0.01 <= measure_latency(network, (1, 2), repeats=3, warmup=2) < 0.05
+def test_the_median_of_the_passes_behind_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas_spaces.latency.time.perf_counter", lambda: CLOCK[0])
+    network = Slow()
+    assert measure_latency(network, (1, 2), repeats=3, warmup=2) == pytest.approx(0.1)
+    assert measure_latency(network, (1, 2), repeats=3, warmup=0) == pytest.approx(0.5)
     assert network.calls == 0
 
 

@@ -67,6 +67,8 @@ def test_the_distance_is_a_metric() -> None:
 
 @pytest.mark.parametrize("first", range(3))
 def test_the_distance_is_networkx_graph_edit_distance(first: int) -> None:
+    pytest.importorskip("scipy")  # networkx's edit distance asks for it
+
     def graph(cell: DagCell) -> "nx.DiGraph[int]":
         made: nx.DiGraph[int] = nx.DiGraph(cell.edges)
         for vertex in made:

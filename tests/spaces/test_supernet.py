@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas_spaces import Layer, SearchSpace, allegro, amended_s1, amended_s2, chain, darts, mobile, nas_bench_201
@@ -114,3 +115,25 @@ def test_inductor_gives_the_same_numbers() -> None:
     outputs = [network(images, weights) for network in (torch.compile(supernet, fullgraph=True), supernet)]
     torch.testing.assert_close(*outputs)
     torch.testing.assert_close(*(torch.autograd.grad(y.square().sum(), [weights])[0] for y in outputs))
+
+
+def test_transforms_of_torch_func_differentiate_a_supernet() -> None:
+    space = darts()
+    net = space.supernet(classes=3, channels=4, cells=1).double()
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(space.choices.shape, generator=generator, dtype=torch.float64)
+    images = torch.randn(4, 3, 8, 8, generator=generator, dtype=torch.float64)
+    parameters = dict(net.named_parameters())
+
+    def loss(parameters: dict[str, Tensor], weights: Tensor) -> Tensor:
+        logits: Tensor = torch.func.functional_call(net, parameters, (images, weights))
+        return logits.square().mean()
+
+    leaf = weights.clone().requires_grad_()
+    expected = torch.autograd.grad(loss(parameters, leaf), [leaf, *parameters.values()])
+    found = torch.func.grad(loss, argnums=1)(parameters, weights)
+    torch.testing.assert_close(found, expected[0])
+    torch.testing.assert_close(tuple(torch.func.grad(loss)(parameters, weights).values()), expected[1:])
+    along = torch.randn(weights.shape, generator=generator, dtype=torch.float64)
+    slope = torch.func.jvp(lambda w: loss(parameters, w), (weights,), (along,))[1]
+    torch.testing.assert_close(slope, (expected[0] * along).sum())

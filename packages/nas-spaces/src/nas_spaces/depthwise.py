@@ -1,7 +1,7 @@
 """Depthwise convolutions, by the fastest way that gives the same numbers.
 
 Two things are slow in PyTorch on a CPU and are done otherwise here: the gradient of a 5 x 5 kernel, put together from
-four gradients of 3 x 3 kernels, which have a vectorised routine; and dilated kernels, which on the four interleaved
+two gradients of 5 x 3 kernels, which have a vectorised routine; and dilated kernels, which on the four interleaved
 quarters of the features (`split`, `merge`) are ordinary ones.
 """
 
@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from nas_spaces.fused import transformed
 
 __all__ = ["depthwise", "merge", "split"]
 
@@ -51,11 +53,12 @@ def _worth_it(features: Tensor, kernel: Tensor, stride: int, dilation: int) -> b
         and kernel.requires_grad
         and min(features.shape[2:]) > 2
         and not torch.compiler.is_compiling()
+        and not transformed(features, kernel)
     )
 
 
 class _Depthwise5(torch.autograd.Function):
-    """A 5 x 5 depthwise convolution whose kernel's gradient is computed in four parts."""
+    """A 5 x 5 depthwise convolution whose kernel's gradient is computed in two parts."""
 
     @staticmethod
     def forward(features: Tensor, kernel: Tensor) -> Tensor:

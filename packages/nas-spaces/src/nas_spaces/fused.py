@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-__all__ = ["add_normalized", "normalized", "normalized_relu"]
+__all__ = ["add_normalized", "normalized", "normalized_relu", "transformed"]
 
 EPSILON = 1e-5
 _PIXELS = (0, 2, 3)
@@ -59,8 +59,17 @@ def _fusible(*tensors: Tensor) -> bool:
         tensors[0].device.type == "cpu"
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
-        and not _dual(*tensors)
+        and not transformed(*tensors)
     )
+
+
+def transformed(*tensors: Tensor) -> bool:
+    """Whether functions of these tensors are differentiated in forward mode or by ``torch.func``.
+
+    Reverse mode written by hand would be in the way there.
+    """
+    # What torch.autograd.Function itself asks before it refuses.
+    return torch._C._are_functorch_transforms_active() or _dual(*tensors)
 
 
 def _dual(*tensors: Tensor) -> bool:
