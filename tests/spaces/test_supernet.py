@@ -1,6 +1,7 @@
 """What holds for the supernets of all spaces: what a step evaluates, synchronises and compiles."""
 
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -125,8 +126,8 @@ def test_transforms_of_torch_func_differentiate_a_supernet() -> None:
     images = torch.randn(4, 3, 8, 8, generator=generator, dtype=torch.float64)
     parameters = dict(net.named_parameters())
 
-    def loss(parameters: dict[str, Tensor], weights: Tensor) -> Tensor:
-        logits: Tensor = torch.func.functional_call(net, parameters, (images, weights))
+    def loss(parameters: Mapping[str, Tensor], weights: Tensor) -> Tensor:
+        logits: Tensor = torch.func.functional_call(net, dict(parameters), (images, weights))
         return logits.square().mean()
 
     leaf = weights.clone().requires_grad_()
