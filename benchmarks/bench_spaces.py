@@ -46,17 +46,23 @@ def step(network: nn.Module, batch: int, *, of: str) -> Callable[[], None]:
     return run
 
 
-def compare(name: str, theirs: Callable[[], None], ours: Callable[[], None], repeats: int) -> None:
+def clocked(run: Callable[[], object]) -> float:
+    """CPU seconds of one call."""
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def report(name: str, theirs: list[float], ours: list[float]) -> None:
+    a, b = statistics.median(theirs), statistics.median(ours)
+    print(f"| {name} | {a:.3f} | {b:.3f} | {a / b:.2f} |", flush=True)
+
+
+def compare(name: str, theirs: Callable[[], object], ours: Callable[[], object], repeats: int) -> None:
     theirs()
     ours()
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(repeats):
-        for run, record in zip((theirs, ours), times, strict=True):
-            start = time.process_time()
-            run()
-            record.append(time.process_time() - start)
-    a, b = (statistics.median(record) for record in times)
-    print(f"| {name} | {a:.3f} | {b:.3f} | {a / b:.2f} |", flush=True)
+    times = [(clocked(theirs), clocked(ours)) for _ in range(repeats)]
+    report(name, [first for first, _ in times], [second for _, second in times])
 
 
 def pair(seed: int = 0) -> tuple[ReferenceSupernet, nn.Module]:
@@ -84,22 +90,37 @@ def timing(batch: int, repeats: int) -> None:
 
 
 def convolutions(network: nn.Module, batch: int, repeats: int) -> None:
-    """The sum of the network's own convolutions, forward and backward, in channels-last format."""
+    """The sum of the network's own convolutions, forward and backward, in channels-last format.
+
+    Their inputs are recorded anew in every round and let go of before the step is timed: held beside it, they are memory
+    that it has to be moved around.
+    """
+    images, _, weights = problem(batch)
+    whole = step(network, batch, of="weights")
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats + 1):
+        runs = recorded(network, images, weights)
+        start = time.process_time()
+        for run in runs:
+            run()
+        times[0].append(time.process_time() - start)
+        del run
+        runs.clear()
+        times[1].append(clocked(whole))
+    report("mixed, weights (against the sum of its convolutions)", times[0][1:], times[1][1:])
+
+
+def recorded(network: nn.Module, images: Tensor, weights: Tensor) -> list[Callable[[], object]]:
+    """Every convolution of a forward pass as a function that does it again, forward and backward."""
     originals: Any = F.conv2d
-    shapes: list[Callable[[], None]] = []
+    runs: list[Callable[[], object]] = []
 
     def spy(x: Tensor, w: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         y = originals(x, w, *args, **kwargs)
-        data, kernel = x.detach().requires_grad_(), w.detach().requires_grad_()
-        grad = torch.randn_like(y)
-
-        def run() -> None:
-            torch.autograd.grad(originals(data, kernel, *args, **kwargs), [data, kernel], grad)
-
-        shapes.append(run)
+        data, kernel, grad = x.detach().requires_grad_(), w.detach().requires_grad_(), torch.randn_like(y)
+        runs.append(lambda: torch.autograd.grad(originals(data, kernel, *args, **kwargs), [data, kernel], grad))
         return y
 
-    images, _, weights = problem(batch)
     functional: Any = F
     functional.conv2d = spy
     try:
@@ -107,14 +128,7 @@ def convolutions(network: nn.Module, batch: int, repeats: int) -> None:
             network(images, weights)
     finally:
         functional.conv2d = originals
-
-    def all_of_them() -> None:
-        for run in shapes:
-            run()
-
-    compare(
-        "mixed, weights (against the sum of its convolutions)", all_of_them, step(network, batch, of="weights"), repeats
-    )
+    return runs
 
 
 def single_path(supernet: nn.Module, batch: int, repeats: int) -> None:
