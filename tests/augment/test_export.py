@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas_augment import MissingExtraError, Policy, fixed, preset, published
+from nas_augment import MissingExtraError, Policy, Space, fixed, preset, published
 from nas_augment.export import apply_pillow, to_pillow
 from nas_augment.fixed import FixedPolicy
+from nas_augment.operations import GEOMETRIC
 from nas_augment.recipe import recipe
 from nas_augment.stages import SubPolicies, UniformOperations
 
@@ -73,11 +74,23 @@ def test_torchvision_takes_masks_and_boxes_along() -> None:
     mask = tv_tensors.Mask(torch.arange(64).view(8, 8) % 8)
     flip = Policy((fixed.Flip(1.0),)).to_torchvision(generator(0))
     image = tv_tensors.Image(torch.zeros(3, 8, 8, dtype=torch.uint8))
+    points = tv_tensors.KeyPoints(torch.tensor([[1.5, 2.5]]), canvas_size=(8, 8))
     boxes = tv_tensors.BoundingBoxes(torch.tensor([[0, 0, 2, 3]]), format="XYXY", canvas_size=(8, 8))
-    _, flipped, moved = flip(image, mask, boxes)
+    _, flipped, moved, mirrored = flip(image, mask, boxes, points)
     assert torch.equal(flipped, mask.flip(1))
     assert moved.tolist() == [[6, 0, 8, 3]]
-    transform(image, mask, boxes)
+    assert mirrored.tolist() == [[5.5, 2.5]]  # torchvision counts pixels: 7 - 1.5
+    for _ in range(10):
+        transform(image, mask, boxes, points)
+    colours = Policy((UniformOperations(COLOURS, 3), fixed.Cutout(4))).to_torchvision(generator(0))
+    for _ in range(10):
+        _, same, kept, still = colours(image, mask, boxes, points)
+        assert torch.equal(same, mask)
+        assert torch.equal(kept, boxes)
+        assert torch.equal(still, points)
+
+
+COLOURS = Space("colours", tuple(each for each in preset("fast_aa").operations if each.name not in GEOMETRIC))
 
 
 @pytest.mark.parametrize("kind", ["pillow", "torchvision"])

@@ -73,6 +73,19 @@ def test_the_numbers_in_a_figure_are_the_probabilities() -> None:
     assert written == [[], [".33"] * 3, [".5"] * 3, [], [".5", ".25", ".25"], [".5"] * 3, []]
 
 
+def test_of_many_levels_neighbours_share_a_column() -> None:
+    pytest.importorskip("matplotlib")
+    policy = dada(continuous_levels=True)
+    figure = gallery.draw_policy(policy)
+    assert figure.get_figwidth() < 40
+    labels = [tick.get_text() for tick in figure.axes[3].get_xticklabels()]
+    assert labels == [str(level) for level in range(0, 1001, 33)]
+    shown = figure.axes[3].collections[0].get_array()
+    assert shown is not None
+    # In the middle at first, all of it: level 500 is in the column of 495.
+    assert shown[0].tolist() == [float(level == "495") for level in labels]
+
+
 def test_what_is_not_images_is_refused() -> None:
     with pytest.raises(ImagesError, match="no images to show"):
         gallery.grid(SPACE, torch.zeros(0, 3, 4, 4))

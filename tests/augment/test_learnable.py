@@ -246,6 +246,7 @@ def test_a_sample_of_another_space_is_refused() -> None:
         ({"choice": "some"}, "choice is 'some'"),
         ({"share": "all"}, "share is 'all'"),
         ({"per": "pixel"}, "per is 'pixel'"),
+        ({"backend": "gpu"}, "backend is 'gpu'; expected one of auto, grouped, dense"),
         ({"probability": -0.1}, r"probability is -0\.1"),
         ({"choice": "unordered", "count": 4}, "no sets of 4"),
         ({"continuous_levels": True, "learn_levels": False}, "continuous_levels are learned"),

@@ -24,6 +24,8 @@ KINDS: list[dict[str, Any]] = [
     {"choice": "joint"},
     {"choice": "unordered", "share": "pair"},
     {"count": 1},
+    {"continuous_levels": True},
+    {"continuous_levels": True, "choice": "unordered", "share": "pair"},
 ]
 
 

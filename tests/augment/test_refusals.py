@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,6 +91,37 @@ def test_a_sample_of_another_policy(name: str) -> None:
         policy.motions(other, 8, 8)
 
 
+@pytest.mark.parametrize("policy", [fixed.identity(), FixedPolicy([Flip(1.0)])], ids=["empty", "flip"])
+def test_fixed_stages_do_not_leave_out_the_operations_of_a_sample(policy: FixedPolicy) -> None:
+    sample = LearnablePolicy(preset("fast_aa"), before=policy.stages).sample(3, generator=generator())
+    with pytest.raises(PolicyError, match="another policy"):
+        policy.apply(IMAGES, sample)
+    with pytest.raises(PolicyError, match="another policy"):
+        policy.motions(sample, 8, 8)
+
+
+class Still:
+    """A stage of somebody else."""
+
+    numbers = 1
+
+    def apply(self, images: Tensor, draw: Tensor) -> Tensor:
+        return images
+
+
+def test_a_stage_that_has_no_place_in_a_file() -> None:
+    with pytest.raises(PolicyError, match="type Still has no place in a file; expected Crop, Flip, Cutout, Sub"):
+        Policy((Flip(), Still())).to_json()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [(None, "not from NoneType"), ({"stages": []}, "not from dict"), ("[" * 100000, "not JSON")]
+)
+def test_what_is_not_the_text_of_a_file(text: Any, message: str) -> None:
+    with pytest.raises(PolicyError, match=message):
+        Policy.from_json(text)
+
+
 def test_a_sample_with_too_many_stages() -> None:
     policy = LearnablePolicy(preset("fast_aa"))
     sample = policy.sample(3, generator=generator())
@@ -110,7 +142,11 @@ def draw(op: int = 0, level: int = 0) -> OperationDraw:
         (lambda: Operation("Rotat", 0, 30, "degrees"), "unknown operation 'Rotat'; did you mean 'Rotate'"),
         (lambda: preset("fast_aa").index("Blur"), "space 'fast_aa' has no operation 'Blur'; did you mean"),
         (lambda: apply_operations(IMAGES, draw(op=15)), "op of a draw goes to 15; space 'fast_aa' has 15"),
-        (lambda: apply_operations(IMAGES, draw(op=-1)), "op of a draw"),
+        (lambda: apply_operations(IMAGES, draw(op=-1)), "op of a draw goes to -1"),
+        (
+            lambda: apply_operations(IMAGES, replace(draw(), op=torch.tensor([[0], [-1], [3]]))),
+            "op of a draw goes to -1",
+        ),
         (lambda: apply_operations(IMAGES, draw(level=10)), "level of a draw goes to 10"),
         (lambda: LearnablePolicy(preset("fast_aa"), probability=-0.1), r"probability is -0\.1; expected 0 to 1"),
         (lambda: Step("Rotate", -0.1), r"probability of Rotate is -0\.1"),

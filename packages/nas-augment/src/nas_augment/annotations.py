@@ -115,6 +115,8 @@ def move(
         AnnotationsError: an annotation does not fit the images: its shape, its dtype, or places outside the frame.
     """
     batch, _, height, width = images.shape
+    if not isinstance(options, AnnotationOptions):
+        raise AnnotationsError(f"options are of type {type(options).__name__}; expected AnnotationOptions(...).")
     if masks is not None:
         _check_masks(masks, batch, height, width, options.mask_fill)
         masks = _move_masks(masks, motions, options)
@@ -124,6 +126,10 @@ def move(
         valid = _check_rows("boxes", boxes, 4, "valid", valid, batch)
         moved, left = _move_boxes(boxes, valid, motions, height, width, options)
     elif boxes is not None:
+        if not isinstance(boxes, Sequence):
+            raise AnnotationsError(
+                f"boxes are of type {type(boxes).__name__}; expected a tensor, or a list of tensors."
+            )
         if valid is not None:
             raise AnnotationsError("valid goes with padded boxes (batch, n, 4); a list has as many as there are.")
         moved, left = _move_list(list(boxes), motions, batch, height, width, options)
@@ -168,6 +174,7 @@ def _check_rows(name: str, rows: Tensor, numbers: int, flag: str, flags: Tensor 
         raise AnnotationsError(f"{name} have shape {tuple(rows.shape)}; expected ({batch}, n, {numbers}).")
     if flags is None:
         return torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device)
+    _check_tensor(flag, flags)
     if flags.dtype != torch.bool or flags.shape != rows.shape[:2]:
         raise AnnotationsError(
             f"{flag} is {flags.dtype} of shape {tuple(flags.shape)}; expected bool of {tuple(rows.shape[:2])}."

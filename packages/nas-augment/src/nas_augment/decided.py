@@ -84,8 +84,18 @@ class Policy:
         return to_kornia(self, generator)
 
     def to_json(self) -> str:
-        """The policy as JSON text; `from_json` reads it back exactly."""
-        kinds = {kind: name for name, kind in _kinds().items()}
+        """The policy as JSON text; `from_json` reads it back exactly.
+
+        Raises:
+            PolicyError: a stage is none of ours.
+        """
+        kinds: dict[Any, str] = {kind: name for name, kind in _kinds().items()}
+        for stage in self.stages:
+            if type(stage) not in kinds:
+                raise PolicyError(
+                    f"a stage of type {type(stage).__name__} has no place in a file; expected "
+                    f"{', '.join(kind.__name__ for kind in kinds)}. Save your own stages by your own means."
+                )
         stages = [{"name": kinds[type(stage)], **_settings(stage)} for stage in self.stages]
         return json.dumps({"format": _FORMAT, "version": _VERSION, "stages": stages})
 
@@ -96,9 +106,13 @@ class Policy:
         Raises:
             PolicyError: it is not JSON, not a policy, of another version, or has unknown or wrong settings.
         """
+        if not isinstance(text, str):
+            raise PolicyError(
+                f"a policy is read from JSON text, not from {type(text).__name__}; pass what a file holds."
+            )
         try:
             record = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise PolicyError(f"not JSON: {error}.") from error
         if not isinstance(record, dict) or record.get("format") != _FORMAT:
             raise PolicyError(f'expected a JSON object with "format": "{_FORMAT}".')

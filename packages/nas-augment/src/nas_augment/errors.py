@@ -15,6 +15,7 @@ __all__ = [
     "AnnotationsError",
     "AugmentError",
     "ImagesError",
+    "MissingExtraError",
     "PolicyError",
     "UnknownPolicyError",
     "is_count",

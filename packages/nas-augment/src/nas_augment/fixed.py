@@ -239,7 +239,9 @@ class FixedPolicy(AugmentationPolicy):
         return tuple(chain.from_iterable(steps))
 
     def _check(self, sample: PolicySample) -> None:
-        if [draw.shape[1:] for draw in sample.draws] != [(stage.numbers,) for stage in self.stages]:
+        numbers = [draw.shape[1:] for draw in sample.draws]
+        # Without the second part, the operations of a learnable policy would silently be left out.
+        if numbers != [(stage.numbers,) for stage in self.stages] or sample.operations is not None:
             raise PolicyError(f"the sample was drawn from another policy than {self!r}.")
 
     def decide(self) -> Policy:

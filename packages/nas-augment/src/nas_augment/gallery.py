@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_operations", "draw_policy", "grid"]
 
+_MOST_COLUMNS = 31
+"""Of the levels of one slot: all of the published spaces, and not all 1001 of a continuous one."""
+
 
 def grid(space: Space, images: Tensor, *, gap: int = 2) -> Tensor:
     """Every operation at every level, as one picture.
@@ -126,16 +129,17 @@ def draw_policy(policy: "LearnablePolicy") -> "Figure":
     """What a policy has learned, as heat maps of its `marginals`.
 
     For each slot: how often each operation is chosen; how often it is applied when it is chosen; and at which level.
-    Grey is what has no level, or is never chosen there. On the left, for two slots or more, how often the operations of
-    the first two come together.
+    Grey is what has no level, or is never chosen there. Of more than 31 levels, neighbours share a column. On the left,
+    for two slots or more, how often the operations of the first two come together.
 
     Raises:
         MissingExtraError: matplotlib is missing.
     """
     found = marginals(policy)
+    first, strength = _columns(found.levels)
     names = [operation.name for operation in policy.space.operations]
     has_value = torch.tensor([operation.has_value for operation in policy.space.operations])
-    cell, lead, levels = 0.27, 1.05, policy.space.levels
+    cell, lead, levels = 0.27, 1.05, len(first)
     square = lead + len(names) * cell + 0.4 if found.together is not None else 0.0
     slot_width = lead + (2.5 + levels) * cell + 0.4
     figure = _figure(square + policy.count * slot_width, len(names) * cell + (1.3 if square else 0.9))
@@ -155,15 +159,21 @@ def draw_policy(policy: "LearnablePolicy") -> "Figure":
     for slot in range(policy.count):
         left = square + slot * slot_width + lead
         chosen, never = found.chosen[slot, :, None], found.chosen[slot, :, None] == 0
-        shown = found.levels[slot].masked_fill(~has_value[:, None] | never, torch.nan)
+        shown = strength[slot].masked_fill(~has_value[:, None] | never, torch.nan)
         # Uniform levels are not to look like certain ones.
         most = max(float(shown.nan_to_num().max()), 3 / levels)
         title(left - lead + 0.1, f"slot {slot + 1}: chosen; applied, if chosen; at which level: dark {_short(most)}")
         heat(left, chosen, float(chosen.max()), ["chosen"], names, "Blues")
         applied = found.applied[slot, :, None].masked_fill(never, torch.nan)
         heat(left + 1.25 * cell, applied, 1.0, ["applied"], [], "Greens")
-        heat(left + 2.5 * cell, shown, most, [str(level) for level in range(levels)], [], "Oranges")
+        heat(left + 2.5 * cell, shown, most, [str(level) for level in first], [], "Oranges")
     return figure
+
+
+def _columns(levels: Tensor) -> tuple[list[int], Tensor]:
+    """The first level of each column, 31 or fewer, and the probability of a column ``(..., columns)``."""
+    width = -(-levels.shape[-1] // _MOST_COLUMNS)
+    return list(range(0, levels.shape[-1], width)), torch.stack([each.sum(-1) for each in levels.split(width, -1)], -1)
 
 
 def _heat(axes: "Axes", values: Tensor, most: float, columns: list[str], rows: list[str], colours: str) -> None:

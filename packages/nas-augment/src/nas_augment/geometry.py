@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nas_augment.exact import source
 
-__all__ = ["Matrices", "Motion", "area", "bounds", "clip", "matrices", "move_labels", "move_points"]
+__all__ = ["Matrices", "Motion", "area", "bounds", "clip", "is_covered", "matrices", "move_labels", "move_points"]
 
 # What rounding may put outside the frame, in pixels, and still counts as inside.
 _SLACK = 1e-9

@@ -93,9 +93,9 @@ class LearnablePolicy(AugmentationPolicy):
         super().__init__()
         if not is_count(count) or count < 1:
             raise PolicyError(f"count of operations is {count!r}; expected a whole number, 1 or more.")
-        for name, given, known in (("choice", choice, get_args(Choice)), ("share", share, get_args(Share))):
-            if given not in known:
-                raise PolicyError(f"{name} is {given!r}; expected one of {', '.join(known)}.")
+        for name, given, known in (("choice", choice, Choice), ("share", share, Share), ("backend", backend, Backend)):
+            if given not in get_args(known):
+                raise PolicyError(f"{name} is {given!r}; expected one of {', '.join(get_args(known))}.")
         if per not in ("image", "batch"):
             raise PolicyError(f"per is {per!r}; expected image or batch.")
         if probability is not None and not 0 <= probability <= 1:
@@ -141,8 +141,8 @@ class LearnablePolicy(AugmentationPolicy):
         else:
             op = self.tuples.to(device)[_invert(which[:, 0], choice.expand(len(uniform), -1))]
         row = self.row(op)
-        applied = gate < self._probabilities().to(device)[row]
-        level = _invert(levels, self._level_probabilities().to(device)[row])
+        applied = gate < self.probabilities().to(device)[row]
+        level = _invert(levels, self.level_probabilities().to(device)[row])
         level = torch.where(self.counts_level(op, applied), level, 0)
         signed = self.space.signed().to(device)[op]
         signs = torch.where(signed & (sign < 0.5), -1, 1).to(torch.int8)
@@ -167,12 +167,14 @@ class LearnablePolicy(AugmentationPolicy):
         found: Tensor = index[(op * weight).sum(-1)]
         return found
 
-    def _probabilities(self) -> Tensor:
+    def probabilities(self) -> Tensor:
+        """Of applying an operation, by `row`, ``(rows,)`` float64."""
         if self.probability_logits is not None:
             return self.probability_logits.double().sigmoid()
         return torch.full((self._rows(),), self.probability or 0.0, dtype=torch.float64)
 
-    def _level_probabilities(self) -> Tensor:
+    def level_probabilities(self) -> Tensor:
+        """Of each level where it is drawn, by `row`, ``(rows, levels)`` float64; a continuous level is one of them."""
         if self.level_logits is not None:
             return self.level_logits.double().softmax(-1)
         if self.position_logits is not None:
@@ -296,8 +298,8 @@ class LearnablePolicy(AugmentationPolicy):
         tuples, weights = self.tuples, self.tuple_probabilities()
         with torch.no_grad():
             row = self.row(tuples)
-            probabilities = self._probabilities().cpu()[row]
-            levels = self._level_probabilities().cpu().argmax(-1)[row]
+            probabilities = self.probabilities().cpu()[row]
+            levels = self.level_probabilities().cpu().argmax(-1)[row]
             levels = torch.where(self._has_value()[tuples], levels, 0)
         order = weights.argsort(descending=True, stable=True)[:keep].tolist()
         names = [operation.name for operation in self.space.operations]
@@ -344,7 +346,7 @@ class LearnablePolicy(AugmentationPolicy):
     def _all_draws(self) -> Iterator[list[tuple[int, int, int]]]:
         gates = (0, 1) if self.probability_logits is not None else (1,)
         # Levels that are not learned are left at the first; a continuous one is always the same.
-        fixed = self._level_probabilities().argmax(-1).tolist()
+        fixed = self.level_probabilities().argmax(-1).tolist()
         for names in self.tuples.tolist():
             choices = []
             for op, row in zip(names, self.row(torch.tensor(names)).tolist(), strict=True):

@@ -39,12 +39,7 @@ def marginals(policy: "LearnablePolicy") -> Marginals:
     operations, levels = len(space.operations), space.levels
     with torch.no_grad():
         row = policy.row(tuples)
-        probability = torch.full(row.shape, policy.probability or 0.0, dtype=torch.float64)
-        if policy.probability_logits is not None:
-            probability = policy.probability_logits.double().sigmoid().cpu()[row]
-        level = torch.full((*row.shape, levels), 1 / levels, dtype=torch.float64)
-        if policy.level_logits is not None:
-            level = policy.level_logits.double().softmax(-1).cpu()[row]
+        probability, level = policy.probabilities().cpu()[row], policy.level_probabilities().cpu()[row]
     chosen, applied = (torch.zeros(policy.count, operations, dtype=torch.float64) for _ in range(2))
     strength = torch.zeros(policy.count, operations, levels, dtype=torch.float64)
     for slot, op in enumerate(tuples.unbind(1)):

@@ -1,7 +1,7 @@
 """The operations as data: what each is, its range in each published space, and the spaces.
 
-The arithmetic of an operation stands once, in `exact`; a space only says which operations there are and what value each
-level stands for.
+Their arithmetic is in `arithmetic`, and in `soft` with derivatives; a space only says which operations there are and what
+value each level stands for.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from nas_augment.errors import PolicyError, is_count, nearest
 
 __all__ = ["CODES", "GEOMETRIC", "Operation", "Space", "preset", "preset_names"]
 
-# The order is that of the tables in `exact` and is never saved: files have names.
+# The order is never saved: files have names.
 _NAMES = (
     "Identity", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "AutoContrast", "Invert", "Equalize",
     "Solarize", "Posterize", "Contrast", "Color", "Brightness", "Sharpness", "Cutout",

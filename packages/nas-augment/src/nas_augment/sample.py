@@ -58,8 +58,11 @@ class OperationDraw:
             ("op", self.op, len(self.space.operations)),
             ("level", self.level, self.space.levels),
         ):
-            if index.numel() and not (int(index.min()) >= 0 and int(index.max()) < size):
-                raise PolicyError(f"{name} of a draw goes to {int(index.max())}; space {self.space.name!r} has {size}.")
+            low, high = (int(index.min()), int(index.max())) if index.numel() else (0, 0)
+            if low < 0 or high >= size:
+                raise PolicyError(
+                    f"{name} of a draw goes to {low if low < 0 else high}; space {self.space.name!r} has {size}."
+                )
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "OperationDraw":
         """The draw with every tensor replaced, such as by a selection of images."""

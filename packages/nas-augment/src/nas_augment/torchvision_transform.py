@@ -16,7 +16,7 @@ from nas_augment.source import Source
 
 __all__ = ["PolicyTransform", "apply_torchvision"]
 
-_LABELS = (tv_tensors.Mask, tv_tensors.BoundingBoxes)
+_LABELS = (tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints)
 
 
 class PolicyTransform(v2.Transform):  # type: ignore[misc]  # torchvision is not typed
@@ -38,12 +38,12 @@ class PolicyTransform(v2.Transform):  # type: ignore[misc]  # torchvision is not
         return {"instructions": draw_recipe(self.policy.stages, height, width, self._source.generator())}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Carry out what was drawn on an image, a mask or boxes."""
+        """Carry out what was drawn on an image, a mask, boxes or key points."""
         return apply_torchvision(inpt, params["instructions"])
 
 
 def apply_torchvision(inpt: Any, instructions: tuple[Instruction, ...]) -> Any:
-    """Carry out instructions by torchvision's functions; masks and boxes follow the geometric ones."""
+    """Carry out instructions by torchvision's functions; masks, boxes and key points follow the geometric ones."""
     for name, value, box in instructions:
         if name in GEOMETRIC or name in ("Crop", "Flip"):
             inpt = _geometric(inpt, name, value, box)
