@@ -14,6 +14,7 @@ from nas_augment import (
     LearnablePolicy,
     Operation,
     OperationDraw,
+    Policy,
     PolicyError,
     PolicySample,
     Soft,
@@ -335,3 +336,17 @@ def test_the_soft_path_reaches_stages_and_decided_policies() -> None:
         decided.apply(images, generator=torch.Generator(), path="rough")  # type: ignore[call-overload]
     with pytest.raises(ImagesError, match=r"pass images.float\(\) / 255"):
         decided.apply((images * 255).to(torch.uint8), generator=torch.Generator(), path="soft")
+
+
+def test_levels_that_are_not_learned_stay_uniform_when_it_is_decided() -> None:
+    decided = LearnablePolicy(SMALL, count=2, learn_levels=False, probability=1.0).decide()
+    assert Policy.from_json(decided.to_json()) == decided
+    (stage,) = decided.stages
+    assert isinstance(stage, SubPolicies)
+    assert {step.level for entry in stage.entries for step in entry.steps} == {0, None}  # Invert has no value
+    draw = stage.decode(torch.rand(9000, stage.numbers, generator=torch.Generator().manual_seed(0)))
+    has_value = torch.tensor([operation.has_value for operation in SMALL.operations])[draw.op]
+    counts = torch.bincount(draw.level[has_value], minlength=SMALL.levels).double()
+    expected = counts.sum() / SMALL.levels
+    assert float(((counts - expected) ** 2 / expected).sum()) < 25  # chi-squared, far in the tail of few degrees
+    assert (draw.level[~has_value] == 0).all()

@@ -290,6 +290,8 @@ class LearnablePolicy(AugmentationPolicy):
     def decide(self, keep: int | None = None) -> Policy:
         """All tuples by their probability, each operation at its likeliest level (DAAS, Sec. 4.3).
 
+        Levels that are not learned are drawn uniformly by what is decided, as they are here (DHA).
+
         Args:
             keep: only that many of the likeliest tuples; DADA keeps 25.
         """
@@ -301,12 +303,17 @@ class LearnablePolicy(AugmentationPolicy):
             probabilities = self.probabilities().cpu()[row]
             levels = self.level_probabilities().cpu().argmax(-1)[row]
             levels = torch.where(self._has_value()[tuples], levels, 0)
+            free = self._has_value()[tuples] & (self.level_logits is None and self.position_logits is None)
         order = weights.argsort(descending=True, stable=True)[:keep].tolist()
         names = [operation.name for operation in self.space.operations]
         entries = tuple(
             SubPolicy(
                 tuple(
-                    Step(names[int(tuples[at, k])], float(probabilities[at, k]), int(levels[at, k]))
+                    Step(
+                        names[int(tuples[at, k])],
+                        float(probabilities[at, k]),
+                        None if free[at, k] else int(levels[at, k]),
+                    )
                     for k in range(self.count)
                 ),
                 float(weights[at]),

@@ -25,18 +25,18 @@ class Step:
     Args:
         name: of the operation, in its space.
         probability: of applying it.
-        level: of its value; 0 for operations without one.
+        level: of its value; 0 for operations without one, and None for one that is drawn uniformly for every image.
     """
 
     name: str
     probability: float
-    level: int = 0
+    level: int | None = 0
 
     def __post_init__(self) -> None:
         if not _is_number(self.probability) or not 0 <= self.probability <= 1:
             raise PolicyError(f"probability of {self.name} is {self.probability}; expected 0 to 1.")
-        if not is_count(self.level):
-            raise PolicyError(f"level of {self.name} is {self.level!r}; expected a whole number, 0 or more.")
+        if self.level is not None and not is_count(self.level):
+            raise PolicyError(f"level of {self.name} is {self.level!r}; expected a whole number, 0 or more, or None.")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class SubPolicies:
             raise PolicyError("a policy of sub-policies needs at least one of positive weight.")
         for step in (step for entry in self.entries for step in entry.steps):
             self.space.index(step.name)
-            if step.level >= self.space.levels:
+            if step.level is not None and step.level >= self.space.levels:
                 raise PolicyError(
                     f"level of {step.name} is {step.level}; space {self.space.name!r} has levels 0 to "
                     f"{self.space.levels - 1}."
@@ -86,15 +86,22 @@ class SubPolicies:
 
     @property
     def numbers(self) -> int:
-        """One number chooses; then, for each operation, four: whether, sign, and place."""
-        return 1 + 4 * self.count
+        """One number chooses; then, for each operation, four: whether, sign, and place; and one for levels that are drawn."""
+        return 1 + (5 if self._draws_levels else 4) * self.count
+
+    @cached_property
+    def _draws_levels(self) -> bool:
+        return any(step.level is None for entry in self.entries for step in entry.steps)
 
     def decode(self, draw: Tensor) -> OperationDraw:
         """The operations that uniform numbers ``(batch, numbers)`` stand for."""
         ops, probabilities, levels, cumulated = (table.to(draw.device) for table in self._tables)
         # The last bound is left out: rounding must not lead past the end.
         chosen = (draw[:, :1].double() >= cumulated[:-1]).sum(1)
-        return _decode(self.space, ops[chosen], probabilities[chosen], levels[chosen], draw[:, 1:])
+        level, rest = levels[chosen], draw[:, 1 : 1 + 4 * self.count]
+        if self._draws_levels:
+            level = torch.where(level < 0, (draw[:, 1 + 4 * self.count :] * self.space.levels).long(), level)
+        return _decode(self.space, ops[chosen], probabilities[chosen], level, rest)
 
     def apply(self, images: Tensor, draw: Tensor) -> Tensor:
         """See `fixed.Stage.apply`."""
@@ -107,7 +114,10 @@ class SubPolicies:
     @cached_property
     def _tables(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         rows = [
-            [(self.space.index(step.name), step.probability, step.level) for step in entry.steps]
+            [
+                (self.space.index(step.name), step.probability, -1 if step.level is None else step.level)
+                for step in entry.steps
+            ]
             + [(0, 0.0, 0)] * (self.count - len(entry.steps))
             for entry in self.entries
         ]
