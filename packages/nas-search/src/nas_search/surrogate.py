@@ -54,12 +54,15 @@ def fit(codes: Tensor, scores: Tensor) -> "SingleTaskGP":
     Raises:
         ConfigError: less than two scores, or not as many as codes.
     """
-    from botorch.exceptions.warnings import OptimizationWarning
-    from botorch.models import SingleTaskGP
-    from botorch.models.kernels import CategoricalKernel
-    from botorch.optim.fit import fit_gpytorch_mll_scipy
-    from gpytorch.kernels import ScaleKernel
-    from gpytorch.mlls import ExactMarginalLogLikelihood
+    with warnings.catch_warnings():
+        # linear_operator, which botorch needs, still compiles with torch.jit, deprecated in torch 2.15.
+        warnings.filterwarnings("ignore", r".*torch\.jit\.", FutureWarning)
+        from botorch.exceptions.warnings import OptimizationWarning
+        from botorch.models import SingleTaskGP
+        from botorch.models.kernels import CategoricalKernel
+        from botorch.optim.fit import fit_gpytorch_mll_scipy
+        from gpytorch.kernels import ScaleKernel
+        from gpytorch.mlls import ExactMarginalLogLikelihood
 
     if len(scores) < 2 or len(scores) != len(codes):
         raise ConfigError(f"{len(codes)} architectures and {len(scores)} scores; expected as many, and two or more.")
