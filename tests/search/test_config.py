@@ -118,7 +118,7 @@ def test_text_is_searched_with_the_optimizer_of_recurrent_cells_unless_told_othe
     assert config.train_learning_rate == 20.0
     assert config.data == f"wikitext:{Path.cwd()}/some/folder"
     assert config.resolved() == config
-    for method in ("random_nas", "random_search"):
+    for method in ("random_nas", "nsas", "random_search"):
         assert wanted.items() <= RunConfig(method=method, data="fake-text").resolved().settings.items()
     given = RunConfig(data="ptb:x", train_learning_rate=1, settings={"learning_rate": 2.0}).resolved()
     assert (given.settings["learning_rate"], given.settings["clip"], given.train_learning_rate) == (2.0, 0.25, 1.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nas_augment import Policy
@@ -14,12 +14,18 @@ from nas_augment.fixed import Crop
 from nas_search import ConfigError, ImageData, methods, search
 from nas_search.data import stream_seed
 from nas_search.diagnostics import CellDepth, HessianSpectrum, SkipConnections, depth, hutchinson, lanczos
+from nas_search.loop import drive
+from nas_search.optimizers import SGD
 from nas_search.roles import Event
 from nas_search.state import SearchState
+from nas_search.text_sources import fake_text
+from nas_search.training import TrainState
 from nas_spaces import SearchSpace, nas_bench_201
 from nas_spaces.amended import amended_s1
 from nas_spaces.chain import chain
 from nas_spaces.darts import darts
+from nas_spaces.darts_rnn import darts_rnn
+from nas_spaces.recurrent import Dropouts
 
 SPACE = nas_bench_201()
 
@@ -130,6 +136,15 @@ def test_whoever_looks_changes_nothing(data: ImageData, small: dict[str, Any]) -
     assert looked.architecture == alone.architecture
 
 
+def test_dropout_draws_the_same_whether_somebody_looks_or_not(small: dict[str, Any]) -> None:
+    space, text = darts_rnn(dropouts=Dropouts(inputs=0.2, h=0.25)), fake_text(8, count=400, time=4)
+    looked = search(space, text, methods.darts(), observers=(HessianSpectrum(2, 2),), **small)
+    alone = search(space, text, methods.darts(), **small)
+    assert [record["train_loss"] for record in looked.history] == [record["train_loss"] for record in alone.history]
+    state = SearchState(space, text, methods.darts(), seed=3, **small | {"device": torch.device("cpu")})
+    assert HessianSpectrum(2, 2).measure(state) == HessianSpectrum(2, 2).measure(state)
+
+
 def test_there_must_be_a_smooth_loss_to_look_at(data: ImageData, small: dict[str, Any]) -> None:
     seen: list[Event] = []
 
@@ -141,6 +156,9 @@ def test_there_must_be_a_smooth_loss_to_look_at(data: ImageData, small: dict[str
     assert [event.step for event in seen] == [1]
     with pytest.raises(ConfigError, match="'random_nas' has no architecture parameters"):
         search(SPACE, data, methods.random_nas(), observers=(HessianSpectrum(),), **small)
+    state = make(data, small, methods.snas())
+    with pytest.raises(ConfigError, match=r"trains on all images \(train_share=1\)"):
+        HessianSpectrum().check(state)  # before the search, as the command line does, and not after an epoch
     with pytest.raises(ConfigError, match="probes is 1; expected 2 or more"):
         HessianSpectrum(probes=1)
     with pytest.raises(ConfigError, match="iterations is 0"):
@@ -201,11 +219,16 @@ def test_skip_connections_of_the_normal_cell_alone_are_counted(data: ImageData, 
 
 def test_a_training_is_no_search(data: ImageData, small: dict[str, Any]) -> None:
     """The observers of a run are told of its trainings too, which have no architecture parameters."""
-    from nas_search.evaluation import TrainAndValidate
-
-    state = make(data, small, methods.random_search())
-    seen: list[str] = []
-    method = replace(methods.random_search(), observers=(CellDepth(), SkipConnections()))
-    search(SPACE, data, method, observers=(lambda event: seen.append(event.run),), **small)
-    assert set(seen) == {"search"}
-    TrainAndValidate(1)(SPACE.sample(state.generator), state)
+    training = TrainState(
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, data.classes)),
+        data.train,
+        policy=Policy(),
+        optimizer=SGD(),
+        seed=0,
+        device=torch.device("cpu"),
+        epochs=1,
+        batch_size=small["batch_size"],
+    )
+    drive(training, observers=(HessianSpectrum(), CellDepth(), SkipConnections()))
+    added = {"hessian_eigenvalue", "depth", "skip_connections"}
+    assert not added & set().union(*training.history)

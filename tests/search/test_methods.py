@@ -11,6 +11,7 @@ from nas_search import ConfigError, ImageData, Method, methods, search
 from nas_search.data_sources import fake
 from nas_search.describe import describe
 from nas_search.evaluation import TableScore
+from nas_search.roles import ChoiceWeights
 from nas_search.state import SearchState
 from nas_search.testing import check_method
 from nas_spaces import Drawn, SearchSpace, Supernet, Table, darts, nas_bench_1shot1, nas_bench_101, nas_bench_201
@@ -172,3 +173,23 @@ def test_a_table_scores_candidates(data: ImageData, small: dict[str, Any]) -> No
     result = search(space, data, method, **small | {"epochs": 30})
     assert result.metrics["selected_accuracy"] == pytest.approx(table.query(result.architecture) / 100)
     assert table.rank(result.architecture) < 3000
+
+
+def test_a_candidate_that_is_scored_twice_counts_by_its_better_score(data: ImageData, small: dict[str, Any]) -> None:
+    space = nas_bench_201()
+    best = space.architecture([3] * 6)
+    scores = iter([0.9, 0.2, 0.1])
+    method = methods.random_search(evaluator=lambda architecture, state: next(scores))
+    method = replace(method, sampler=lambda state: ChoiceWeights(space.weights(best), best.options))
+    assert search(space, data, method, **small | {"epochs": 3}).metrics["selected_accuracy"] == 0.9
+
+
+@pytest.mark.parametrize("name", ["random_search", "regularized_evolution", "local_search", "bayesian_optimization"])
+def test_an_evaluator_from_the_command_line_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"evaluator of {name} is 'table'; expected a part"):
+        getattr(methods, name)(evaluator="table")
+
+
+def test_evolution_goes_on_from_its_archive() -> None:
+    """With the default population three epochs are all random."""
+    check_method(methods.regularized_evolution(population=2, tournament=2, candidate_epochs=1))

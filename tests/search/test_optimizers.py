@@ -125,3 +125,14 @@ def test_a_plain_step_of_variational_adam_is_refused() -> None:
     parameter.grad = torch.ones(1).double()
     with pytest.raises(ConfigError, match="use the update PosteriorStep"):
         apply_step(optimizer, VariationalAdam(), 0.0)
+
+
+@pytest.mark.parametrize("settings", [{"momentum": -0.1}, {"momentum": 1.0}, {"clip": 0.0}, {"clip": -5.0}])
+def test_a_momentum_or_a_clip_that_makes_no_step_is_refused(settings: dict[str, float]) -> None:
+    """A negative clip would turn the gradient round."""
+    (name,) = settings
+    with pytest.raises(ConfigError, match=f"{name} is "):
+        SGD(**settings)  # type: ignore[arg-type]
+    if name == "clip":
+        with pytest.raises(ConfigError, match="clip is "):
+            Adam(**settings)  # type: ignore[arg-type]

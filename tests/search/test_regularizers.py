@@ -87,3 +87,8 @@ def test_tables_that_do_not_fit_are_refused() -> None:
             resource(costs)
     with pytest.raises(ConfigError, match="space 'mobile' has no cell whose nodes choose their inputs"):
         depth(mobile())
+
+
+def test_without_architecture_parameters_there_is_nothing_to_decay() -> None:
+    with pytest.raises(ConfigError, match="no architecture parameters to decay"):
+        Decay()(torch.ones(1, 2), 0.0, {"policy.logits": torch.ones(3)})

@@ -163,6 +163,16 @@ def test_gdas_replays_too() -> None:
     check_method(methods.nsas(base="gdas", constraints=2, beta=0.2))
 
 
+def test_the_settings_of_the_base_reach_it() -> None:
+    rates: Any = {"learning_rate": 20.0, "weight_decay": 5e-7, "momentum": 0.0, "clip": 0.25}
+    assert methods.nsas(**rates).weights == methods.random_nas(**rates).weights
+    both = rates | {"architecture_learning_rate": 0.01, "architecture_weight_decay": 0.0}
+    given, base = methods.nsas(base="gdas", **both), methods.gdas(**both)
+    assert (given.weights, given.outer) == (base.weights, base.outer)
+    assert methods.nsas().weights == methods.random_nas().weights
+    assert methods.nsas(base="gdas").outer == methods.gdas().outer
+
+
 def test_what_makes_no_sense_is_refused(data: ImageData, small: dict[str, Any]) -> None:
     for settings in (
         {"base": "darts"},

@@ -1,5 +1,8 @@
 """The Gaussian process over architectures against its formula, and what it suggests."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -85,3 +88,13 @@ def test_equal_scores_are_no_error() -> None:
     a = draw(6)
     (chosen,) = suggest([(x, 0.5) for x in a], draw(5, seed=3), generator=torch.Generator())
     assert chosen in draw(5, seed=3)
+
+
+def test_a_first_suggestion_prints_no_warning_of_other_packages() -> None:
+    program = (
+        "import torch; from nas_search.surrogate import suggest; from nas_spaces import nas_bench_201\n"
+        "g = torch.Generator().manual_seed(0); a = [nas_bench_201().sample(g) for _ in range(4)]\n"
+        "suggest([(x, float(i)) for i, x in enumerate(a)], a, generator=g)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stderr == ""

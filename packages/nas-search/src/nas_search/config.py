@@ -34,6 +34,7 @@ _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "gdas",
         "idarts",
         "ista",
+        "nsas",
         "pc_darts",
         "snas",
     )

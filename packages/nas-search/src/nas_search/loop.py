@@ -175,9 +175,9 @@ def _finish(state: SearchState) -> SearchResult:
     metrics: dict[str, Any] = {name: last[name] for name in figures if name in last}
     if state.epoch < state.epochs:
         metrics["stopped_after"] = state.epoch
-    scores = dict(state.archive)
-    if str(architecture) in scores:
-        metrics["selected_accuracy"] = scores[str(architecture)]
+    scores = [score for text, score in state.archive if text == str(architecture)]
+    if scores:
+        metrics["selected_accuracy"] = max(scores)  # one that was scored again, by another training, has several
     return SearchResult(
         architecture=architecture,
         policy=state.policy.decide(),

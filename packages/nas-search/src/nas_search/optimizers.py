@@ -53,6 +53,9 @@ class SGD:
 
     def __post_init__(self) -> None:
         _check_rates(self.learning_rate, self.weight_decay)
+        _check_clip(self.clip)
+        if not 0 <= self.momentum < 1:
+            raise ConfigError(f"momentum is {self.momentum}; expected a factor of 0 or more, below 1.")
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """A ``torch.optim.SGD``."""
@@ -83,6 +86,7 @@ class Adam:
 
     def __post_init__(self) -> None:
         _check_rates(self.learning_rate, self.weight_decay)
+        _check_clip(self.clip)
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """A ``torch.optim.Adam``."""
@@ -228,3 +232,8 @@ def _check_rates(learning_rate: Schedule, weight_decay: float) -> None:
             raise ConfigError(f"learning rate is {rate}; expected a number of 0 or more.")
     if not 0 <= weight_decay < math.inf:
         raise ConfigError(f"weight decay is {weight_decay}; expected a number of 0 or more.")
+
+
+def _check_clip(clip: float | None) -> None:
+    if clip is not None and not 0 < clip < math.inf:
+        raise ConfigError(f"clip is {clip}; expected a positive norm, or None for no limit.")

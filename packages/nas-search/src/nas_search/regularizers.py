@@ -44,8 +44,14 @@ class Decay:
     coefficient: Schedule = Constant(1e-3)
 
     def __call__(self, weights: Tensor, progress: float, outer: Variables) -> Tensor:
-        """See `Regularizer`."""
+        """See `Regularizer`.
+
+        Raises:
+            ConfigError: there are no architecture parameters.
+        """
         parameters = [value.square().sum() for name, value in outer.items() if name.startswith("relaxation.")]
+        if not parameters:
+            raise ConfigError(f"{self} has no architecture parameters to decay; give the method a relaxation.")
         return self.coefficient(progress) / 2 * torch.stack(parameters).sum()
 
 

@@ -16,13 +16,13 @@ role                   what it does                                             
 `Sampler`              the choice weights that a weight step trains                ``samplers/``
 `SupernetLoss`         the loss of a weight step                                   ``losses/``
 `OuterLoss`            validation and training loss -> outer loss                  ``losses/``
-`Regularizer`          a term added to the outer loss                              ``regularizers``
-`Update`               what one step of the search does, in order                  ``updates``
+`Regularizer`          a term added to the outer loss                              ``regularizers``, ``gates``
+`Update`               what one step of the search does, in order                  ``updates``, ``recovery``
 `Selector`             the finished search -> architecture                         ``selection/``
 `Evaluator`            architecture -> score                                       ``evaluation/``
 `Schedule`             progress of the run -> value                                ``schedules``
 `Observer`             is told of every step and epoch                             ``diagnostics/``, third parties
-`StopRule`             the records of the epochs -> end now?                       ``stopping``
+`StopRule`             the records of the epochs -> end now?                       ``stopping``, ``recovery``
 =====================  ==========================================================  =====================================
 
 Letters: `images` ``(batch, channels, height, width)``, `labels` ``(batch,)``, `weights` ``(choices, options)``,

@@ -1,7 +1,8 @@
 """A Gaussian process over architectures, and the architectures that it suggests to evaluate next."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -54,12 +55,13 @@ def fit(codes: Tensor, scores: Tensor) -> "SingleTaskGP":
     Raises:
         ConfigError: less than two scores, or not as many as codes.
     """
-    from botorch.exceptions.warnings import OptimizationWarning
-    from botorch.models import SingleTaskGP
-    from botorch.models.kernels import CategoricalKernel
-    from botorch.optim.fit import fit_gpytorch_mll_scipy
-    from gpytorch.kernels import ScaleKernel
-    from gpytorch.mlls import ExactMarginalLogLikelihood
+    with _first_import():
+        from botorch.exceptions.warnings import OptimizationWarning
+        from botorch.models import SingleTaskGP
+        from botorch.models.kernels import CategoricalKernel
+        from botorch.optim.fit import fit_gpytorch_mll_scipy
+        from gpytorch.kernels import ScaleKernel
+        from gpytorch.mlls import ExactMarginalLogLikelihood
 
     if len(scores) < 2 or len(scores) != len(codes):
         raise ConfigError(f"{len(codes)} architectures and {len(scores)} scores; expected as many, and two or more.")
@@ -97,9 +99,10 @@ def suggest(
     Raises:
         ConfigError: less than two observations, or less candidates than suggestions.
     """
-    from botorch.acquisition.logei import qLogExpectedImprovement
-    from botorch.optim.optimize import optimize_acqf_discrete
-    from botorch.sampling.normal import SobolQMCNormalSampler
+    with _first_import():
+        from botorch.acquisition.logei import qLogExpectedImprovement
+        from botorch.optim.optimize import optimize_acqf_discrete
+        from botorch.sampling.normal import SobolQMCNormalSampler
 
     if not 1 <= count <= len(candidates):
         raise ConfigError(f"{count} suggestions from {len(candidates)} candidates; expected 1 to as many as there are.")
@@ -114,3 +117,11 @@ def suggest(
         chosen, _ = optimize_acqf_discrete(acquisition, q=count, choices=pool)
     places = {tuple(row): place for place, row in reversed(list(enumerate(pool.tolist())))}
     return [candidates[places[tuple(row)]] for row in chosen.tolist()]
+
+
+@contextmanager
+def _first_import() -> Iterator[None]:
+    """linear_operator, which botorch needs, still compiles with torch.jit when it is imported, deprecated in torch 2.15."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*torch\.jit\.", FutureWarning)
+        yield

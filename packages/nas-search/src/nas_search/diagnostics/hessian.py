@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from nas_search.data import stream_seed
+from nas_search.data import NO_VALIDATION, stream_seed
 from nas_search.diagnostics.spectrum import hutchinson, lanczos
 from nas_search.errors import ConfigError
 from nas_search.roles import ChoiceWeights, Event, Relaxation
@@ -59,11 +59,13 @@ class HessianSpectrum:
             self.check(state)
 
     def check(self, state: SearchState) -> None:
-        """Refuse a search whose loss is no smooth function of architecture parameters.
+        """Refuse a search whose validation loss is no smooth function of architecture parameters.
 
         Raises:
-            ConfigError: there are none, or paths are drawn.
+            ConfigError: there are none, or paths are drawn, or no image validates.
         """
+        if not len(state.valid_examples.labels):
+            raise ConfigError(NO_VALIDATION)
         _choose(state, torch.Generator().manual_seed(0))
 
     def measure(self, state: SearchState) -> dict[str, float]:
@@ -74,7 +76,9 @@ class HessianSpectrum:
         """
         # A stream of its own: the draws of the search do not depend on whether somebody looks.
         generator = torch.Generator().manual_seed(stream_seed(state.seed, "spectrum", state.epoch))
-        loss, parameters = _loss(state, generator)
+        with torch.random.fork_rng(devices=[]):  # dropout in the supernet draws from the global state
+            torch.manual_seed(stream_seed(state.seed, "spectrum dropout"))
+            loss, parameters = _loss(state, generator)
         gradient = _flat(torch.autograd.grad(loss, parameters, create_graph=True))
         sizes = [parameter.numel() for parameter in parameters]
 

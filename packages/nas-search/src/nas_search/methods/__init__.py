@@ -1,7 +1,7 @@
 """The named methods: one file each, and each a short sentence over parts that stand alone.
 
-Every setting of a function is what ``nascli search --set NAME=VALUE`` changes. `nas_search.method.Method` has more than
-any of these uses: compose your own.
+Every setting of a function is what ``nascli search --set NAME=VALUE`` changes, but for `evaluator`, which is a part and
+no value. `nas_search.method.Method` has more than any of these uses: compose your own.
 """
 
 from nas_search.methods.allegro import allegro

@@ -1,6 +1,5 @@
 """NSAS and its variants."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from nas_search.errors import ConfigError
@@ -11,10 +10,20 @@ from nas_search.methods.random_nas import random_nas
 
 __all__ = ["nsas"]
 
-_BASES: dict[str, Callable[..., Method]] = {"random": random_nas, "gdas": gdas}
 
-
-def nsas(*, base: str = "random", strategy: str = "nsas", constraints: int = 5, beta: float = 0.5) -> Method:
+def nsas(
+    *,
+    base: str = "random",
+    strategy: str = "nsas",
+    constraints: int = 5,
+    beta: float = 0.5,
+    learning_rate: float = 0.025,
+    weight_decay: float = 5e-4,
+    architecture_learning_rate: float = 3e-4,
+    architecture_weight_decay: float = 1e-3,
+    momentum: float = 0.9,
+    clip: float = 5.0,
+) -> Method:
     """Weight sharing without forgetting: a few diverse architectures are replayed in every weight step (thesis chapter 3).
 
     Args:
@@ -24,10 +33,27 @@ def nsas(*, base: str = "random", strategy: str = "nsas", constraints: int = 5, 
             (Algorithms 2 and 3; for the DARTS space); ``random``; ``previous``; ``previous+random``.
         constraints: M, how many are replayed; 1 for ``previous`` and 2 for ``previous+random`` whatever it is.
         beta: their weight in the loss.
+        learning_rate: of the weights at the beginning; cosine to a twenty-fifth of it.
+        weight_decay: of the weights.
+        architecture_learning_rate: of Adam on the architecture parameters, which only ``gdas`` has.
+        architecture_weight_decay: of the same.
+        momentum: of the weights.
+        clip: largest norm of the gradient of the weights.
     """
-    if base not in _BASES:
-        raise ConfigError(f"base of nsas is {base!r}; expected {' or '.join(map(repr, _BASES))}.")
-    return replace(_BASES[base](), name="nsas", loss=Replay(_strategy(strategy, constraints), beta))
+    if base not in ("random", "gdas"):
+        raise ConfigError(f"base of nsas is {base!r}; expected 'random' or 'gdas'.")
+    if base == "random":
+        method = random_nas(learning_rate=learning_rate, weight_decay=weight_decay, momentum=momentum, clip=clip)
+    else:
+        method = gdas(
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            architecture_learning_rate=architecture_learning_rate,
+            architecture_weight_decay=architecture_weight_decay,
+            momentum=momentum,
+            clip=clip,
+        )
+    return replace(method, name="nsas", loss=Replay(_strategy(strategy, constraints), beta))
 
 
 def _strategy(name: str, count: int) -> Constraints:

@@ -1,5 +1,6 @@
 """Random search."""
 
+from nas_search.errors import ConfigError
 from nas_search.evaluation import TrainAndValidate
 from nas_search.method import Method
 from nas_search.optimizers import SGD
@@ -37,6 +38,11 @@ def random_search(
 
 def black_box(name: str, sampler: Sampler, evaluator: Evaluator) -> Method:
     """One candidate an epoch from a sampler that reads the archive of scores; no supernet, nothing to learn."""
+    if not callable(evaluator):
+        raise ConfigError(
+            f"evaluator of {name} is {evaluator!r}; expected a part such as nas_search.evaluation.TableScore, which only a "
+            "call in Python can give: leave it out to train the candidates."
+        )
     return Method(
         name=name,
         updates=(EvaluateCandidate(evaluator),),

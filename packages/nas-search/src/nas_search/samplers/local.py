@@ -18,8 +18,11 @@ __all__ = ["Local"]
 class Local:
     """Local search (White, Nolen and Savani, UAI 2021): climb from a random architecture, and start again on the top.
 
-    Neighbours are evaluated in random order, and the first that is better is moved to. When all are known and none is,
-    the next climb begins at a random architecture. Where the climb stands follows from the archive.
+    Neighbours are evaluated in random order, and the first that is better is moved to. When none is left, the next climb
+    begins at a random architecture. Where the climb stands follows from the archive.
+
+    Differs from the paper:
+        1. A neighbour that is known from a climb before is passed over, also where it is better.
     """
 
     def __call__(self, state: "SearchState") -> ChoiceWeights:
