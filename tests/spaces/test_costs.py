@@ -12,7 +12,10 @@ from nas_spaces import (
     amended_s2,
     chain,
     darts,
+    darts_rnn,
     mobile,
+    nas_bench_1shot1,
+    nas_bench_101,
     nas_bench_201,
 )
 from nas_spaces.costs import Costs, Place, operation_costs, places
@@ -96,6 +99,9 @@ def test_bad_input() -> None:
 
 
 def test_a_space_that_does_not_say_where_its_operations_stand() -> None:
+    for other in (nas_bench_101(), nas_bench_1shot1(1), darts_rnn()):
+        with pytest.raises(InputError, match=f"{other.name} does not say where its operations stand"):
+            operation_costs(other)
     space = nas_bench_201()
     with pytest.raises(InputError, match="implement operation_modules"):
         list(SearchSpace.operation_modules(space, torch.nn.Identity(), Architecture(space.name, (), "")))

@@ -36,6 +36,33 @@ def test_the_median_of_the_passes_behind_the_warm_up(monkeypatch: pytest.MonkeyP
     assert network.calls == 0
 
 
+class Watched(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        SEEN.extend(value.clone() for value in self.state_dict().values())
+        return x
+
+
+SEEN: list[Tensor] = []
+
+
+def test_weights_on_the_meta_device_are_zero() -> None:
+    with torch.device("meta"):
+        network = Watched()
+    # In this mode memory that nothing is written to is NaN.
+    torch.use_deterministic_algorithms(True)
+    try:
+        measure_latency(network, (1, 2), repeats=1, warmup=0)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert len(SEEN) == 7
+    assert all((value == 0).all() for value in SEEN)
+    assert all(value.is_meta for value in network.state_dict().values())
+
+
 def test_at_least_one_pass() -> None:
     with pytest.raises(InputError, match="at least one timed pass"):
         measure_latency(nn.Identity(), (1,), repeats=0)

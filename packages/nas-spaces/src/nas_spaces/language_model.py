@@ -51,7 +51,8 @@ class _LanguageModel(nn.Module):
             )
         if self.cell.normalize and len(tokens) < 2:
             raise InputError("one sequence only; batch normalisation of the states needs 2 or more in a batch.")
-        if tokens.device.type == "cpu":  # elsewhere looking at them would wait for the device
+        # Elsewhere looking at them would wait for the device, and a compiled graph would break.
+        if tokens.device.type == "cpu" and not torch.compiler.is_compiling():
             low, high = (int(bound) for bound in tokens.aminmax())
             if low < 0 or high >= len(self.decoder.weight):
                 raise InputError(
