@@ -109,3 +109,11 @@ def test_bad_files(tmp_path: Path, content: str, message: str) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="cannot be read"):
         LatencyTable.load(tmp_path / "none.json")
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "none" / "cpu.json", tmp_path / "folder"):
+        with pytest.raises(TableError, match=f"cannot be written to {path}"):
+            LatencyTable({"a": 1.0}).save(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["folder"]

@@ -2,8 +2,8 @@
 
 PyTorch keeps the output of the convolution and of the normalisation for the backward pass. Both are cheap to compute
 again, and memory that is not taken is time that is not spent. The mean is taken off before the squares are summed: in
-float32 PyTorch's own routine for channels-last features loses a digit there. Written for a CPU: elsewhere, and wherever
-the gradient is itself differentiated, the same function runs as PyTorch's own operations.
+float32 PyTorch's own routine for channels-last features loses a digit there. Written for float32 and float64 on a CPU:
+elsewhere, and wherever the gradient is itself differentiated, the same function runs as PyTorch's own operations.
 """
 
 from collections.abc import Callable, Sequence

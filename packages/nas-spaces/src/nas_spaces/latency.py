@@ -119,11 +119,20 @@ class LatencyTable:
         return cls(found)
 
     def save(self, path: str | Path) -> None:
-        """Write the table as JSON: an object of seconds by key."""
+        """Write the table as JSON: an object of seconds by key; complete or not at all.
+
+        Raises:
+            TableError: the file cannot be written.
+        """
         path = Path(path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(dict(self.seconds), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        try:
+            temporary.write_text(json.dumps(dict(self.seconds), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            temporary.replace(path)
+        except OSError as error:
+            raise TableError(f"the latency table cannot be written to {path}: {error}.") from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> "LatencyTable":
