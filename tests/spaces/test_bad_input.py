@@ -16,7 +16,10 @@ from nas_spaces import (
     amended_s1,
     chain,
     darts,
+    darts_rnn,
     mobile,
+    nas_bench_1shot1,
+    nas_bench_101,
     nas_bench_201,
 )
 
@@ -26,6 +29,8 @@ MODULES = {
 }
 SPACES: list[tuple[SearchSpace, int | None]] = [
     (nas_bench_201(), 1),
+    (nas_bench_101(), 1),
+    (nas_bench_1shot1(1), 1),
     (darts(), 3),
     (darts(inputs=True), 3),
     (allegro(), 3),
@@ -33,7 +38,10 @@ SPACES: list[tuple[SearchSpace, int | None]] = [
     (mobile(((24, 2, 2), (32, 2, 2))), None),
     (chain([Layer(), Layer(2, 2, ("wide",)), Layer(2, 2)], MODULES), None),
 ]
-every_space = pytest.mark.parametrize(("space", "cells"), SPACES, ids=lambda value: getattr(value, "name", value))
+every_space = pytest.mark.parametrize(
+    ("space", "cells"), [*SPACES, (darts_rnn(), None)], ids=lambda value: getattr(value, "name", value)
+)
+of_images = pytest.mark.parametrize(("space", "cells"), SPACES, ids=lambda value: getattr(value, "name", value))
 
 
 @every_space
@@ -81,7 +89,7 @@ def test_text(space: SearchSpace, cells: int | None) -> None:
             space.parse(broken)
 
 
-@every_space
+@of_images
 def test_images(space: SearchSpace, cells: int | None) -> None:
     weights = torch.zeros(space.choices.shape)
     network = space.network(space.sample(torch.Generator().manual_seed(0)), channels=4, cells=cells)

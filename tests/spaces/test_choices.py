@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nas_spaces import Choices, WeightsError, amended_s1, darts, mobile, nas_bench_201
+from nas_spaces import Choices, WeightsError, amended_s1, darts, darts_rnn, mobile, nas_bench_201
 
 CHOICES = Choices(options=(("a", "b"), ("a", "b", "c")), groups={"all": range(2)}, picks=(1, 2))
 
@@ -41,4 +41,5 @@ def test_the_nodes_are_the_targets_of_the_edges() -> None:
     assert nodes[:4] == ((0, 1), (2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12, 13))
     assert nodes[4:] == tuple(tuple(14 + row for row in rows) for rows in nodes[:4])
     assert amended_s1().choices.nodes[:2] == ((0, 1), (2, 3))
+    assert darts_rnn().choices.nodes[:3] == ((0,), (1, 2), (3, 4, 5))
     assert mobile().choices.nodes == ()

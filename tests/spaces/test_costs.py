@@ -12,7 +12,10 @@ from nas_spaces import (
     amended_s2,
     chain,
     darts,
+    darts_rnn,
     mobile,
+    nas_bench_1shot1,
+    nas_bench_101,
     nas_bench_201,
 )
 from nas_spaces.costs import Costs, Place, operation_costs, places
@@ -70,6 +73,15 @@ def test_the_expected_cost_is_linear_and_differentiable() -> None:
     torch.testing.assert_close(grad, (costs.options - costs.options.mean(dim=1, keepdim=True)) / 5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision(dtype: torch.dtype) -> None:
+    costs = operation_costs(nas_bench_201(), measure="multiply_adds")
+    weights = torch.full((6, 5), 0.25, dtype=dtype, requires_grad=True)
+    expected = costs.of(weights)
+    assert float(expected.detach()) == pytest.approx(costs.constant + float(costs.options.sum()) / 4, rel=1e-6)
+    assert expected.dtype == torch.float32
+
+
 def test_a_function_is_summed_over_the_places() -> None:
     space = nas_bench_201()
     costs = operation_costs(space, measure=lambda place: float(place.inputs[2]), cells=2, channels=4, image=(3, 8, 8))
@@ -96,6 +108,9 @@ def test_bad_input() -> None:
 
 
 def test_a_space_that_does_not_say_where_its_operations_stand() -> None:
+    for other in (nas_bench_101(), nas_bench_1shot1(1), darts_rnn()):
+        with pytest.raises(InputError, match=f"{other.name} does not say where its operations stand"):
+            operation_costs(other)
     space = nas_bench_201()
     with pytest.raises(InputError, match="implement operation_modules"):
         list(SearchSpace.operation_modules(space, torch.nn.Identity(), Architecture(space.name, (), "")))

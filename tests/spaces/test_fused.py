@@ -117,3 +117,41 @@ def test_the_input_alone_is_kept() -> None:
         add_normalized(total, features, kernel, scale)
     large = [x for x in kept if x.numel() > kernel.numel()]
     assert [x.data_ptr() for x in large] == [features.data_ptr()]
+
+
+def test_a_sum_of_which_only_the_first_part_is_differentiated_twice() -> None:
+    """As where one operation is frozen and another is not."""
+    features, kernel, scale = (x.detach() for x in problem())
+    total = torch.linspace(-1, 1, 3 * 6 * 12, dtype=torch.float64).reshape(3, 6, 3, 4).requires_grad_()
+    output = add_normalized(2 * total, features, kernel, scale)
+    (grad,) = torch.autograd.grad(output.square().sum(), total, create_graph=True)
+    (second,) = torch.autograd.grad(grad.sum(), total)
+    torch.testing.assert_close(grad, 4 * output)
+    assert (second == 8).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_single_value_has_no_statistics(name: str) -> None:
+    features, kernel, scale = problem((1, 1))
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        ours(1)[name](features[:1], kernel, scale)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", NAMES)
+def test_small_features_in_half_precision(name: str, dtype: torch.dtype) -> None:
+    """Their inverse deviation is about 100; its cube would overflow float16."""
+    exact = problem()
+    with torch.no_grad():
+        exact[0].mul_(1e-3)
+    inputs = tuple(x.detach().to(dtype).requires_grad_() for x in exact)
+    functions = ours(1)
+    functions["further"] = lambda x, k, s: add_normalized(k.mean() * torch.ones(3, 6, 3, 4).to(x), x, k, s)
+    found, expected = functions[name](*inputs), longhand(1)[name](*exact)
+    target = torch.linspace(-1, 1, found.numel()).reshape(found.shape)
+    results = [
+        (output, *torch.autograd.grad((output * target.to(output)).sum(), leaves))
+        for output, leaves in ((found, inputs), (expected, exact))
+    ]
+    for a, b in zip(*results, strict=True):
+        assert (a.double() - b).norm() < 0.1 * b.norm()

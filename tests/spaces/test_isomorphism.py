@@ -7,7 +7,16 @@ import networkx as nx
 import pytest
 import torch
 
-from nas_spaces import SearchSpace, allegro, canonical_hash, darts, nas_bench_1shot1, nas_bench_101, nas_bench_201
+from nas_spaces import (
+    SearchSpace,
+    allegro,
+    canonical_hash,
+    darts,
+    darts_rnn,
+    nas_bench_1shot1,
+    nas_bench_101,
+    nas_bench_201,
+)
 from nas_spaces.isomorphism import canonical_form
 
 
@@ -87,7 +96,9 @@ def test_labels_of_pictures_do_not_count_and_roles_do() -> None:
 
 
 @pytest.mark.parametrize(
-    "space", [nas_bench_101(), nas_bench_1shot1(3), nas_bench_201(), darts(), allegro()], ids=lambda space: space.name
+    "space",
+    [nas_bench_101(), nas_bench_1shot1(3), nas_bench_201(), darts(), darts_rnn(), allegro()],
+    ids=lambda space: space.name,
 )
 def test_the_hash_of_a_cell_does_not_depend_on_the_names_of_its_vertices(space: SearchSpace) -> None:
     generator, draw = torch.Generator().manual_seed(0), random.Random(0)

@@ -229,6 +229,13 @@ def test_what_is_no_batch_of_tokens_is_refused(tokens: Tensor, message: str) -> 
         SPACE.supernet(classes=WORDS, channels=UNITS)(tokens, torch.zeros(36, 5))
 
 
+@pytest.mark.parametrize("shape", [(1, UNITS), (BATCH, UNITS + 1), (UNITS,)])
+def test_a_state_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    alone = SPACE.network(published.DARTS_V2_RNN, classes=WORDS, channels=UNITS)
+    with pytest.raises(InputError, match=r"the state has shape .*; 4 sequences in this network have \(4, 5\)"):
+        alone.carry(batch(), torch.zeros(shape))
+
+
 def test_one_sequence_is_enough_for_a_network() -> None:
     alone = SPACE.network(published.DARTS_V2_RNN, classes=WORDS, channels=UNITS)
     assert alone(torch.zeros(1, 3, dtype=torch.int64)).shape == (1, WORDS, 3)

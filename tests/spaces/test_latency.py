@@ -36,6 +36,33 @@ def test_the_median_of_the_passes_behind_the_warm_up(monkeypatch: pytest.MonkeyP
     assert network.calls == 0
 
 
+class Watched(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        SEEN.extend(value.clone() for value in self.state_dict().values())
+        return x
+
+
+SEEN: list[Tensor] = []
+
+
+def test_weights_on_the_meta_device_are_zero() -> None:
+    with torch.device("meta"):
+        network = Watched()
+    # In this mode memory that nothing is written to is NaN.
+    torch.use_deterministic_algorithms(True)
+    try:
+        measure_latency(network, (1, 2), repeats=1, warmup=0)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert len(SEEN) == 7
+    assert all((value == 0).all() for value in SEEN)
+    assert all(value.is_meta for value in network.state_dict().values())
+
+
 def test_at_least_one_pass() -> None:
     with pytest.raises(InputError, match="at least one timed pass"):
         measure_latency(nn.Identity(), (1,), repeats=0)
@@ -82,3 +109,11 @@ def test_bad_files(tmp_path: Path, content: str, message: str) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="cannot be read"):
         LatencyTable.load(tmp_path / "none.json")
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "none" / "cpu.json", tmp_path / "folder"):
+        with pytest.raises(TableError, match=f"cannot be written to {path}"):
+            LatencyTable({"a": 1.0}).save(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["folder"]

@@ -9,12 +9,27 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nas_spaces import Layer, SearchSpace, allegro, amended_s1, amended_s2, chain, darts, mobile, nas_bench_201
+from nas_spaces import (
+    Layer,
+    SearchSpace,
+    allegro,
+    amended_s1,
+    amended_s2,
+    chain,
+    darts,
+    darts_rnn,
+    mobile,
+    nas_bench_1shot1,
+    nas_bench_101,
+    nas_bench_201,
+)
 from nas_spaces.mobile import Stage
+from nas_spaces.supernet import Supernet
 
 STAGES: tuple[Stage, ...] = ((16, 1, 1), (24, 2, 2))
 SPACES: list[tuple[SearchSpace, int | None]] = [
     (nas_bench_201(), 1),
+    (nas_bench_101(), 1),
     (darts(), 3),
     (darts(inputs=True), 3),
     (darts(free=True), 3),
@@ -25,6 +40,24 @@ SPACES: list[tuple[SearchSpace, int | None]] = [
     (chain([Layer(), Layer(2, 2)], {"conv": lambda i, o, s: torch.nn.Conv2d(i, o, 3, s, padding=1)}), None),
 ]
 NAMES = [space.name for space, _ in SPACES]
+# A block of 1Shot1 that nothing reads is evaluated; tokens on a CPU are looked at.
+EVERY = [*SPACES, (nas_bench_1shot1(1), 1), (nas_bench_1shot1(2), 1), (darts_rnn(), None)]
+EVERY_NAME = [space.name for space, _ in EVERY]
+# Twenty cells make much of what bfloat16 rounds.
+SHALLOW = [(space, cells) for space, cells in EVERY if space.name != "amended_s2"]
+
+
+def batch(space: SearchSpace, dtype: torch.dtype = torch.float32) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    if space.reads == "tokens":
+        return torch.randint(5, (4, 6), generator=generator)
+    return torch.randn(4, 3, 8, 8, generator=generator).to(dtype)
+
+
+def made(space: SearchSpace, cells: int | None, **options: Any) -> Supernet:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return space.supernet(classes=5, channels=8, cells=cells, **options)
 
 
 WAITING = ("_local_scalar_dense", "item", "nonzero", "equal", "is_nonzero", "masked_select", "index by a mask")
@@ -86,14 +119,72 @@ def test_a_single_path_evaluates_the_convolutions_of_one_network(space: SearchSp
     assert counts[0] == counts[1]
 
 
+@pytest.mark.parametrize(("space", "cells"), EVERY, ids=EVERY_NAME)
+def test_an_option_drawn_twice_is_evaluated_once(space: SearchSpace, cells: int | None) -> None:
+    a = space.sample(torch.Generator().manual_seed(0))
+    supernet = made(space, cells).double()
+    once, twice = (
+        supernet(batch(space, torch.float64), space.weights(a), drawn)
+        for drawn in (a.options, [taken * 2 for taken in a.options])
+    )
+    torch.testing.assert_close(twice, once)
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize(("space", "cells"), SHALLOW, ids=lambda value: getattr(value, "name", value))
+def test_autocast(space: SearchSpace, cells: int | None, drawn: bool) -> None:
+    """Forward in bfloat16 where PyTorch does that, and gradients in float32."""
+    a = space.sample(torch.Generator().manual_seed(0))
+    supernet = made(space, cells)
+    weights = (space.weights(a) if drawn else torch.full(space.choices.shape, 0.3)).requires_grad_()
+    path = a.options if drawn else None
+    expected = supernet(batch(space), weights, path)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = supernet(batch(space), weights, path)
+    assert logits.dtype == torch.bfloat16
+    assert (logits.float() - expected).norm() < 0.1 * expected.norm()
+    grads = torch.autograd.grad(logits.float().square().sum(), [weights, *supernet.parameters()], allow_unused=True)
+    assert all(grad is None or (grad.dtype == torch.float32 and grad.isfinite().all()) for grad in grads)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize(("space", "cells"), [(darts(), 3), (nas_bench_201(), 1)], ids=["darts", "nas_bench_201"])
+def test_autocast_of_partial_channels(space: SearchSpace, cells: int | None, parts: int) -> None:
+    supernet = made(space, cells, parts=parts)
+    weights = torch.full(space.choices.shape, 0.3, requires_grad=True)
+    expected = supernet(batch(space), weights)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = supernet(batch(space), weights)
+    assert (logits.float() - expected).norm() < 0.1 * expected.norm()
+    (grad,) = torch.autograd.grad(logits.float().square().sum(), weights)
+    assert grad.isfinite().all()
+
+
+def test_cells_of_partial_channels_can_be_evaluated_again() -> None:
+    """`checkpoint=True` with `parts`: the same logits and gradients."""
+    space = darts()
+    weights = torch.rand(space.choices.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    found = []
+    for checkpoint in (False, True):
+        supernet = made(space, 4, parts=2, checkpoint=checkpoint).double()
+        leaf = weights.clone().requires_grad_()
+        logits = supernet(batch(space, torch.float64), leaf)
+        found.append((logits, *torch.autograd.grad(logits.square().sum(), [leaf, *supernet.parameters()])))
+    torch.testing.assert_close(*found)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("space", [nas_bench_201(), darts()], ids=["nas_bench_201", "darts"])
+@pytest.mark.parametrize(
+    "space",
+    [nas_bench_201(), darts(), nas_bench_101(), darts_rnn()],
+    ids=["nas_bench_201", "darts", "nas_bench_101", "darts_rnn"],
+)
 @pytest.mark.parametrize("drawn", [False, True])
 def test_both_forms_compile_without_graph_breaks(space: SearchSpace, drawn: bool) -> None:
     torch.compiler.reset()
-    supernet = space.supernet(classes=3, channels=2, cells=1).double()
+    supernet = space.supernet(classes=5, channels=2, cells=1).double()
     a = space.sample(torch.Generator().manual_seed(0))
-    images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    images = batch(space, torch.float64)
     # What breaks a graph is found by tracing; the backend that only traces keeps the test short.
     weights = space.weights(a).double().requires_grad_()
     arguments = (images, weights, a.options) if drawn else (images, weights)

@@ -79,6 +79,19 @@ def test_an_edge_without_a_choice_is_always_there() -> None:
     assert not torch.allclose(before, supernet(images, space.weights(a), a.options))
 
 
+def test_a_block_without_an_operation_reads_nothing() -> None:
+    space = nas_bench_1shot1(1)
+    a = space.parse("maxpool3x3~0+conv1x1-bn-relu~0~1+conv3x3-bn-relu~0~2+loose~0~1+output~1~3")
+    supernet = space.supernet(classes=2, channels=2, cells=1)
+    called: list[str] = []
+    for target in "1234":
+        projection = supernet.get_submodule(f"body.stacks.0.0.projections.{target}")
+        projection.register_forward_hook(lambda _module, _inputs, _output, target=target: called.append(target))
+    images = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    supernet(images, space.weights(a), a.options)
+    assert called == ["1", "2", "3"]
+
+
 def test_a_drawn_path_gives_gradients_to_its_own_options_only() -> None:
     for space in (nas_bench_101(), nas_bench_1shot1(3)):
         generator = torch.Generator().manual_seed(1)

@@ -186,13 +186,6 @@ class _Sum:
         self.whole: Tensor | None = None
         self.quarters: Tensor | None = None
 
-    def add(self, output: Tensor, *, quarters: bool = False) -> None:
-        """Add a tensor that is the sum's own from now on."""
-        if quarters:
-            self.quarters = output if self.quarters is None else self.quarters.add_(output)
-        else:
-            self.whole = output if self.whole is None else self.whole.add_(output)
-
     def add_scaled(self, features: Tensor, scale: Tensor) -> None:
         """Add ``scale * features``."""
         self.whole = features * scale if self.whole is None else self.whole.addcmul_(features, scale)
@@ -208,7 +201,8 @@ class _Sum:
 
     def total(self, like: Tensor, stride: int) -> Tensor:
         if self.quarters is not None:
-            self.add(merge(self.quarters))
+            merged = merge(self.quarters)
+            self.whole = merged if self.whole is None else self.whole.add_(merged)
         return torch.zeros_like(like[:, :, ::stride, ::stride]) if self.whole is None else self.whole
 
 

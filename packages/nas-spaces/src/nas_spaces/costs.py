@@ -78,6 +78,8 @@ class Costs:
             raise WeightsError(
                 f"weights have shape {tuple(weights.shape)}; the costs have {tuple(self.options.shape)}."
             )
+        # Costs are larger than the largest number of float16.
+        weights = weights.to(torch.promote_types(weights.dtype, torch.float32))
         return (weights * self.options.to(weights)).sum() + self.constant
 
 

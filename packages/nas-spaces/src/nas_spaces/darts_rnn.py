@@ -102,7 +102,8 @@ class DartsRnn(SearchSpace):
     @property
     def choices(self) -> Choices:
         """36 rows, one per edge in the order of `EDGES`; five columns in the order of `OPERATIONS`."""
-        return Choices(options=(OPERATIONS,) * len(EDGES), groups={"cell": range(len(EDGES))})
+        nodes = tuple(tuple(rows) for rows in _ROWS)
+        return Choices(options=(OPERATIONS,) * len(EDGES), groups={"cell": range(len(EDGES))}, nodes=nodes)
 
     @property
     def size(self) -> int:

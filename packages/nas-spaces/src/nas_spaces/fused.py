@@ -2,8 +2,8 @@
 
 PyTorch keeps the output of the convolution and of the normalisation for the backward pass. Both are cheap to compute
 again, and memory that is not taken is time that is not spent. The mean is taken off before the squares are summed: in
-float32 PyTorch's own routine for channels-last features loses a digit there. Written for a CPU: elsewhere, and wherever
-the gradient is itself differentiated, the same function runs as PyTorch's own operations.
+float32 PyTorch's own routine for channels-last features loses a digit there. Written for float32 and float64 on a CPU:
+elsewhere, and wherever the gradient is itself differentiated, the same function runs as PyTorch's own operations.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-__all__ = ["add_normalized", "normalized", "normalized_relu", "transformed"]
+__all__ = ["add_normalized", "by_hand", "normalized", "normalized_relu"]
 
 EPSILON = 1e-5
 _PIXELS = (0, 2, 3)
@@ -54,22 +54,30 @@ def add_normalized(total: Tensor | None, features: Tensor, kernel: Tensor, scale
     return term if total is None else total.add_(term)
 
 
-def _fusible(*tensors: Tensor) -> bool:
+def by_hand(*tensors: Tensor) -> bool:
+    """Whether gradients written by hand may stand for PyTorch's own.
+
+    On a CPU, in one precision, and where neither a compiler, nor forward mode, nor ``torch.func`` wants the operations.
+    """
     return (
         tensors[0].device.type == "cpu"
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
-        and not transformed(*tensors)
+        # What torch.autograd.Function itself asks before it refuses.
+        and not torch._C._are_functorch_transforms_active()
+        and not _dual(*tensors)
     )
 
 
-def transformed(*tensors: Tensor) -> bool:
-    """Whether functions of these tensors are differentiated in forward mode or by ``torch.func``.
-
-    Reverse mode written by hand would be in the way there.
-    """
-    # What torch.autograd.Function itself asks before it refuses.
-    return torch._C._are_functorch_transforms_active() or _dual(*tensors)
+def _fusible(*tensors: Tensor) -> bool:
+    features = tensors[0]
+    return (
+        by_hand(*tensors)
+        # In half precision the cube of the inverse deviation is too large a number.
+        and features.dtype in (torch.float32, torch.float64)
+        # A single value of each channel has no deviation, and PyTorch says so.
+        and features.numel() > features.shape[1]
+    )
 
 
 def _dual(*tensors: Tensor) -> bool:
@@ -204,6 +212,8 @@ def _differentiable(
     function: Callable[..., Tensor], inputs: tuple[Tensor, ...], grad: Tensor, wanted: Sequence[bool]
 ) -> list[Tensor | None]:
     """The gradients by PyTorch's own operations, which can be differentiated again."""
+    if not any(wanted):
+        return [None] * len(wanted)
     with torch.enable_grad():
         output = function(*inputs)
         chosen = [x for x, wants in zip(inputs, wanted, strict=True) if wants]

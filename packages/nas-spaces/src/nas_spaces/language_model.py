@@ -33,6 +33,10 @@ class _LanguageModel(nn.Module):
         words = masked(words, self._mask(self.dropouts.inputs, batch, 1, units))
         if state is None:
             state = words.new_zeros(batch, units)
+        if state.shape != (batch, units):
+            raise InputError(
+                f"the state has shape {tuple(state.shape)}; {batch} sequences in this network have {(batch, units)}."
+            )
         outputs, state = self.cell(
             words,
             state,
@@ -51,7 +55,8 @@ class _LanguageModel(nn.Module):
             )
         if self.cell.normalize and len(tokens) < 2:
             raise InputError("one sequence only; batch normalisation of the states needs 2 or more in a batch.")
-        if tokens.device.type == "cpu":  # elsewhere looking at them would wait for the device
+        # Elsewhere looking at them would wait for the device, and a compiled graph would break.
+        if tokens.device.type == "cpu" and not torch.compiler.is_compiling():
             low, high = (int(bound) for bound in tokens.aminmax())
             if low < 0 or high >= len(self.decoder.weight):
                 raise InputError(
@@ -93,7 +98,11 @@ class RecurrentNetwork(nn.Module):
         return self.carry(tokens)[0]
 
     def carry(self, tokens: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As `forward`, from a state ``(batch, units)``, and with the state after the last word."""
+        """As `forward`, from a state ``(batch, units)``, and with the state after the last word.
+
+        Raises:
+            InputError: what is given are no tokens, or the state has another shape.
+        """
         return self.model(tokens, state, self._combine)
 
     def _combine(self, step: int, states: list[Tensor], mask: Tensor | None) -> Tensor:

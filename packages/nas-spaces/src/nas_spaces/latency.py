@@ -37,7 +37,7 @@ def measure_latency(
     """
     if repeats < 1 or warmup < 0:
         raise InputError(f"repeats={repeats}, warmup={warmup}: expected at least one timed pass.")
-    network = copy.deepcopy(network).to_empty(device=device) if _on_meta(network) else copy.deepcopy(network).to(device)
+    network = _zeros(network, device) if _on_meta(network) else copy.deepcopy(network).to(device)
     images = torch.zeros(inputs, device=device)
     accelerator = torch.device(device).type != "cpu"
     seconds = []
@@ -55,6 +55,15 @@ def measure_latency(
 
 def _on_meta(network: nn.Module) -> bool:
     return any(x.is_meta for x in (*network.parameters(), *network.buffers()))
+
+
+@torch.no_grad()
+def _zeros(network: nn.Module, device: str) -> nn.Module:
+    """A copy whose weights are zero: what memory happens to hold may be subnormal, and those numbers take longer."""
+    network = copy.deepcopy(network).to_empty(device=device)
+    for value in (*network.parameters(), *network.buffers()):
+        value.zero_()
+    return network
 
 
 @dataclass(frozen=True)
@@ -110,11 +119,20 @@ class LatencyTable:
         return cls(found)
 
     def save(self, path: str | Path) -> None:
-        """Write the table as JSON: an object of seconds by key."""
+        """Write the table as JSON: an object of seconds by key; complete or not at all.
+
+        Raises:
+            TableError: the file cannot be written.
+        """
         path = Path(path)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(dict(self.seconds), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        try:
+            temporary.write_text(json.dumps(dict(self.seconds), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            temporary.replace(path)
+        except OSError as error:
+            raise TableError(f"the latency table cannot be written to {path}: {error}.") from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> "LatencyTable":

@@ -113,7 +113,8 @@ class RecurrentCell(nn.Module):
 
     def gates(self, step: int, states: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """``sigmoid(c)`` and ``d`` of a step for predecessors `states`, all ``(..., batch, units)``."""
-        gate, candidate = self.steps[step](masked(states, mask)).chunk(2, dim=-1)
+        # Under autocast the product is of half precision; the states are not.
+        gate, candidate = self.steps[step](masked(states, mask)).to(states).chunk(2, dim=-1)
         return gate.sigmoid(), candidate
 
     def forward(

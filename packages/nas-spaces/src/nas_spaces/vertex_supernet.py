@@ -106,14 +106,16 @@ class _MixedCell(nn.Module):
         """``(b, inputs, h, w) -> (b, vertices * channels, h, w)``."""
         values: dict[int, Tensor] = {}
         for vertex in self.vertices:
+            options = choice.operations[vertex]
+            if not options:
+                continue
             terms = [
                 _scaled(values[s] if s else self.projections[str(vertex)](features), factor)
                 for (s, t), factor in choice.edges.items()
                 if t == vertex and (s == 0 or s in values)
             ]
-            options = choice.operations[vertex]
             # A vertex that nothing reaches is nothing: no convolution of zeros.
-            if terms and options:
+            if terms:
                 values[vertex] = self._mix(vertex, sum(terms[1:], terms[0]), options)
         return self._output(features, values, choice)
 
