@@ -171,3 +171,36 @@ def test_what_does_not_fit_is_refused() -> None:
         alignment(lambda p: p["w"], {"w": torch.ones(2)}, {"v": torch.ones(2)})
     with pytest.raises(PolicyError, match="unknown method"):
         alignment(lambda p: p["w"], {"w": torch.ones(2)}, {"w": torch.ones(2)}, "exact")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_batch_normalisation_makes_the_reward_of_an_image_depend_on_the_others(normalized: bool) -> None:
+    """All 4^4 joint draws for four images: each image's own loss is its reward only where the images do not meet.
+
+    With batch statistics the loss of the batch is the one that is right for every image, and its own loss alone is not.
+    """
+    generator = torch.Generator().manual_seed(0)
+    batch, draws = 4, 4
+    features = torch.randn(batch, draws, 3, generator=generator, dtype=torch.float64)
+    features += 2.0 * torch.arange(draws, dtype=torch.float64)[None, :, None]  # draws that move the statistics
+    weight = torch.randn(3, generator=generator, dtype=torch.float64)
+    labels = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    logits = torch.tensor([0.2, -0.3, 0.1, 0.4], dtype=torch.float64, requires_grad=True)
+    joint = torch.cartesian_prod(*[torch.arange(draws)] * batch)  # (256, 4)
+    images = features[torch.arange(batch), joint]  # (256, 4, 3)
+    if normalized:
+        images = (images - images.mean(1, keepdim=True)) / images.std(1, unbiased=False, keepdim=True)
+    losses = torch.nn.functional.softplus(-labels * (images @ weight))  # (256, 4)
+    log_prob = logits.log_softmax(0)[joint]
+    probability = log_prob.sum(1).exp()
+    (exact,) = torch.autograd.grad(probability @ losses.mean(1), logits, retain_graph=True)
+
+    def expectation(rewards: Tensor) -> Tensor:
+        weighted = rewards * probability.detach()[:, None] * len(joint)  # the surrogate is a mean over (draws, images)
+        return torch.autograd.grad(score_surrogate(log_prob, weighted), logits, retain_graph=True)[0]
+
+    of_the_batch = expectation(losses.sum(1, keepdim=True).expand_as(losses))
+    torch.testing.assert_close(of_the_batch, exact, rtol=0, atol=1e-12)
+    own = expectation(losses)
+    error = float((own - exact).norm() / exact.norm())
+    assert error < 1e-12 if not normalized else 0.5 < error < 0.9

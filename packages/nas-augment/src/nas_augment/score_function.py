@@ -3,6 +3,10 @@
 ``grad E[r] = E[(r - b) grad log p]`` for any baseline `b` that does not depend on the draw it is subtracted for. No
 pixel needs a gradient. Rewards are plain numbers, one for each draw; what they are made of is the caller's affair:
 `alignment` makes those of DAAS.
+
+With batch normalisation in training mode, the loss of an image depends on the draws of the others. Its own loss is then
+the wrong reward of its draw (by two thirds of the gradient in an example of four images that is enumerated in the
+tests); the loss of the whole batch is the right one, and frozen statistics make the own loss right again.
 """
 
 from collections.abc import Callable, Mapping
