@@ -60,6 +60,26 @@ def test_weights(space: SearchSpace, cells: int | None) -> None:
 
 
 @every_space
+def test_drawn_options(space: SearchSpace, cells: int | None) -> None:
+    inputs = torch.zeros(2, 5, dtype=torch.int64) if space.reads == "tokens" else torch.zeros(2, 3, 16, 16)
+    net = space.supernet(classes=3, channels=4, cells=cells)
+    path = [list(taken) for taken in space.sample(torch.Generator().manual_seed(0)).options]
+    weights = space.choices.one_hot(path)
+    row = next(place for place, taken in enumerate(path) if taken)
+    count = len(space.choices.options[row])
+    for option in (-1, count, 99):
+        wrong = [*path[:row], [option], *path[row + 1 :]]
+        with pytest.raises(
+            WeightsError, match=f"option {option} was drawn in row {row}, which has options 0 to {count - 1}"
+        ):
+            net(inputs, weights, wrong)
+    with pytest.raises(WeightsError, match=f"drawn for {len(path) - 1} rows; this space has {len(path)}"):
+        net(inputs, weights, path[1:])
+    with pytest.raises(WeightsError, match=r"0 was drawn in row 0; expected a sequence of options, such as \(0,\)"):
+        net(inputs, weights, [0] * len(path))
+
+
+@every_space
 def test_architectures_of_another_space(space: SearchSpace, cells: int | None) -> None:
     other = Architecture("other", ((0,),) * len(space.choices), "text")
     ours = space.sample(torch.Generator().manual_seed(0))

@@ -24,7 +24,7 @@ class CellSupernet(Supernet):
 
     def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
         """See `Supernet.forward`."""
-        self.choices.require_shape(weights)
+        self.choices.require_shape(weights, drawn)
         weights = weights.to(images)
         factors = {name: self._factors(name, weights) for name in dict.fromkeys(self.names)}
         paths = {name: self._path(name, drawn) for name in factors}

@@ -252,7 +252,7 @@ class _Supernet(Supernet):
 
     def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
         """See `Supernet.forward`."""
-        self.choices.require_shape(weights)
+        self.choices.require_shape(weights, drawn)
         factors = weights.to(images)
 
         def run(index: int, options: nn.ModuleList, features: Tensor) -> Tensor:

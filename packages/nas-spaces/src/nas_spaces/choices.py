@@ -62,14 +62,31 @@ class Choices:
                 weights[row, option] += 1.0
         return weights
 
-    def require_shape(self, weights: Tensor) -> None:
-        """Refuse weights of another shape, without reading them.
+    def require_shape(self, weights: Tensor, drawn: Sequence[Sequence[int]] | None = None) -> None:
+        """Refuse weights of another shape, without reading them, and drawn options that the rows do not have.
 
         Raises:
-            WeightsError: the shape is not ``(choices, options)``.
+            WeightsError: the shape is not ``(choices, options)``, or `drawn` is no path.
         """
         if tuple(weights.shape) != self.shape:
             raise WeightsError(f"choice weights have shape {tuple(weights.shape)}; this space has {self.shape}.")
+        if drawn is not None:
+            self._require_path(drawn)
+
+    def _require_path(self, drawn: Sequence[Sequence[int]]) -> None:
+        if len(drawn) != len(self.options):
+            raise WeightsError(f"options were drawn for {len(drawn)} rows; this space has {len(self.options)}.")
+        for row, taken in enumerate(drawn):
+            if not isinstance(taken, Sequence):
+                raise WeightsError(
+                    f"{taken!r} was drawn in row {row}; expected a sequence of options, such as ({taken!r},)."
+                )
+            for option in taken:
+                # A negative one would count from the end, without a word.
+                if not 0 <= option < len(self.options[row]):
+                    raise WeightsError(
+                        f"option {option} was drawn in row {row}, which has options 0 to {len(self.options[row]) - 1}."
+                    )
 
     def check(self, weights: Tensor) -> None:
         """Refuse weights of another shape, or that are not finite.

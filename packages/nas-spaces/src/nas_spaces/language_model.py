@@ -150,7 +150,7 @@ class RecurrentSupernet(Supernet):
         Returns:
             Logits of the words that follow, ``(batch, vocabulary, time)``.
         """
-        self.choices.require_shape(weights)
+        self.choices.require_shape(weights, drawn)
         factors = weights.to(self.model.decoder.weight)
         if drawn is None:
             # Weights per step, as columns that multiply (predecessors, batch, units).

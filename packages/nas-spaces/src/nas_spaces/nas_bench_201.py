@@ -271,7 +271,7 @@ class _Supernet(Supernet):
 
     def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
         """See `Supernet.forward`; `weights` ``(6, 5)``."""
-        self.choices.require_shape(weights)
+        self.choices.require_shape(weights, drawn)
         path = None if drawn is None else [tuple(dict.fromkeys(taken)) for taken in drawn]
         logits = self.body(images, weights.to(images), path)
         return logits if drawn is None else connected(logits, weights)

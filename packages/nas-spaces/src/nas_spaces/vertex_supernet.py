@@ -59,7 +59,7 @@ class VertexSupernet(Supernet):
 
     def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
         """See `Supernet.forward`."""
-        self.choices.require_shape(weights)
+        self.choices.require_shape(weights, drawn)
         factors = weights.to(images)
         edges = {
             edge: None if place is None else factors[place]
