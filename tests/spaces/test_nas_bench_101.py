@@ -40,13 +40,11 @@ def test_small_cells_come_first() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_size_counts_its_iteration() -> None:
     assert len({a.options for a in SPACE}) == len({str(a) for a in SPACE}) == SPACE.size
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_different_cells_have_different_hashes() -> None:
     small = [a for a, _ in zip(SPACE, range(64_542), strict=False)]
     assert len({canonical_hash(SPACE.graph(a)) for a in small}) == 64_542

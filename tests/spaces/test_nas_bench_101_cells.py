@@ -64,7 +64,6 @@ def test_the_published_number_of_cells() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 def test_the_published_number_of_cells_is_enumerated() -> None:
     assert len({cell for shape in all_shapes() for cell in shape.cells(3)}) == PUBLISHED
 

@@ -53,7 +53,6 @@ def test_both_counting_rules(number: int, every: int, read: int, cells: int) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize(("number", "cells"), [(2, 7_773), (3, 55_854)])
 def test_numbers_of_different_cells(number: int, cells: int) -> None:
     space = nas_bench_1shot1(number)
