@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from nas_search import ConfigError, ImageData, Method, methods
+from nas_search import ConfigError, ImageData, Method, methods, search
 from nas_search.roles import Sampler
 from nas_search.samplers import Bayesian, Evolution, Local, Relaxed
 from nas_search.selection import BestEvaluated, BestSampled, Derive
@@ -66,3 +66,42 @@ def test_the_first_of_the_best_evaluated_is_taken(data: ImageData, small: dict[s
     texts = [str(architecture) for _, architecture in zip(range(3), nas_bench_201(), strict=False)]
     state.archive = list(zip(texts, [0.1, 0.7, 0.7], strict=True))
     assert str(BestEvaluated()(state)) == texts[1]
+
+
+def test_the_best_within_the_limit_is_taken(data: ImageData, small: dict[str, Any]) -> None:
+    state = make(data, small, methods.random_search())
+    space = nas_bench_201()
+    dear, cheap = space.architecture([3] * 6), space.architecture([1] * 6)
+    state.archive = [(str(dear), 0.9), (str(cheap), 0.5)]
+
+    def cost(architecture: Architecture, state: SearchState) -> float:
+        return 100.0 if architecture == dear else 1.0
+
+    assert BestEvaluated(cost)(state) == dear
+    assert BestEvaluated(cost, 50.0)(state) == cheap
+    with pytest.raises(ConfigError, match=r"all 2 architectures that were evaluated cost more than 0.5, the least 1"):
+        BestEvaluated(cost, 0.5)(state)
+
+
+def test_a_search_with_a_cost_records_it_and_keeps_the_limit(data: ImageData, small: dict[str, Any]) -> None:
+    method = methods.bayesian_optimization(
+        initial=4,
+        pool=30,
+        cost="parameters",
+        cost_limit=6000.0,
+        evaluator=lambda a, state: str(a).count("nor_conv_3x3") / 6,
+    )
+    result = search(nas_bench_201(), data, method, **small | {"epochs": 9})
+    network = nas_bench_201().network(result.architecture, classes=4, channels=4, cells=1, in_channels=1)
+    assert sum(p.numel() for p in network.parameters()) <= 6000
+    for record in result.history:
+        built = nas_bench_201().parse(record["candidate"])
+        counted = nas_bench_201().count(built, image=(1, 8, 8), classes=4, channels=4, cells=1)
+        assert record["candidate_cost"] == counted.parameters
+    assert {record["cost_unit"] for record in result.history} == {"parameters"}
+    with pytest.raises(ConfigError, match="cost_limit is 5, but there is no cost"):
+        methods.bayesian_optimization(cost_limit=5.0)
+    with pytest.raises(ConfigError, match="kernel of bayesian_optimization is 'rbf'; expected hamming"):
+        methods.bayesian_optimization(kernel="rbf")
+    with pytest.raises(ConfigError, match="cost of bayesian_optimization is 'seconds'"):
+        methods.bayesian_optimization(cost="seconds")

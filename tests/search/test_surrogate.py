@@ -7,10 +7,20 @@ import pytest
 import torch
 
 from nas_search import ConfigError
-from nas_search.surrogate import encode, fit, suggest
-from nas_spaces import Architecture, darts, nas_bench_201
+from nas_search.surrogate import (
+    ArchitectureKernel,
+    Hamming,
+    Paths,
+    WeisfeilerLehman,
+    fit,
+    pareto_front,
+    suggest,
+    suggest_pareto,
+)
+from nas_spaces import Architecture, darts, nas_bench_101, nas_bench_201
 
 D = torch.float64
+SPACE = nas_bench_201()
 
 
 def draw(count: int, seed: int = 0) -> list[Architecture]:
@@ -31,15 +41,15 @@ def test_codes_are_equal_where_rows_are() -> None:
         a = space.sample(generator)
         b = space.mutate(a, generator)
         same = [x == y for x, y in zip(a.options, b.options, strict=True)]
-        codes = encode([a, b])
+        codes = Hamming().embed(space, [a, b]).inputs
         assert (codes[0] == codes[1]).tolist() == same
 
 
 def test_the_posterior_is_that_of_the_formula() -> None:
     architectures = draw(30)
-    codes = encode(architectures)
+    codes, covariance = Hamming().embed(SPACE, architectures)
     scores = torch.tensor([worth(a) for a in architectures], dtype=D)
-    model = fit(codes, scores)
+    model = fit(codes, scores, covariance)
     scale = model.covar_module.outputscale.item()
     lengths = model.covar_module.base_kernel.lengthscale.detach().flatten()
     noise, mean = model.likelihood.noise.item(), model.mean_module.constant.item()
@@ -47,7 +57,7 @@ def test_the_posterior_is_that_of_the_formula() -> None:
     def kernel(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return scale * torch.exp(-((a[:, None] != b[None]) / lengths).mean(-1))
 
-    other = encode(draw(5, seed=1))
+    other = Hamming().embed(SPACE, draw(5, seed=1)).inputs
     values = (scores - scores.mean()) / scores.std()
     solved = torch.linalg.solve(kernel(codes, codes) + noise * torch.eye(30, dtype=D), values - mean)
     expected = mean + kernel(other, codes) @ solved
@@ -56,7 +66,8 @@ def test_the_posterior_is_that_of_the_formula() -> None:
 
 def test_rows_that_matter_get_short_length_scales() -> None:
     architectures = draw(150)
-    model = fit(encode(architectures), torch.tensor([worth(a) for a in architectures]))
+    codes, covariance = Hamming().embed(SPACE, architectures)
+    model = fit(codes, torch.tensor([worth(a) for a in architectures]), covariance)
     lengths = model.covar_module.base_kernel.lengthscale.detach().flatten()
     assert lengths[0] < lengths[3:].min()
 
@@ -66,27 +77,27 @@ def test_the_best_candidate_is_suggested_and_a_batch_has_no_repetition() -> None
     known = {a for a, _ in observed}
     pool = [a for a in draw(400, seed=2) if a not in known]
     before = torch.random.get_rng_state()
-    chosen = suggest(observed, pool, count=4, generator=torch.Generator().manual_seed(0))
+    chosen = suggest(SPACE, observed, pool, count=4, generator=torch.Generator().manual_seed(0))
     assert torch.equal(before, torch.random.get_rng_state())
     assert len(set(chosen)) == 4
     assert worth(chosen[0]) >= 13.0
-    again = suggest(observed, pool, count=4, generator=torch.Generator().manual_seed(0))
+    again = suggest(SPACE, observed, pool, count=4, generator=torch.Generator().manual_seed(0))
     assert chosen == again
 
 
 def test_what_cannot_be_fitted_or_suggested_is_refused() -> None:
     a = draw(3)
     with pytest.raises(ConfigError, match="2 architectures and 1 scores"):
-        fit(encode(a[:2]), torch.ones(1))
+        fit(torch.zeros(2, 6), torch.ones(1), Hamming().embed(SPACE, a).covariance)
     with pytest.raises(ConfigError, match="1 architectures and 1 scores"):
-        suggest([(a[0], 1.0)], a, generator=torch.Generator())
+        suggest(SPACE, [(a[0], 1.0)], a, generator=torch.Generator())
     with pytest.raises(ConfigError, match="4 suggestions from 3 candidates"):
-        suggest([(x, 1.0) for x in a], a, count=4, generator=torch.Generator())
+        suggest(SPACE, [(x, 1.0) for x in a], a, count=4, generator=torch.Generator())
 
 
 def test_equal_scores_are_no_error() -> None:
     a = draw(6)
-    (chosen,) = suggest([(x, 0.5) for x in a], draw(5, seed=3), generator=torch.Generator())
+    (chosen,) = suggest(SPACE, [(x, 0.5) for x in a], draw(5, seed=3), generator=torch.Generator())
     assert chosen in draw(5, seed=3)
 
 
@@ -94,7 +105,89 @@ def test_a_first_suggestion_prints_no_warning_of_other_packages() -> None:
     program = (
         "import torch; from nas_search.surrogate import suggest; from nas_spaces import nas_bench_201\n"
         "g = torch.Generator().manual_seed(0); a = [nas_bench_201().sample(g) for _ in range(4)]\n"
-        "suggest([(x, float(i)) for i, x in enumerate(a)], a, generator=g)"
+        "suggest(nas_bench_201(), [(x, float(i)) for i, x in enumerate(a)], a, generator=g)"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stderr == ""
+
+
+@pytest.mark.parametrize("kernel", [Hamming(), WeisfeilerLehman(), WeisfeilerLehman(1), Paths()])
+def test_every_kernel_finds_what_is_better_and_is_a_covariance(kernel: ArchitectureKernel) -> None:
+    observed = [(a, float(str(a).count("nor_conv_3x3"))) for a in draw(60)]
+    known = {a for a, _ in observed}
+    pool = list({a for a in draw(300, seed=2) if a not in known})
+    chosen = suggest(SPACE, observed, pool, kernel=kernel, count=3, generator=torch.Generator().manual_seed(0))
+    assert len(set(chosen)) == 3
+    counts = [str(a).count("nor_conv_3x3") for a in pool]
+    assert sum(str(a).count("nor_conv_3x3") for a in chosen) / 3 > sum(counts) / len(counts) + 1
+    inputs, covariance = kernel.embed(SPACE, draw(40))
+    with torch.no_grad():
+        made = covariance(range(inputs.shape[1])).double()
+        matrix, diagonal = made(inputs).to_dense(), made(inputs, diag=True)
+    torch.testing.assert_close(matrix.diagonal(), diagonal)
+    torch.testing.assert_close(matrix, matrix.T)
+    assert torch.linalg.eigvalsh(matrix)[0] > -1e-9
+    torch.testing.assert_close(matrix.diagonal(), torch.ones(40, dtype=D))
+
+
+def test_weisfeiler_lehman_histograms_count_subtrees() -> None:
+    """Node 1 has one edge into it, node 2 two and node 3 three; ``none`` is no edge."""
+    a = SPACE.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_3x3~2|")
+    b = SPACE.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|")
+    features = WeisfeilerLehman(1).histograms(SPACE, [a, a, b])
+    torch.testing.assert_close(features[0], features[1], rtol=0, atol=0)
+    # Level 0 has three kinds of nodes: input, output, and two alike: (1, 2, 1) of length 1. Level 1 of the two cells has
+    # the same subtrees but for the two ends of the edge that differs (for its first end alone before networkx 3.5).
+    level_0 = torch.tensor([1.0, 2.0, 1.0], dtype=D) / 6**0.5
+    assert sorted(features[0, :3].tolist()) == pytest.approx(sorted(level_0.tolist()))
+    torch.testing.assert_close(features[0, :3], features[2, :3])
+    assert float(features[0, 3:] @ features[2, 3:]) in (pytest.approx(2 / 4), pytest.approx(3 / 4))
+    assert features[0, 3:].norm() == pytest.approx(1.0)
+
+
+def test_cells_that_differ_in_the_names_of_their_nodes_are_the_same_to_two_kernels() -> None:
+    space = nas_bench_101()
+    a = space.parse("conv3x3-bn-relu~0+maxpool3x3~0+output~1~2")
+    b = space.parse("maxpool3x3~0+conv3x3-bn-relu~0+output~1~2")
+    for kernel in (WeisfeilerLehman(), Paths()):
+        inputs, covariance = kernel.embed(space, [a, b])
+        with torch.no_grad():
+            assert covariance([0]).double()(inputs).to_dense()[0, 1] == pytest.approx(1.0)
+
+
+def test_a_depth_of_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"depth of the Weisfeiler-Lehman kernel is 0; expected 1 or more"):
+        WeisfeilerLehman(0)
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    generator = torch.Generator().manual_seed(0)
+    points = [(i, *torch.randint(12, (2,), generator=generator).double().tolist()) for i in range(60)]
+    front: list[tuple[int, float, float]] = pareto_front(points)
+    beaten = {
+        i
+        for i, score, cost in points
+        for _, other, price in points
+        if other >= score and price <= cost and (other, price) != (score, cost)
+    }
+    assert {(score, cost) for _, score, cost in front} == {(s, c) for i, s, c in points if i not in beaten}
+    assert [cost for _, _, cost in front] == sorted({cost for _, _, cost in front})
+    assert pareto_front([]) == []
+
+
+def test_a_cheap_good_candidate_beats_a_dear_better_one_where_the_front_has_room() -> None:
+    """Scores are the first edges'; the cost is told: among equals in score the cheap ones are suggested."""
+    observed = [(a, worth(a), 10.0) for a in draw(80)]
+    known = {a for a, _, _ in observed}
+    pool = list({a for a in draw(400, seed=2) if a not in known})
+    priced = [(a, 1.0 if place % 2 else 20.0) for place, a in enumerate(pool)]
+    before = torch.random.get_rng_state()
+    chosen = suggest_pareto(SPACE, observed, priced, count=4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(before, torch.random.get_rng_state())
+    cost = dict(priced)
+    assert len(set(chosen)) == 4
+    assert all(cost[a] == 1.0 for a in chosen)
+    assert worth(chosen[0]) >= 10.0
+    assert chosen == suggest_pareto(SPACE, observed, priced, count=4, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ConfigError, match="4 suggestions from 3 candidates"):
+        suggest_pareto(SPACE, observed, priced[:3], count=4, generator=torch.Generator())

@@ -1,8 +1,9 @@
 """Diagnostics of a search, as observers: what they find stands in the record of each epoch. One file each."""
 
+from nas_search.diagnostics.candidate_cost import CandidateCost
 from nas_search.diagnostics.depth import CellDepth, depth
 from nas_search.diagnostics.hessian import HessianSpectrum
 from nas_search.diagnostics.skips import SkipConnections
 from nas_search.diagnostics.spectrum import hutchinson, lanczos
 
-__all__ = ["CellDepth", "HessianSpectrum", "SkipConnections", "depth", "hutchinson", "lanczos"]
+__all__ = ["CandidateCost", "CellDepth", "HessianSpectrum", "SkipConnections", "depth", "hutchinson", "lanczos"]

@@ -1,12 +1,15 @@
 """Score an architecture by training its network from scratch for a short while."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from nas_augment import Policy
+from nas_augment.published import randaugment
 from nas_search.data import stream_seed
 from nas_search.errors import NonFiniteError
 from nas_search.evaluation.accuracy import top1
 from nas_search.loop import drive
+from nas_search.mixed_space import training_settings
 from nas_search.optimizers import SGD, OptimizerSettings
 from nas_search.run_state import check_positive
 from nas_search.schedules import Cosine
@@ -23,6 +26,8 @@ __all__ = ["TrainAndValidate"]
 class TrainAndValidate:
     """Validation accuracy after training on the training part; every architecture starts from a seed of its own.
 
+    In a `MixedSpace` the architecture's own settings take the place of those of the optimiser and of the augmentation.
+
     Args:
         epochs: of training.
         optimizer: of the weights.
@@ -36,6 +41,7 @@ class TrainAndValidate:
 
     def __call__(self, architecture: Architecture, state: "SearchState") -> float:
         """See `Evaluator`."""
+        settings = training_settings(state.space, architecture)
         training = TrainState(
             lambda: state.space.network(
                 architecture,
@@ -45,8 +51,8 @@ class TrainAndValidate:
                 in_channels=state.data.in_channels,
             ),
             state.train_examples,
-            policy=state.policy.decide(),
-            optimizer=self.optimizer,
+            policy=_policy(state.policy.decide(), settings),
+            optimizer=_optimizer(self.optimizer, settings),
             epochs=self.epochs,
             batch_size=state.batch_size,
             seed=stream_seed(state.seed, "candidate", len(state.archive)),
@@ -59,3 +65,17 @@ class TrainAndValidate:
         state.images += len(state.train_examples.labels) * self.epochs
         training.network.eval()
         return top1(training.network, state.valid_examples, state.device)
+
+
+def _optimizer(optimizer: OptimizerSettings, settings: dict[str, float]) -> OptimizerSettings:
+    changes: dict[str, Any] = {}
+    if "learning_rate" in settings:
+        changes["learning_rate"] = Cosine(settings["learning_rate"])
+    if "weight_decay" in settings:
+        changes["weight_decay"] = settings["weight_decay"]
+    return replace(optimizer, **changes) if changes else optimizer  # type: ignore[type-var]
+
+
+def _policy(policy: Policy, settings: dict[str, float]) -> Policy:
+    level = round(settings.get("augmentation_magnitude", 0.0))
+    return randaugment(1, level, before=policy.stages).decide() if level else policy

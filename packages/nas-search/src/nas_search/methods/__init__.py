@@ -11,6 +11,7 @@ from nas_search.methods.bayesian_optimization import bayesian_optimization
 from nas_search.methods.darts import darts
 from nas_search.methods.drnas import drnas
 from nas_search.methods.gdas import gdas
+from nas_search.methods.hyperband import hyperband, successive_halving
 from nas_search.methods.idarts import idarts
 from nas_search.methods.ista import ista
 from nas_search.methods.local_search import local_search
@@ -29,6 +30,7 @@ __all__ = [
     "darts",
     "drnas",
     "gdas",
+    "hyperband",
     "idarts",
     "ista",
     "local_search",
@@ -38,4 +40,5 @@ __all__ = [
     "random_search",
     "regularized_evolution",
     "snas",
+    "successive_halving",
 ]

@@ -1,20 +1,36 @@
 """Bayesian optimisation."""
 
-from nas_search.evaluation import TrainAndValidate
+import math
+from dataclasses import replace
+
+from nas_search.diagnostics import CandidateCost
+from nas_search.errors import ConfigError
+from nas_search.evaluation import NetworkCost, TrainAndValidate
 from nas_search.method import Method
 from nas_search.methods.random_search import black_box
 from nas_search.optimizers import SGD
 from nas_search.roles import Evaluator
 from nas_search.samplers import Bayesian
 from nas_search.schedules import Cosine
+from nas_search.selection import BestEvaluated
+from nas_search.surrogate import ArchitectureKernel, Hamming, Paths, WeisfeilerLehman
 
 __all__ = ["bayesian_optimization"]
+
+_KERNELS: dict[str, ArchitectureKernel] = {
+    "hamming": Hamming(),
+    "weisfeiler_lehman": WeisfeilerLehman(),
+    "paths": Paths(),
+}
 
 
 def bayesian_optimization(
     *,
     initial: int = 10,
     pool: int = 1000,
+    kernel: str = "hamming",
+    cost: str = "none",
+    cost_limit: float = math.inf,
     candidate_epochs: int = 3,
     learning_rate: float = 0.05,
     weight_decay: float = 5e-4,
@@ -22,11 +38,17 @@ def bayesian_optimization(
     clip: float = 5.0,
     evaluator: Evaluator | None = None,
 ) -> Method:
-    """Bayesian optimisation: a Gaussian process with a Hamming kernel, log expected improvement, an epoch each.
+    """Bayesian optimisation: a Gaussian process over architectures, log expected improvement, an epoch each.
+
+    With a cost it looks for the front of accuracy against cost (see `nas_search.surrogate.suggest_pareto`), which the report
+    shows, and ends with the most accurate architecture within the limit.
 
     Args:
         initial: random architectures that are evaluated first.
         pool: how many candidates the acquisition function chooses from.
+        kernel: how alike two architectures are: ``hamming``, ``weisfeiler_lehman`` or ``paths``.
+        cost: ``none``, ``parameters`` or ``multiply_adds`` of the network that is searched.
+        cost_limit: what the result may cost at most.
         candidate_epochs: as in `random_search`.
         learning_rate: as in `random_search`.
         weight_decay: as in `random_search`.
@@ -34,7 +56,18 @@ def bayesian_optimization(
         clip: as in `random_search`.
         evaluator: as in `random_search`.
     """
+    if kernel not in _KERNELS:
+        raise ConfigError(f"kernel of bayesian_optimization is {kernel!r}; expected {', '.join(_KERNELS)}.")
+    if cost not in ("none", "parameters", "multiply_adds"):
+        raise ConfigError(f"cost of bayesian_optimization is {cost!r}; expected none, parameters or multiply_adds.")
+    if cost == "none" and cost_limit < math.inf:
+        raise ConfigError(
+            f"cost_limit is {cost_limit:g}, but there is no cost; give it one, such as cost='parameters'."
+        )
     optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
-    return black_box(
-        "bayesian_optimization", Bayesian(initial, pool), evaluator or TrainAndValidate(candidate_epochs, optimizer)
-    )
+    evaluator = evaluator or TrainAndValidate(candidate_epochs, optimizer)
+    if cost == "none":
+        return black_box("bayesian_optimization", Bayesian(initial, pool, _KERNELS[kernel]), evaluator)
+    measure = NetworkCost(cost)  # type: ignore[arg-type]
+    method = black_box("bayesian_optimization", Bayesian(initial, pool, _KERNELS[kernel], measure), evaluator)
+    return replace(method, selector=BestEvaluated(measure, cost_limit), observers=(CandidateCost(measure, cost),))

@@ -10,6 +10,7 @@ from typing import Any
 from nas_search.errors import RunFolderError
 from nas_search.files import write_atomically
 from nas_search.reports.chart import line_chart
+from nas_search.reports.front import front_of, front_table
 from nas_search.reports.remarks import remarks
 from nas_search.result import SearchResult
 from nas_search.run_folder import RunFolder
@@ -86,6 +87,7 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
         *(_cell(run) for run in read),
         "<h2>The search, epoch by epoch</h2>",
         _charts(read, "events"),
+        *(_front(run) for run in read),
     ]
     if any(run.training for run in read):
         body += ["<h2>The training of the result</h2>", _charts(read, "training")]
@@ -178,6 +180,13 @@ def _charts(runs: Sequence[_Run], part: str) -> str:
         if chart:
             charts.append(f"<figure><figcaption>{escape(caption)}</figcaption>{chart}</figure>")
     return f'<section class="charts">{"".join(charts)}</section>'
+
+
+def _front(run: _Run) -> str:
+    front = front_of(run.events)
+    if not front:
+        return ""
+    return f"<h2>{escape(run.name)}: accuracy against cost</h2>{front_table(front, run.events[-1]['cost_unit'])}"
 
 
 def _cell(run: _Run) -> str:

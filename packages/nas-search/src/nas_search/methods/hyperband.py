@@ -1,0 +1,90 @@
+"""Successive halving and Hyperband."""
+
+from collections.abc import Callable
+from functools import partial
+
+from nas_search.evaluation import TrainAndValidate
+from nas_search.halving import (
+    BestAtLargestBudget,
+    Bracket,
+    EvaluateRungs,
+    hyperband_brackets,
+    successive_halving_bracket,
+)
+from nas_search.method import Method
+from nas_search.optimizers import SGD
+from nas_search.roles import Evaluator
+from nas_search.samplers import Uniform
+from nas_search.schedules import Cosine
+
+__all__ = ["hyperband", "successive_halving"]
+
+
+def successive_halving(
+    *,
+    candidates: int = 9,
+    shortest: int = 1,
+    eta: int = 3,
+    learning_rate: float = 0.05,
+    weight_decay: float = 5e-4,
+    momentum: float = 0.9,
+    clip: float = 5.0,
+    evaluator: Callable[[int], Evaluator] | None = None,
+) -> Method:
+    """Train many for a short while, one in three again for three times as long (Jamieson and Talwalkar, AISTATS 2016).
+
+    One evaluation an epoch: 13 of them are a whole race with the defaults; then the next begins.
+
+    Args:
+        candidates: of the first rung.
+        shortest: epochs of training there.
+        eta: of each rung one in eta goes on, for eta times as many epochs.
+        learning_rate: as in `random_search`.
+        weight_decay: as in `random_search`.
+        momentum: as in `random_search`.
+        clip: as in `random_search`.
+        evaluator: what scores a candidate at a budget of so many epochs, instead of training it.
+    """
+    brackets = (successive_halving_bracket(candidates, shortest, eta),)
+    optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
+    return _race("successive_halving", brackets, optimizer, evaluator)
+
+
+def hyperband(
+    *,
+    longest: int = 9,
+    eta: int = 3,
+    learning_rate: float = 0.05,
+    weight_decay: float = 5e-4,
+    momentum: float = 0.9,
+    clip: float = 5.0,
+    evaluator: Callable[[int], Evaluator] | None = None,
+) -> Method:
+    """Successive halving with every trade-off between many candidates and long training (Li et al., JMLR 2018).
+
+    One evaluation an epoch: 22 of them are all brackets with the defaults; then the first begins again.
+
+    Args:
+        longest: the most epochs that a candidate is trained.
+        eta: as in `successive_halving`.
+        learning_rate: as in `random_search`.
+        weight_decay: as in `random_search`.
+        momentum: as in `random_search`.
+        clip: as in `random_search`.
+        evaluator: as in `successive_halving`.
+    """
+    optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
+    return _race("hyperband", hyperband_brackets(longest, eta), optimizer, evaluator)
+
+
+def _race(
+    name: str, brackets: tuple[Bracket, ...], optimizer: SGD, evaluator: Callable[[int], Evaluator] | None
+) -> Method:
+    return Method(
+        name=name,
+        updates=(EvaluateRungs(evaluator or partial(TrainAndValidate, optimizer=optimizer), brackets),),
+        sampler=Uniform(),
+        selector=BestAtLargestBudget(),
+        weights=None,
+        steps=1,
+    )

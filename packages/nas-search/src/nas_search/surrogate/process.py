@@ -1,0 +1,80 @@
+"""A Gaussian process over architectures."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from nas_search.errors import ConfigError
+from nas_search.surrogate.kernels import botorch_import
+
+if TYPE_CHECKING:
+    from botorch.models import SingleTaskGP
+    from gpytorch.kernels import Kernel
+
+__all__ = ["fit"]
+
+# Enough for the few length scales; a fit that has not converged by then is no worse a guide.
+_FIT_ITERATIONS = 75
+
+
+def fit(
+    inputs: Tensor,
+    scores: Tensor,
+    covariance: Callable[[Sequence[int]], "Kernel"],
+    *,
+    settings: int = 0,
+    ignored: int = 0,
+) -> "SingleTaskGP":
+    """A Gaussian process with a scaled kernel, and noise of unknown size; the scores are standardised.
+
+    The hyper-parameters maximise the marginal likelihood times botorch's priors. With training settings in the last
+    columns the covariance is ``s_1 (k(a, a') + m(t, t')) + s_2 k(a, a') m(t, t')``, where m is a Matérn-5/2 kernel with a
+    length scale for each setting: the form of botorch's mixed process.
+
+    Args:
+        inputs: ``(n, columns)`` float64, as a kernel embeds them; then the settings in [0, 1].
+        scores: larger is better, ``(n,)``.
+        covariance: makes the kernel of the architectures (see `nas_search.surrogate.kernels.Embedding`).
+        settings: how many of the columns are settings.
+        ignored: how many columns come after them, which the process does not look at.
+
+    Raises:
+        ConfigError: less than two scores, or not as many as inputs.
+    """
+    with botorch_import():
+        from botorch.exceptions.warnings import OptimizationWarning
+        from botorch.models import SingleTaskGP
+        from botorch.optim.fit import fit_gpytorch_mll_scipy
+        from gpytorch.mlls import ExactMarginalLogLikelihood
+
+    if len(scores) < 2 or len(scores) != len(inputs):
+        raise ConfigError(f"{len(inputs)} architectures and {len(scores)} scores; expected as many, and two or more.")
+    values = scores.double()
+    spread = values.std()
+    values = (values - values.mean()) / (spread if spread > 0 else 1.0)
+    whole = _sum_and_product(covariance, inputs.shape[1] - ignored, settings)
+    model = SingleTaskGP(inputs, values[:, None], covar_module=whole, outcome_transform=None)
+    likelihood = ExactMarginalLogLikelihood(model.likelihood, model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OptimizationWarning)  # stopped early; the best values so far are kept
+        fit_gpytorch_mll_scipy(likelihood, options={"maxiter": _FIT_ITERATIONS})
+    model.eval()
+    return model
+
+
+def _sum_and_product(make: Callable[[Sequence[int]], "Kernel"], columns: int, settings: int) -> "Kernel":
+    with botorch_import():
+        from gpytorch.kernels import MaternKernel, ScaleKernel
+
+    architecture = range(columns - settings)
+    if not settings:
+        return ScaleKernel(make(architecture))
+    training = tuple(range(columns - settings, columns))
+
+    def smooth() -> "Kernel":
+        return MaternKernel(nu=2.5, ard_num_dims=settings, active_dims=training)
+
+    total = ScaleKernel(make(architecture) + smooth())
+    return total + ScaleKernel(make(architecture) * smooth())

@@ -1,0 +1,133 @@
+"""Architectures with settings of their training."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from nas_augment.published import randaugment
+from nas_search import ConfigError, ImageData, methods, search
+from nas_search.evaluation import NetworkCost, TrainAndValidate
+from nas_search.mixed_space import SETTINGS, MixedSpace, Range, training_settings
+from nas_search.schedules import Cosine
+from nas_search.state import SearchState
+from nas_search.surrogate import Hamming, WeisfeilerLehman, suggest
+from nas_search.training import TrainState
+from nas_spaces import Architecture, ArchitectureError, InputError, darts, nas_bench_201
+from nas_spaces.testing import check_space
+
+SPACE = MixedSpace(
+    nas_bench_201(), {"learning_rate": Range(0.01, 1.0, True, 3), "weight_decay": SETTINGS["weight_decay"]}
+)
+
+
+@pytest.mark.parametrize("space", [SPACE, MixedSpace(darts(), tuple(SETTINGS))], ids=lambda space: space.name)
+def test_it_obeys_the_laws_of_every_space(space: MixedSpace) -> None:
+    check_space(space, samples=5)
+
+
+def test_an_architecture_carries_its_settings() -> None:
+    base = nas_bench_201().sample(torch.Generator().manual_seed(0))
+    a = SPACE.join(base, (1, 15))
+    assert str(a) == f"{base}@learning_rate=0.1,weight_decay=0.01"
+    assert SPACE.split(a)[0] == base
+    assert training_settings(SPACE, a) == pytest.approx({"learning_rate": 0.1, "weight_decay": 0.01})
+    assert training_settings(SPACE.base, base) == {}
+    assert SPACE.positions(a) == [0.5, 1.0]
+    assert SPACE.size == 15_625 * 3 * 16
+    assert SPACE.table_text(a) == str(base)
+    assert SPACE.distance(a, SPACE.join(base, (2, 15))) == 0.5
+
+
+def test_neighbours_are_a_step_away() -> None:
+    base = nas_bench_201().sample(torch.Generator().manual_seed(0))
+    near = list(SPACE.neighbors(SPACE.join(base, (0, 7))))
+    assert len(near) == 24 + 1 + 2  # the lowest learning rate has one level beside it
+    assert SPACE.join(base, (1, 7)) in near
+    assert SPACE.join(base, (2, 7)) not in near
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "|none~0|",
+            "is no architecture of nas_bench_201.learning_rate.weight_decay: expected one of nas_bench_201, then",
+        ),
+        ("x@learning_rate=0.1", "given was 'learning_rate=0.1'"),
+        ("x@learning_rate=0.2,weight_decay=0.01", "given was 'learning_rate=0.2,weight_decay=0.01'"),
+        ("x@learning_rate=0.1,weight_decay=0.01", "x"),
+    ],
+)
+def test_what_does_not_parse(text: str, message: str) -> None:
+    with pytest.raises(ArchitectureError, match=message):
+        SPACE.parse(text)
+
+
+def test_bad_ranges_and_levels_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"ranges from 1.0 to 0.5 in 16 levels; expected low < high"):
+        Range(1.0, 0.5)
+    with pytest.raises(ConfigError, match=r"in even ratios begins at 0.0; expected a number above 0"):
+        Range(0.0, 0.5, logarithmic=True)
+    with pytest.raises(ConfigError, match=r"settings .'momentum'. of a mixed space; expected some of learning_rate"):
+        MixedSpace(nas_bench_201(), ("momentum",))
+    with pytest.raises(
+        ArchitectureError, match=r"levels .0, 16. of learning_rate, weight_decay; expected 0 to .2, 15."
+    ):
+        SPACE.join(nas_bench_201().architecture([0] * 6), (0, 16))
+    with pytest.raises(InputError, match="has no supernet"):
+        SPACE.supernet()
+
+
+def test_training_uses_the_settings(monkeypatch: pytest.MonkeyPatch, data: ImageData, small: dict[str, Any]) -> None:
+    space = MixedSpace(nas_bench_201(), tuple(SETTINGS))
+    settings = small | {"seed": 0, "device": torch.device("cpu")}
+    state = SearchState(space, data, methods.random_search(), **settings)
+    seen: list[Any] = []
+
+    def make(*arguments: Any, **named: Any) -> TrainState:
+        seen.append(named)
+        return TrainState(*arguments, **named)
+
+    monkeypatch.setattr("nas_search.evaluation.train_and_validate.TrainState", make)
+    base = nas_bench_201().sample(torch.Generator().manual_seed(0))
+    architecture = space.join(base, (0, 15, 5))
+    assert 0 <= TrainAndValidate(1)(architecture, state) <= 1
+    (given,) = seen
+    assert given["optimizer"].learning_rate == Cosine(SETTINGS["learning_rate"].values[0])
+    assert given["optimizer"].weight_decay == pytest.approx(1e-2)
+    assert given["policy"].stages == randaugment(1, 10, before=state.policy.decide().stages).decide().stages
+    TrainAndValidate(1)(space.join(base, (0, 15, 0)), state)
+    assert seen[1]["policy"].stages == state.policy.decide().stages
+    assert (
+        NetworkCost()(architecture, state)
+        == nas_bench_201().count(base, image=(1, 8, 8), classes=4, channels=4, cells=1).parameters
+    )
+
+
+def test_the_process_learns_from_both_parts() -> None:
+    """Half of the score is the first edge's, half is the learning rate's, which is best in the middle of its range."""
+    space = MixedSpace(nas_bench_201(), ("learning_rate",))
+
+    def worth(a: Architecture) -> float:
+        return (a.options[0] == (3,)) - 4 * (space.positions(a)[0] - 0.5) ** 2
+
+    generator = torch.Generator().manual_seed(0)
+    observed = [(a, worth(a)) for a in (space.sample(generator) for _ in range(50))]
+    pool = [space.sample(generator) for _ in range(200)]
+    for kernel in (Hamming(), WeisfeilerLehman()):
+        chosen = suggest(space, observed, pool, count=2, kernel=kernel, generator=generator)
+        assert all(abs(space.positions(a)[0] - 0.5) < 0.25 for a in chosen), kernel
+        assert chosen[0].options[0] == (3,)
+
+
+@pytest.mark.parametrize("name", ["random_search", "regularized_evolution", "local_search", "bayesian_optimization"])
+def test_every_black_box_method_searches_it(name: str, data: ImageData, small: dict[str, Any]) -> None:
+    make = getattr(methods, name)
+    more = {
+        "bayesian_optimization": {"initial": 2, "pool": 20},
+        "regularized_evolution": {"population": 2, "tournament": 1},
+    }
+    method = make(evaluator=lambda a, state: -abs(SPACE.positions(a)[0] - 0.5), **more.get(name, {}))
+    result = search(SPACE, data, method, **small | {"epochs": 4})
+    assert SPACE.parse(str(result.architecture)) == result.architecture
