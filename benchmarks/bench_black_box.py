@@ -5,6 +5,7 @@ how far that is from the table's best, in validation and in test accuracy. A run
 accuracy has been found, since nothing can change after that.
 
     python benchmarks/bench_black_box.py --table nas_bench_201.npz --seeds 20 --json black_box.json
+    python benchmarks/bench_black_box.py --plot black_box.json --figure regret.svg
 """
 
 import argparse
@@ -38,7 +39,12 @@ SEARCHERS: dict[str, Callable[[Evaluator], Method]] = {
         population=100, tournament=25, evaluator=score
     ),
     "Bayesian optimisation": lambda score: methods.bayesian_optimization(evaluator=score),
+    "Bayesian optimisation, Weisfeiler-Lehman": lambda score: methods.bayesian_optimization(
+        kernel="weisfeiler_lehman", evaluator=score
+    ),
+    "Bayesian optimisation, paths": lambda score: methods.bayesian_optimization(kernel="paths", evaluator=score),
 }
+CURVE = tuple(range(10, max(QUERIES) + 1, 10))
 
 
 def begin(method: Method, seed: int) -> SearchState:
@@ -56,13 +62,13 @@ def begin(method: Method, seed: int) -> SearchState:
     )
 
 
-def suggestion(table: Table, observations: int = 200, repeat: int = 5) -> float:
+def suggestion(table: Table, kernel: str, cost: str = "none", observations: int = 200, repeat: int = 5) -> float:
     """Median seconds of a suggestion of Bayesian optimisation after so many random observations."""
     score = TableScore(table)
     state = begin(methods.random_search(evaluator=score), 0)
     for _ in range(observations):
         state.advance()
-    state.method = methods.bayesian_optimization(evaluator=score)
+    state.method = methods.bayesian_optimization(kernel=kernel, cost=cost, evaluator=score)
     seconds = []
     for _ in range(repeat + 1):
         start = time.perf_counter()
@@ -77,7 +83,7 @@ def run(method: Method, table: Table, seed: int) -> dict[str, Any]:
     best = table.best("valid") / 100
     while len(state.archive) < max(QUERIES) and (not state.archive or state.archive[-1][1] < best):
         state.advance()
-    found = {count: max(state.archive[:count], key=lambda entry: entry[1])[0] for count in QUERIES}
+    found = {count: max(state.archive[:count], key=lambda entry: entry[1])[0] for count in sorted({*QUERIES, *CURVE})}
     return {
         "valid": {count: table.regret(text, "valid") for count, text in found.items()},
         "test": {count: table.regret(text, "test") for count, text in found.items()},
@@ -93,21 +99,45 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
             values = [each[metric][count] for each in runs]
             error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
             row[f"{metric} {count}"] = [statistics.mean(values), error]
+    row["curve"] = [statistics.mean(each["test"][count] for each in runs) for count in CURVE]
     row["queries"] = statistics.mean(each["queries"] for each in runs)
     return row
 
 
+def plot(results: dict[str, Any], figure: Path) -> None:
+    """Mean test regret over the queries."""
+    import matplotlib.pyplot as plt
+
+    axes = plt.figure(figsize=(7, 4.2), layout="constrained").gca()
+    styles = ("-", "--", "-.", ":")
+    rows = [(name, row) for name, row in results.items() if isinstance(row, dict) and "curve" in row]
+    for place, (name, row) in enumerate(rows):
+        # A regret of zero has no place on a logarithmic axis: the line ends there.
+        axes.plot(CURVE, [value or None for value in row["curve"]], styles[place % 4], label=name)
+    axes.set(xlabel="queries", ylabel="mean test regret (points of accuracy)", yscale="log")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    axes.figure.savefig(figure)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", required=True)
+    parser.add_argument("--table")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--only", choices=list(SEARCHERS))
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--plot", type=Path, help="draw what an earlier run wrote with --json, and end")
+    parser.add_argument("--figure", type=Path, default=Path("black_box.svg"))
     options = parser.parse_args()
+    if options.plot:
+        plot(json.loads(options.plot.read_text()), options.figure)
+        return
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     table = load_table(options.table)
-    results: dict[str, Any] = {"seconds a suggestion at 200 observations": suggestion(table)}
+    kinds = (("hamming", "none"), ("weisfeiler_lehman", "none"), ("paths", "none"), ("hamming", "parameters"))
+    seconds = {f"{kernel}, cost {cost}": suggestion(table, kernel, cost) for kernel, cost in kinds}
+    results: dict[str, Any] = {"seconds a suggestion at 200 observations": seconds}
     print(results, flush=True)
     for name, make in SEARCHERS.items():
         if options.only in (None, name):

@@ -161,6 +161,7 @@ def test_random_search_trains_one_candidate_an_epoch(data: ImageData, small: dic
 
 def test_bayesian_optimization_goes_on_from_its_scores() -> None:
     check_method(methods.bayesian_optimization(initial=2, pool=10, candidate_epochs=1))
+    check_method(methods.bayesian_optimization(initial=2, pool=10, candidate_epochs=1, cost="multiply_adds"))
 
 
 def test_a_table_scores_candidates(data: ImageData, small: dict[str, Any]) -> None:

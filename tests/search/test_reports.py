@@ -54,6 +54,34 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "&lt;b&gt;run" in page
 
 
+def test_the_front_of_accuracy_against_cost_is_shown(tmp_path: Path) -> None:
+    history = tuple(
+        {
+            "epoch": epoch,
+            "valid_accuracy": score,
+            "candidate": f"<cell {epoch}>",
+            "candidate_cost": cost,
+            "cost_unit": "parameters",
+            "seconds": 1.0,
+        }
+        for epoch, (score, cost) in enumerate([(0.5, 1e5), (0.8, 3e5), (0.7, 4e5), (0.9, 9e5)], start=1)
+    )
+    run = tmp_path / "run"
+    SearchResult(ARCHITECTURE, Policy(), history=history, method="bayesian_optimization", metrics={}).save(run)
+    with (run / "events.jsonl").open("w") as file:
+        file.writelines(json.dumps(record) + "\n" for record in history)
+    page = write_report([run], run / "report.html").read_text()
+    rows = re.findall(r"<tr><td>([\d,]+)</td><td>([\d.]+) %</td><td><code>(.*?)</code>", page)
+    assert rows == [
+        ("100,000", "50.00", "&lt;cell 1&gt;"),
+        ("300,000", "80.00", "&lt;cell 2&gt;"),
+        ("900,000", "90.00", "&lt;cell 4&gt;"),
+    ]
+    assert "parameters (thousands)" in page
+    plain = write_report([save(tmp_path / "plain")], tmp_path / "plain.html").read_text()
+    assert "against cost" not in plain
+
+
 def test_damaged_files_are_said(tmp_path: Path) -> None:
     run = save(tmp_path / "run")
     (run / "train.json").write_text("{}")
