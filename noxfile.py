@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent
 # In the order of their dependencies: leaves first.
 PACKAGES = ("nas-hypergrad", "nas-spaces", "nas-augment", "nas-search", "nas-cli")
 CONSTRAINTS = ("-c", str(ROOT / "constraints.txt"))
+ONNX = ("onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20")
 PYTEST = ("pytest>=9", "hypothesis>=6.140")
 
 
@@ -43,7 +44,7 @@ def typecheck(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests over the packages in the tree, with branch coverage; arguments go to pytest."""
-    install_all(session, "pytest-cov", "matplotlib>=3.8", "google-crc32c>=1.5", "nats-bench>=1.8", *PYTEST)
+    install_all(session, "pytest-cov", "matplotlib>=3.8", "google-crc32c>=1.5", "nats-bench>=1.8", *ONNX, *PYTEST)
     session.run("pytest", "--cov", "--cov-report=term:skip-covered", *session.posargs)
 
 

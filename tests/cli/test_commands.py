@@ -35,7 +35,7 @@ def test_help_lists_every_command_without_importing_torch() -> None:
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    for command in ("search", "train", "report", "show", "query", "list", "doctor"):
+    for command in ("search", "train", "evaluate", "export", "report", "show", "query", "list", "doctor"):
         assert f"  {command} " in done.stdout
 
 
@@ -67,6 +67,19 @@ def test_train_replaces_the_model(nascli: Any, run: Path) -> None:
     assert (run / "model.pt").read_bytes() != before
     assert nascli("train", "run", "--epochs", "3", "--resume").stdout.startswith("test accuracy")
     assert nascli("train", "nowhere").status == 1
+
+
+def test_evaluate_and_export(nascli: Any, run: Path) -> None:
+    done = nascli("evaluate", run, "--device", "cpu")
+    assert done.status == 0, done.stderr
+    accuracy = json.loads((run / "result.json").read_text())["metrics"]["test_accuracy"]
+    assert f"test accuracy {100 * accuracy:.2f} % of" in done.stdout
+    assert json.loads(nascli("evaluate", run, "--device", "cpu", "--json").stdout)["test_accuracy"] == accuracy
+    done = nascli("export", run, "--format", "torch", "--json")
+    assert done.status == 0, done.stderr
+    assert Path(json.loads(done.stdout)["file"]).name == "model.pt2"
+    assert nascli("export", run, "--format", "json", "--out", "found.json").stdout.startswith("found.json")
+    assert nascli("evaluate", "nowhere").status == 1
 
 
 def test_report_of_one_and_of_several_runs(nascli: Any, run: Path) -> None:

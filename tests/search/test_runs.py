@@ -9,8 +9,9 @@ import pytest
 
 from nas_search import CheckpointError, ConfigError, DataError, Interrupted, RunFolderError, SearchResult
 from nas_search.config import RunConfig
+from nas_search.data_sources import load_data
 from nas_search.roles import Event
-from nas_search.runs import free_folder, run_search, run_training
+from nas_search.runs import free_folder, run_evaluation, run_search, run_training
 from nas_search.schedules import Cosine, ExponentialCosine
 from nas_spaces import TableError, UnknownSpaceError, nas_bench_1shot1, nas_bench_201
 
@@ -209,3 +210,20 @@ def test_a_free_folder_is_new(tmp_path: Path) -> None:
     assert first.name == "gdas-fake-seed0-1"
     first.mkdir()
     assert free_folder(CONFIG, tmp_path).name == "gdas-fake-seed0-2"
+
+
+def test_evaluation_repeats_the_test_accuracy_of_the_training(tmp_path: Path) -> None:
+    record = run_search(CONFIG, tmp_path / "run")
+    found = run_evaluation(tmp_path / "run", device="cpu")
+    assert found["test_accuracy"] == record["metrics"]["test_accuracy"]
+    assert found["examples"] > 0
+    data = load_data(CONFIG.data)
+    counts = data.test.labels.bincount(minlength=data.classes)
+    shares = list(found["classes"].values())
+    assert sum(share * int(n) for share, n in zip(shares, counts, strict=True)) / int(counts.sum()) == pytest.approx(
+        found["test_accuracy"]
+    )
+    with pytest.raises(ConfigError, match="has 3 channels, the network of .* 1; choose other --data"):
+        run_evaluation(tmp_path / "run", data="fake:3x8x8", device="cpu")
+    with pytest.raises(RunFolderError, match="no trained network"):
+        run_evaluation(tmp_path)

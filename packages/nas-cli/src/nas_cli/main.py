@@ -14,6 +14,8 @@ __all__ = ["main", "nascli"]
 _COMMANDS = {
     "search": "Search a network on images, train it, and write a report.",
     "train": "Train the network that RUN found from scratch, on all its train images.",
+    "evaluate": "Say how many test images the trained network of RUN classifies rightly.",
+    "export": "Write the trained network of RUN as ONNX or torch.export, or what was found as JSON.",
     "report": "Write one self-contained page about RUNS, side by side if there are several.",
     "show": "Show an architecture as text and as a picture, of a run or written out.",
     "query": "Say what a tabular benchmark knows of an architecture.",

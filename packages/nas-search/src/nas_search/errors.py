@@ -5,6 +5,7 @@ SearchError
 |-- DataError (also ValueError)       images or labels that cannot be used
 |-- RunFolderError (also OSError)     a run folder that cannot be read or written, or that holds another run
 |-- CheckpointError (also ValueError) a checkpoint that is damaged, not ours, or of another configuration
+|-- ExportError (also RuntimeError)   a network that could not be written in another form, or that computes something else there
 |-- ConvergenceError (also ArithmeticError)  an iteration that does not reach its tolerance
 |-- NonFiniteError (also ArithmeticError)  a loss that became NaN or infinite
 `-- Interrupted                       stopped on request, after saving
@@ -15,6 +16,7 @@ __all__ = [
     "ConfigError",
     "ConvergenceError",
     "DataError",
+    "ExportError",
     "Interrupted",
     "NonFiniteError",
     "RunFolderError",
@@ -32,6 +34,10 @@ class ConfigError(SearchError, ValueError):
 
 class DataError(SearchError, ValueError):
     """Images or labels that cannot be used."""
+
+
+class ExportError(SearchError, RuntimeError):
+    """A network could not be written in another form, or computes something else there."""
 
 
 class RunFolderError(SearchError, OSError):

@@ -13,7 +13,7 @@ from nas_search.errors import RunFolderError
 from nas_search.files import write_atomically
 from nas_spaces import SearchSpace, SpacesError, catalog
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["load_model", "read_model", "save_model"]
 
 _FORMAT, _VERSION = "nas-search-model", 1
 
@@ -24,7 +24,8 @@ def save_model(path: Path, network: nn.Module, build: Mapping[str, Any]) -> None
     Args:
         path: of the file.
         network: as `nas_search.training.TrainState` makes it: images as they are in the data to logits.
-        build: what rebuilds it: ``space``, ``architecture``, ``classes``, ``channels``, ``cells``, ``in_channels``.
+        build: what rebuilds it: ``space``, ``architecture``, ``classes``, ``channels``, ``cells``, ``in_channels``; and what
+            else is worth knowing of it, as numbers, texts and lists: ``shape`` of an example, ``class_names``.
 
     Raises:
         RunFolderError: it could not be written.
@@ -48,6 +49,15 @@ def load_model(path: str | Path, space: SearchSpace | None = None) -> nn.Module:
     Raises:
         RunFolderError: the file is missing, damaged, or not a model of ours.
     """
+    return read_model(path, space)[0]
+
+
+def read_model(path: str | Path, space: SearchSpace | None = None) -> tuple[nn.Module, dict[str, Any]]:
+    """A trained network as `load_model` rebuilds it, and what it was built from (see `save_model`).
+
+    Raises:
+        RunFolderError: as `load_model`.
+    """
     try:
         record = torch.load(path, map_location="cpu", weights_only=True)
         build = dict(record["build"])
@@ -66,7 +76,7 @@ def load_model(path: str | Path, space: SearchSpace | None = None) -> nn.Module:
         # A damaged file surfaces as RuntimeError, UnpicklingError, KeyError, TypeError and others.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunFolderError(f"{path} is damaged or not a trained network ({reason[:120]}); train it again.") from error
-    return network.to(memory_format=torch.channels_last).eval()
+    return network.to(memory_format=torch.channels_last).eval(), build
 
 
 def _preparation(space: SearchSpace, channels: int) -> nn.Module:

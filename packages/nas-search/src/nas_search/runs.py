@@ -21,7 +21,7 @@ from nas_search.files import write_atomically
 from nas_search.loop import complete, drive, isolated_random_state
 from nas_search.measure import choose_device
 from nas_search.method import Method
-from nas_search.model_file import save_model
+from nas_search.model_file import read_model, save_model
 from nas_search.optimizers import SGD
 from nas_search.reports.html import write_report
 from nas_search.result import SearchResult
@@ -32,7 +32,7 @@ from nas_search.training import TrainState
 from nas_spaces import Architecture, SearchSpace, Table, TableError, load_table
 from nas_spaces import catalog as spaces
 
-__all__ = ["free_folder", "run_search", "run_training"]
+__all__ = ["free_folder", "run_evaluation", "run_search", "run_training"]
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,50 @@ def run_training(
     return record
 
 
+def run_evaluation(run: str | Path, *, data: str | None = None, device: str = "auto") -> dict[str, Any]:
+    """Classify the test part of a data set with the trained network of a run.
+
+    Args:
+        run: the run folder, with a ``model.pt``.
+        data: name of the data; those of the run when left out.
+        device: where to compute.
+
+    Returns:
+        ``test_accuracy``, ``examples``, ``data``; for images the share of each class in ``classes``, for text ``test_perplexity``.
+
+    Raises:
+        RunFolderError: there is no trained network.
+        ConfigError: the data have other channels or classes than the network.
+    """
+    folder = RunFolder(run)
+    network, build = read_model(folder.model)
+    place = choose_device(device)
+    found = load_data(data or RunConfig.from_toml(folder.config).data)
+    for name, own, theirs in (
+        ("classes", build["classes"], found.classes),
+        ("channels", build["in_channels"], found.in_channels),
+    ):
+        if own != theirs:
+            raise ConfigError(
+                f"{found.name} has {theirs} {name}, the network of {folder.root} {own}; choose other --data."
+            )
+    network = network.to(place)
+    record: dict[str, Any] = {
+        "test_accuracy": top1(network, found.test, place),
+        "examples": int(found.test.labels.numel()),
+        "data": found.name,
+    }
+    if found.kind == "tokens":
+        return {**record, "test_perplexity": perplexity(network, found.test, place)}
+    names = getattr(found, "class_names", ()) or tuple(map(str, range(found.classes)))
+    shares = {}
+    for label, name in enumerate(names):
+        index = (found.test.labels == label).nonzero()[:, 0]
+        if len(index):
+            shares[str(name)] = top1(network, found.test.take(index), place)
+    return {**record, "classes": shares}
+
+
 def _require_same(before: RunConfig, now: RunConfig, folder: RunFolder) -> None:
     """Refuse to continue with other settings; where it runs may change."""
     changed = [
@@ -267,7 +311,13 @@ def _train_found(
     parts: _Parts, result: SearchResult, folder: RunFolder, checkpoint: Path, observers: Sequence[Observer]
 ) -> dict[str, Any]:
     record, network = _train(parts, result.architecture, result.policy, checkpoint, observers)
-    build = {"space": parts.space.name, "architecture": str(result.architecture), **parts.sizes}
+    build = {
+        "space": parts.space.name,
+        "architecture": str(result.architecture),
+        **parts.sizes,
+        "shape": list(parts.data.train.images.shape[1:]),
+        "class_names": list(getattr(parts.data, "class_names", ())),
+    }
     save_model(folder.model, network, build)
     write_atomically(folder.training, json.dumps(record, indent=2, allow_nan=False) + "\n")
     return record

@@ -13,6 +13,9 @@ _REQUIRED = (
 )  # fmt: skip
 _OPTIONAL = {
     "matplotlib": ("pictures as PNG (`nascli show --out FILE.png`)", 'pip install "nas-cli[draw]"'),
+    "onnx": ("networks for other programs (`nascli export`)", 'pip install "nas-cli[onnx]"'),
+    "onnxscript": ("the same", 'pip install "nas-cli[onnx]"'),
+    "onnxruntime": ("the same", 'pip install "nas-cli[onnx]"'),
     "nats-bench": ("the official NATS-Bench files (`--table`)", 'pip install "nas-cli[tables]"'),
 }
 

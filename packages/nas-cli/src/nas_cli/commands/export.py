@@ -1,0 +1,41 @@
+"""``nascli export``."""
+
+from pathlib import Path
+
+import click
+
+from nas_cli.output import print_json
+
+__all__ = ["command"]
+
+
+@click.command("export")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["onnx", "torch", "json"]),
+    default="onnx",
+    show_default=True,
+    help="Of the file.",
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="File to write; in RUN by default.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else on stdout.")
+def command(run: Path, form: str, out: Path | None, as_json: bool) -> None:
+    r"""Write the trained network of RUN as ONNX or torch.export, or what was found as JSON.
+
+    The network takes images as float32 in [0, 1] and normalises them itself. It is run by onnxruntime, or read back, and
+    compared with PyTorch before it is written. ONNX needs: pip install "nas-cli[onnx]".
+
+    \b
+    Examples:
+      nascli export runs/daas-digits-seed0-1
+      nascli export runs/daas-digits-seed0-1 --format torch --out digits.pt2
+    """
+    from nas_search.export import export_run
+
+    path = export_run(run, form, out)
+    if as_json:
+        print_json({"file": str(path), "format": form, "bytes": path.stat().st_size})
+    else:
+        click.echo(f"{path}  ({path.stat().st_size / 1024:,.0f} KiB)")

@@ -1,0 +1,110 @@
+"""Trained networks in other forms compute the same, and what cannot be exported is said."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nas_search import ConfigError, ExportError, RunFolderError
+from nas_search.config import RunConfig
+from nas_search.export import export_onnx, export_run, export_torch
+from nas_search.model_file import load_model, read_model, save_model
+from nas_search.runs import run_search
+
+CONFIG = RunConfig(data="fake:1x8x8", epochs=1, train_epochs=1, batch_size=32, channels=4, cells=1, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "run"
+    run_search(replace(CONFIG, method="random_search"), folder)
+    return folder
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(7, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def test_onnx_computes_the_same_for_any_batch(run: Path, images: Tensor, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = export_run(run, "onnx", tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"images": images.numpy()})
+    expected = load_model(run / "model.pt")(images).detach()
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-4, atol=1e-4)
+    kept = session.get_modelmeta().custom_metadata_map
+    assert kept["space"] == "nas_bench_201"
+    assert kept["architecture"] == json.loads((run / "result.json").read_text())["architecture"]
+    assert len(json.loads(kept["class_names"])) in (0, 10)
+
+
+def test_a_torch_program_computes_the_same_without_us(run: Path, images: Tensor) -> None:
+    path = export_run(run, "torch")
+    assert path == run / "model.pt2"
+    found = torch.export.load(path).module()(images)
+    torch.testing.assert_close(found, load_model(run / "model.pt")(images), rtol=1e-5, atol=1e-5)
+
+
+def test_json_has_what_was_found(run: Path) -> None:
+    record = json.loads(export_run(run, "json").read_text())
+    saved = json.loads((run / "result.json").read_text())
+    assert record.items() >= saved.items()
+    assert (record["format"], record["version"]) == ("nas-search-export", 1)
+
+
+def test_what_is_not_there_is_said(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="format of an export is 'coreml'; expected onnx, torch, json"):
+        export_run(run, "coreml")
+    with pytest.raises(RunFolderError, match="no trained network at .*; make one with `nascli train`"):
+        export_run(tmp_path, "torch")
+    with pytest.raises(RunFolderError):
+        export_run(tmp_path, "json")
+
+
+def test_models_that_do_not_say_their_images_and_models_of_text_are_refused(run: Path, tmp_path: Path) -> None:
+    network, build = read_model(run / "model.pt")
+    for shape, message in ((None, "does not say which images it takes"), ([35], "networks that read text cannot")):
+        changed = {**build, "shape": shape} if shape else {k: v for k, v in build.items() if k != "shape"}
+        save_model(tmp_path / "model.pt", network, changed)
+        with pytest.raises((ConfigError, ExportError), match=message):
+            export_run(tmp_path, "torch")
+
+
+class Branching(nn.Module):
+    """Looks at its values, which no trace can."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1) if images.sum() > 0 else images.flatten(1) * 2
+
+
+class Fickle(nn.Module):
+    """Computes something else from the second call on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        return images.flatten(1) * (1.0 if self.calls == 1 else 2.0)
+
+
+def test_what_cannot_be_traced_or_computes_something_else_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt2"
+    with pytest.raises(ExportError, match="cannot trace this network"):
+        export_torch(Branching(), path, (1, 4, 4))
+    with pytest.raises(ExportError, match=r"torch.export gives other logits than PyTorch, by .* nothing was written"):
+        export_torch(Fickle(), path, (1, 4, 4))
+    assert not path.exists()
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    with pytest.raises(
+        ExportError, match=r'onnxruntime is not installed; ONNX needs it: pip install "nas-search\[onnx\]"'
+    ):
+        export_onnx(nn.Flatten(), tmp_path / "net.onnx", (1, 4, 4))
