@@ -35,7 +35,7 @@ def test_help_lists_every_command_without_importing_torch() -> None:
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    for command in ("search", "train", "evaluate", "export", "report", "show", "query", "list", "doctor"):
+    for command in ("search", "train", "evaluate", "export", "sweep", "report", "show", "query", "list", "doctor"):
         assert f"  {command} " in done.stdout
 
 
@@ -80,6 +80,21 @@ def test_evaluate_and_export(nascli: Any, run: Path) -> None:
     assert Path(json.loads(done.stdout)["file"]).name == "model.pt2"
     assert nascli("export", run, "--format", "json", "--out", "found.json").stdout.startswith("found.json")
     assert nascli("evaluate", "nowhere").status == 1
+
+
+def test_sweep_puts_runs_side_by_side_and_repeats_nothing(nascli: Any) -> None:
+    arguments = ("sweep", "--methods", "random_nas", "--seeds", 1, "--grid", "samples=2,nonsense", "--out", "s")
+    quick = ("--data", "fake:1x8x8", "--epochs", 1, "--train-epochs", 0, "--channels", 4, "--device", "cpu")
+    refused = nascli(*arguments, *quick)
+    assert (refused.status, "samples" in refused.stderr) == (2, True)
+    arguments = (*arguments[:5], "--grid", "samples=2", "--out", "s", *quick)
+    done = nascli(*arguments)
+    assert done.status == 0, done.stderr
+    assert "random_nas-samples=2" in done.stdout
+    assert Path("s/results.csv").exists()
+    again = nascli(*arguments, "--json")
+    assert [each["status"] for each in json.loads(again.stdout)["trials"]] == ["done"]
+    assert nascli(*arguments, "--address", "here").status == 2
 
 
 def test_report_of_one_and_of_several_runs(nascli: Any, run: Path) -> None:

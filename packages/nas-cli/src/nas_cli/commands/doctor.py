@@ -16,6 +16,7 @@ _OPTIONAL = {
     "onnx": ("networks for other programs (`nascli export`)", 'pip install "nas-cli[onnx]"'),
     "onnxscript": ("the same", 'pip install "nas-cli[onnx]"'),
     "onnxruntime": ("the same", 'pip install "nas-cli[onnx]"'),
+    "ray": ("sweeps on a cluster (`nascli sweep --engine ray`)", 'pip install "nas-cli[ray]"'),
     "nats-bench": ("the official NATS-Bench files (`--table`)", 'pip install "nas-cli[tables]"'),
 }
 

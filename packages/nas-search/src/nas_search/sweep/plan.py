@@ -1,0 +1,124 @@
+"""What a sweep runs: a name and a configuration for each trial."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nas_search.config import RunConfig
+from nas_search.errors import ConfigError, RunFolderError
+from nas_search.files import write_atomically
+
+__all__ = ["Plan", "Trial", "plan"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a sweep.
+
+    Args:
+        name: unique; the name of its folder too.
+        config: of the run.
+    """
+
+    name: str
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of a sweep and where they live.
+
+    ``ROOT/sweep.json`` names them all, ``ROOT/NAME/`` is the run folder of a trial, ``ROOT/logs/NAME.log`` what it printed, and
+    ``ROOT/results.csv`` the table that grows.
+
+    Args:
+        root: the folder.
+        trials: in the order in which they begin.
+    """
+
+    root: Path
+    trials: tuple[Trial, ...]
+
+    @property
+    def table(self) -> Path:
+        """The file of the results."""
+        return self.root / "results.csv"
+
+    def folder(self, trial: Trial) -> Path:
+        """The run folder of a trial."""
+        return self.root / trial.name
+
+    def log(self, trial: Trial) -> Path:
+        """Where a trial prints."""
+        return self.root / "logs" / f"{trial.name}.log"
+
+    def config_file(self, trial: Trial) -> Path:
+        """What the process of a trial reads."""
+        return self.root / "logs" / f"{trial.name}.toml"
+
+    def claim(self) -> None:
+        """Make the folder, or make sure that it holds this very sweep, whose finished trials are kept.
+
+        Raises:
+            RunFolderError: it holds another sweep or other files, or cannot be written.
+        """
+        file = self.root / "sweep.json"
+        content = json.dumps({trial.name: asdict(trial.config) for trial in self.trials}, indent=1, default=str) + "\n"
+        if file.exists():
+            before = file.read_text(encoding="utf-8")
+            if before != content:
+                raise RunFolderError(
+                    f"{self.root} holds another sweep, of other methods, seeds or settings; repeat its command to go on with it, "
+                    "or choose another folder with --out."
+                )
+        elif self.root.exists() and any(self.root.iterdir()):
+            raise RunFolderError(f"{self.root} exists and holds other files; choose another folder with --out.")
+        try:
+            (self.root / "logs").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot make {self.root} ({error.strerror}); choose another folder with --out."
+            ) from error
+        write_atomically(file, content)
+        for trial in self.trials:
+            write_atomically(self.config_file(trial), trial.config.to_toml())
+
+
+def plan(
+    root: str | Path,
+    base: RunConfig,
+    methods: Sequence[str],
+    seeds: int,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+) -> Plan:
+    """Every method with every seed and every combination of the grid.
+
+    Args:
+        root: folder of the sweep.
+        base: what all have in common.
+        methods: their names.
+        seeds: how many: the base's seed, and those after it.
+        grid: values of each key of the configuration or setting of the methods.
+
+    Raises:
+        ConfigError: no method or seed, or a key or value that a method does not have.
+    """
+    if not methods or seeds < 1:
+        raise ConfigError(f"a sweep of methods {list(methods)} and {seeds} seeds has no run; give one or more of both.")
+    repeated = sorted({name for name in methods if methods.count(name) > 1})
+    if repeated:
+        raise ConfigError(f"method {repeated[0]!r} is given twice.")
+    grid = dict(grid or {})
+    trials = []
+    for method in methods:
+        for values in itertools.product(*grid.values()):
+            changed = dict(zip(grid, values, strict=True))
+            for seed in range(base.seed, base.seed + seeds):
+                config = base.updated({"method": method}).updated(changed).updated({"seed": seed}).resolved()
+                marks = [f"{key}={value}" for key, value in changed.items()]
+                name = "-".join([config.method, *marks, f"seed{seed}"])
+                trials.append(Trial("".join(c if c.isalnum() or c in "-_.=" else "_" for c in name), config))
+    return Plan(Path(root), tuple(trials))

@@ -1,0 +1,196 @@
+"""Sweeps: what is planned, what is kept, what fails, and processes that die."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nas_augment import Policy
+from nas_search import ConfigError, RunFolderError, SearchResult
+from nas_search.config import RunConfig
+from nas_search.sweep import Plan, Trial, plan, run_sweep, summarize
+from nas_search.sweep.local import LocalEngine
+from nas_search.sweep.trial import finished, run_trial
+from nas_spaces import nas_bench_201
+
+BASE = RunConfig(data="fake:1x8x8", epochs=2, train_epochs=0, batch_size=32, channels=4, cells=1, device="cpu")
+
+
+class Pretend:
+    """An engine that writes results in place of searching; trials named in `bad` fail."""
+
+    def __init__(self, bad: tuple[str, ...] = ()) -> None:
+        self.bad, self.ran = bad, list[str]()
+
+    def run(self, plan: Plan, trials: list[Trial], stopping: Callable[[], bool]) -> Iterator[tuple[Trial, str]]:
+        for trial in trials:
+            self.ran.append(trial.name)
+            if trial.name in self.bad:
+                yield trial, "ConfigError: no, thank you"
+                continue
+            folder = plan.folder(trial)
+            folder.mkdir()
+            architecture = nas_bench_201().architecture([trial.config.seed % 5] * 6)
+            metrics = {"test_accuracy": 0.9 + trial.config.seed / 100}
+            history = ({"epoch": 1, "train_loss": 1.0, "seconds": 2.0},)
+            SearchResult(
+                architecture, Policy(), history=history, method=trial.config.method, metrics=metrics, seconds=2.0
+            ).save(folder)
+            (folder / "report.html").write_text("")
+            yield trial, ""
+
+
+def test_a_plan_is_every_method_with_every_seed_and_combination(tmp_path: Path) -> None:
+    grid = {"architecture_learning_rate": (0.1, 0.2), "channels": (4, 8)}
+    planned = plan(tmp_path, replace(BASE, seed=5), ["darts", "gdas"], 2, grid)
+    assert len(planned.trials) == len({trial.name for trial in planned.trials}) == 16
+    first = planned.trials[0]
+    assert first.name == "darts-architecture_learning_rate=0.1-channels=4-seed5"
+    assert (first.config.settings["architecture_learning_rate"], first.config.channels, first.config.seed) == (
+        0.1,
+        4,
+        5,
+    )
+    assert {trial.config.seed for trial in planned.trials} == {5, 6}
+    assert (
+        planned.trials[-1].config
+        == first.config.updated(
+            {"method": "gdas", "architecture_learning_rate": 0.2, "channels": 8, "seed": 6}
+        ).resolved()
+    )
+
+
+def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a sweep of methods \[\] and 2 seeds has no run"):
+        plan(tmp_path, BASE, [], 2)
+    with pytest.raises(ConfigError, match="method 'gdas' is given twice"):
+        plan(tmp_path, BASE, ["gdas", "gdas"], 1)
+    with pytest.raises(ConfigError, match="unknown key 'learing_rate'; did you mean 'learning_rate'"):
+        plan(tmp_path, BASE, ["gdas"], 1, {"learing_rate": (1.0,)})
+
+
+def test_one_that_fails_does_not_stop_the_others_and_what_is_done_is_not_repeated(tmp_path: Path) -> None:
+    planned = plan(tmp_path / "s", BASE, ["gdas", "random_nas"], 2)
+    engine, told = Pretend(("gdas-seed1",)), list[str]()
+    rows = run_sweep(planned, engine, lambda row: told.append(row.trial.name))
+    assert [row.status for row in rows] == ["done", "failed", "done", "done"]
+    assert told == [trial.name for trial in planned.trials]
+    table = list(csv.DictReader(planned.table.read_text().splitlines()))
+    assert [row["status"] for row in table] == ["done", "failed", "done", "done"]
+    assert table[1]["error"] == "ConfigError: no, thank you"
+    assert float(table[3]["test_accuracy"]) == pytest.approx(0.91)
+    assert "4 runs" not in (tmp_path / "s" / "report.html").read_text()
+    again = Pretend()
+    rows = run_sweep(plan(tmp_path / "s", BASE, ["gdas", "random_nas"], 2), again)
+    assert again.ran == ["gdas-seed1"]
+    assert [row.status for row in rows] == ["done"] * 4
+    darts, random = summarize(rows)
+    assert (darts["name"], darts["done"], random["failed"]) == ("gdas", 2, 0)
+    assert darts["test_accuracy"] == pytest.approx(0.905)
+    assert darts["test_accuracy_sd"] == pytest.approx(0.01 / 2**0.5)
+
+
+def test_the_folder_of_another_sweep_is_left_alone(tmp_path: Path) -> None:
+    run_sweep(plan(tmp_path / "s", BASE, ["gdas"], 1), Pretend())
+    with pytest.raises(RunFolderError, match="holds another sweep, of other methods, seeds or settings"):
+        run_sweep(plan(tmp_path / "s", BASE, ["gdas"], 2), Pretend())
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "mine.txt").write_text("keep")
+    with pytest.raises(RunFolderError, match="exists and holds other files"):
+        run_sweep(plan(tmp_path / "t", BASE, ["gdas"], 1), Pretend())
+    assert [path.name for path in (tmp_path / "t").iterdir()] == ["mine.txt"]
+
+
+def _kill_when_it_searches(planned: Plan, trial: Trial) -> Callable[[], None]:
+    """Kill the process of a trial, once, as soon as it has saved a checkpoint."""
+
+    def kill() -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (planned.folder(trial) / "checkpoints" / "last.pt").exists():
+            time.sleep(0.02)
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdecimal():
+                try:
+                    words = (folder / "cmdline").read_bytes().split(b"\0")
+                    owner = (folder / "comm").read_text()
+                except OSError:
+                    continue
+                if str(planned.config_file(trial)).encode() in words or owner.startswith("ray::_task"):
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    return
+        raise AssertionError("the trial's process was not found")
+
+    return kill
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_a_killed_worker_is_taken_up_again_and_a_failure_is_told(engine: str, tmp_path: Path) -> None:
+    config = replace(BASE, epochs=25)
+    planned = plan(tmp_path / "s", config, ["random_nas"], 1)
+    bad = Trial("bad-seed0", replace(config, data="npz:nowhere.npz"))
+    planned = Plan(planned.root, (*planned.trials, bad))
+    if engine == "ray":
+        pytest.importorskip("ray")
+        from nas_search.sweep.on_ray import RayEngine
+
+        chosen: LocalEngine | RayEngine = RayEngine(2)
+    else:
+        chosen = LocalEngine(2)
+    killer = threading.Thread(target=_kill_when_it_searches(planned, planned.trials[0]))
+    killer.start()
+    good, failed = run_sweep(planned, chosen)
+    killer.join()
+    assert failed.status == "failed"
+    assert "nowhere.npz" in failed.error
+    assert good.status == "done", good.error
+
+    alone = tmp_path / "alone"
+    run_trial(good.trial.config, alone)
+
+    def found(folder: Path) -> object:
+        record = json.loads((folder / "result.json").read_text())
+        return record["architecture"], record["metrics"]
+
+    assert found(planned.folder(good.trial)) == found(alone)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="asks for signals and sessions of processes")
+def test_a_sweep_that_is_stopped_or_killed_stops_its_trials_and_goes_on(tmp_path: Path) -> None:
+    config = replace(BASE, epochs=400)
+    planned = plan(tmp_path / "s", config, ["random_nas"], 1)
+    (trial,) = planned.trials
+    program = (
+        "from nas_search.sweep import plan, run_sweep; from nas_search.sweep.local import LocalEngine\n"
+        "from nas_search.config import RunConfig\n"
+        f"run_sweep(plan({str(tmp_path / 's')!r}, {config!r}, ['random_nas'], 1), LocalEngine(1))\n"
+    )
+    for number in (signal.SIGINT, signal.SIGKILL):
+        saved = planned.folder(trial) / "checkpoints" / "last.pt"
+        before = saved.stat().st_mtime_ns if saved.exists() else 0
+        sweep = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+        while not saved.exists() or saved.stat().st_mtime_ns == before:
+            assert sweep.poll() is None, sweep.communicate()
+            time.sleep(0.05)
+        sweep.send_signal(number)
+        _, said = sweep.communicate(timeout=60)
+        assert sweep.returncode != 0
+        if number == signal.SIGINT:
+            assert "stopped the sweep in" in said
+        while True:  # nobody writes to the folder any more
+            stamp = saved.stat().st_mtime_ns
+            time.sleep(1.5)
+            if saved.stat().st_mtime_ns == stamp:
+                break
+        assert not finished(planned.folder(trial), trial.config)
