@@ -10,7 +10,8 @@ from torch import Tensor
 from nas_augment import LearnablePolicy, Operation, OperationDraw, Space, apply_operations, fixed, preset
 from nas_augment.applying import program
 from nas_augment.exact import dense, grouped
-from nas_augment.operations import CODES, preset_names
+from nas_augment.operations import CODES
+from nas_augment.presets import preset_names
 
 NAMES = {code: name for name, code in CODES.items()}
 SIZES = [(32, 32), (33, 47), (64, 40), (1, 9), (9, 1), (2, 2), (3, 3)]

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from nas_augment.operations import CODES
 
 __all__ = [
-    "CUTOUT_FILL", "CUTOUT_GREY", "autocontrast_table", "blend", "brightness_table", "coefficients", "contrast_table", "cutout_bits",
-    "cutout_box", "cutout_mask", "equalize_table", "fixed_point", "gather", "lookup", "luminance", "middle",
+    "CUTOUT_FILL", "CUTOUT_GREY", "autocontrast_table", "blend", "brightness_table", "coefficients", "contrast_table",
+    "cutout_bits", "cutout_box", "cutout_mask", "equalize_table", "fixed_point", "gather", "lookup", "luminance", "middle",
     "posterize_mask", "sharpened_middle", "solarize_table", "source",
 ]  # fmt: skip
 
