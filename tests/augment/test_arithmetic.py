@@ -28,7 +28,7 @@ def test_every_sum_of_the_smoothing_is_rounded_as_whole_numbers_are() -> None:
         around[:, place] = part.to(torch.uint8)
         rest -= part
     around[:, 4] = middle.to(torch.uint8)
-    found = arithmetic.sharpness(images, torch.zeros(len(middle), dtype=torch.float64))[:, 0, 1, 1]
+    found = arithmetic.sharpened_middle(images, torch.zeros(len(middle), dtype=torch.float64)).flatten()
     total = 5 * middle + others
     assert torch.equal(found, ((2 * total + 13) // 26).to(torch.uint8))
     assert set(total.tolist()) == set(range(13 * 255 + 1))
@@ -36,7 +36,7 @@ def test_every_sum_of_the_smoothing_is_rounded_as_whole_numbers_are() -> None:
 
 def test_the_bits_of_posterize() -> None:
     mask = arithmetic.posterize_mask(torch.arange(9, dtype=torch.float64))
-    assert mask.tolist() == [0, 0x80, 0xC0, 0xE0, 0xF0, 0xF8, 0xFC, 0xFE, 0xFF]
+    assert mask.flatten().tolist() == [0, 0x80, 0xC0, 0xE0, 0xF0, 0xF8, 0xFC, 0xFE, 0xFF]
 
 
 @pytest.mark.parametrize("columns", [1, -3, 20, -20])

@@ -10,7 +10,8 @@ from torch import Tensor
 from nas_augment import LearnablePolicy, Operation, OperationDraw, Space, apply_operations, fixed, preset
 from nas_augment.applying import program
 from nas_augment.exact import dense, grouped
-from nas_augment.operations import CODES, preset_names
+from nas_augment.operations import CODES
+from nas_augment.presets import preset_names
 
 NAMES = {code: name for name, code in CODES.items()}
 SIZES = [(32, 32), (33, 47), (64, 40), (1, 9), (9, 1), (2, 2), (3, 3)]
@@ -208,15 +209,16 @@ class CountCalls(torch.utils._python_dispatch.TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.calls = self.views = 0
+        self.calls = self.copies = 0
         self.waits: list[str] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         self.calls += 1
-        self.views += bool(func.is_view)
         name = func.overloadpacket.__name__
         if name in ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "unique_dim"):
             self.waits.append(name)
+        # A tensor of numbers of the host, which are copied to the device; a GPU waits for that too.
+        self.copies += name == "lift_fresh"
         return func(*args, **(kwargs or {}))
 
 
@@ -236,14 +238,14 @@ def test_nothing_is_read_back_from_the_device_of_the_images() -> None:
 
 
 def test_a_batch_of_two_operations_stays_within_its_budget(contents: Callable[..., Tensor]) -> None:
-    """What a device has to compute, call by call; views cost it nothing."""
+    """Every call of ATen, views too: on a small batch each costs as much as the next."""
     images, draw = contents(128, 32, 32), random_draw(preset("fast_aa"), 128, 2, seed=1)
-    budgets: dict[Any, int] = {"dense": 600, "grouped": 600}
-    for backend, most in budgets.items():
+    backends: tuple[Any, ...] = ("dense", "grouped")
+    for backend in backends:
         apply_operations(images, draw, backend=backend)  # the tables of the space are made once
         with CountCalls() as count:
             apply_operations(images, draw, backend=backend)
-        assert count.calls - count.views <= most, (count.calls, count.views)
+        assert count.calls <= 600, (backend, count.calls)
         # The draw is on the host: whether its operations and levels are in the space, and grouped's list of them.
         assert len(count.waits) == 4
 
@@ -252,11 +254,11 @@ def test_operations_and_waits_stay_within_their_budget(contents: Callable[..., T
     images = contents(128, 32, 32)
     code, value = program(random_draw(preset("fast_aa"), 128, 2, seed=1), 32, 32)
     center = torch.full((128, 2, 2), 0.5)
-    for function, most in ((dense, 370), (grouped, 400)):
+    for function in (dense, grouped):
         with CountCalls() as count:
             function(images, code[:, 0], value[:, 0], center[:, 0])
-        assert count.calls <= most, count.calls
-        assert function is grouped or count.waits == []
+        assert count.calls <= 280, count.calls
+        assert function is grouped or (count.waits, count.copies) == ([], 0)
 
 
 @pytest.mark.slow

@@ -86,6 +86,24 @@ def test_of_many_levels_neighbours_share_a_column() -> None:
     assert shown[0].tolist() == [float(level == "495") for level in labels]
 
 
+def test_of_many_levels_some_are_shown_evenly(contents: Callable[..., Tensor]) -> None:
+    many = Space("many", SPACE.operations[1:2], 1001)
+    images = contents(1, 4, 5)
+    picture = gallery.grid(many, images, gap=0)
+    assert picture.shape == (3, 4, 32 * 5)
+    shift = many.values[0, 100 * torch.arange(0, 11)].round().tolist()
+    assert [shift[0], shift[-1]] == [0, 4]
+    assert torch.equal(picture[:, :, 5:10], images[0])  # the first level
+    assert torch.equal(picture[:, :, -5:-4], images[0][:, :, 4:])  # the last
+    assert torch.equal(picture[:, :, 5 + 15 * 5 : 5 + 15 * 5 + 3], images[0][:, :, 2:])  # and the middle, of 2 pixels
+    pytest.importorskip("matplotlib")
+    figure = gallery.draw_operations(many, images[0])
+    assert figure.get_figwidth() < 40
+    words = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert {"0 px", "2 px", "4 px"} <= set(words)
+    assert len(words) < 40
+
+
 def test_what_is_not_images_is_refused() -> None:
     with pytest.raises(ImagesError, match="no images to show"):
         gallery.grid(SPACE, torch.zeros(0, 3, 4, 4))

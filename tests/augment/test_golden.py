@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nas_augment import OperationDraw, Policy, Space, apply_operations, catalog, preset
-from nas_augment.operations import preset_names
+from nas_augment.presets import preset_names
 from nas_augment.stages import UniformOperations
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from nas_augment import Operation, PolicyError, Space, preset
-from nas_augment.operations import CODES, preset_names
+from nas_augment.operations import CODES
+from nas_augment.presets import preset_names
 
 FIFTEEN = [
     "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "AutoContrast", "Invert", "Equalize", "Solarize",

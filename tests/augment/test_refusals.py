@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ from nas_augment import (
     published,
 )
 from nas_augment.fixed import FixedPolicy, Flip
-from nas_augment.stages import Step, UniformOperations
+from nas_augment.stages import Step, SubPolicies, UniformOperations
 
 IMAGES = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
 POLICIES: dict[str, Callable[[], AugmentationPolicy]] = {
@@ -148,6 +148,18 @@ def draw(op: int = 0, level: int = 0) -> OperationDraw:
             "op of a draw goes to -1",
         ),
         (lambda: apply_operations(IMAGES, draw(level=10)), "level of a draw goes to 10"),
+        (lambda: LearnablePolicy(cast("Any", "fast_aa")), r"space is 'fast_aa'; expected a Space, such as .*preset"),
+        (lambda: UniformOperations(cast("Any", "pba")), "space is 'pba'; expected a Space"),
+        (lambda: SubPolicies(cast("Any", None), ()), "space is None; expected a Space"),
+        (
+            lambda: FixedPolicy(cast("Any", fixed.Crop(4))),
+            r"stages are Crop\(padding=4\); expected a sequence of stages",
+        ),
+        (lambda: FixedPolicy(cast("Any", [fixed.Crop])), "a stage is <class .*expected an object with numbers"),
+        (lambda: FixedPolicy(cast("Any", ["crop"])), "a stage is 'crop'; expected an object with numbers and a method"),
+        (lambda: LearnablePolicy(preset("fast_aa"), after=cast("Any", Flip())), r"stages are Flip\(probability=0\.5\)"),
+        (lambda: Policy(cast("Any", [Flip()])), r"stages are \[Flip\(probability=0\.5\)\]; expected a tuple of stages"),
+        (lambda: Policy(cast("Any", (3,))), "a stage is 3; expected an object with numbers"),
         (lambda: LearnablePolicy(preset("fast_aa"), probability=-0.1), r"probability is -0\.1; expected 0 to 1"),
         (lambda: Step("Rotate", -0.1), r"probability of Rotate is -0\.1"),
         (lambda: Step("Rotate", float("nan")), "probability of Rotate is nan"),
@@ -190,6 +202,21 @@ def test_boxes_and_key_points_outside_the_frame(name: str) -> None:
         for call in (policy, policy.decide().apply):
             with pytest.raises(AnnotationsError, match=r"0 of image 0 is \[.*8\.5.*frame of 8 x 8"):
                 call(IMAGES, generator=generator(), **annotations)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_arguments_that_nobody_knows(name: str) -> None:
+    policy = POLICIES[name]()
+    sample = policy.sample(3, generator=generator())
+    wrong: dict[str, Any] = {"mask": IMAGES}
+    for call in (
+        lambda: policy(IMAGES, generator=generator(), **wrong),
+        lambda: policy(IMAGES, generator=generator(), masks=IMAGES, **wrong),
+        lambda: policy.apply(IMAGES, sample, **wrong),
+        lambda: policy.decide().apply(IMAGES, generator=generator(), **wrong),
+    ):
+        with pytest.raises(TypeError, match=r"unknown arguments: mask; expected path.*the images: masks, boxes"):
+            call()
 
 
 def test_every_error_is_one_of_ours_and_a_value_error() -> None:

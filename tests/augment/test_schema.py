@@ -9,7 +9,8 @@ import pytest
 
 from nas_augment import AugmentationPolicy, LearnablePolicy, Policy, PolicyError, catalog, preset
 from nas_augment.decided import _kinds
-from nas_augment.operations import CODES, preset_names
+from nas_augment.operations import CODES
+from nas_augment.presets import preset_names
 from nas_augment.schema import policy_schema
 from nas_augment.stages import Step, SubPolicies, SubPolicy, UniformOperations
 

@@ -13,7 +13,8 @@ from torch.autograd import gradcheck, gradgradcheck
 from nas_augment import ImagesError, Operation, OperationDraw, PolicyError, Relaxation, Soft, Space, apply_operations
 from nas_augment.applying import program
 from nas_augment.exact import cutout_box
-from nas_augment.operations import CODES, GEOMETRIC, preset
+from nas_augment.operations import CODES, GEOMETRIC
+from nas_augment.presets import preset
 from nas_augment.soft import stage, straight_through
 
 Contents = Callable[..., Tensor]

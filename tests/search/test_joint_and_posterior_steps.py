@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nas_augment.learnable import daas
+from nas_augment import daas
 from nas_search import ConfigError, ImageData, methods
 from nas_search.evaluation import SupernetAccuracy
 from nas_search.state import Batch, SearchState

@@ -1,8 +1,8 @@
 """Masks, boxes and key points that go along with images: what is accepted, and how a policy moves them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -11,7 +11,11 @@ from nas_augment import geometry
 from nas_augment.errors import AnnotationsError, PolicyError
 from nas_augment.geometry import Motion
 
-__all__ = ["Annotated", "AnnotationArguments", "AnnotationOptions", "move"]
+if TYPE_CHECKING:
+    from nas_augment.applying import Path
+    from nas_augment.relaxation import Relaxation
+
+__all__ = ["Annotated", "AnnotationArguments", "AnnotationOptions", "ApplyArguments", "check_names", "divide", "move"]
 
 Boxes = Tensor | Sequence[Tensor]
 
@@ -72,6 +76,36 @@ class AnnotationArguments(TypedDict, total=False):
     keypoints: Tensor | None
     visible: Tensor | None
     options: AnnotationOptions
+
+
+class ApplyArguments(AnnotationArguments, total=False):
+    """These, and how the images are computed: what the policies of this package accept in `apply`."""
+
+    path: "Path"
+    relaxation: "Relaxation | None"
+
+
+_NAMES = frozenset(AnnotationArguments.__annotations__)
+
+
+def divide(arguments: ApplyArguments) -> tuple[AnnotationArguments, dict[str, Any]]:
+    """What goes along with the images, and all else."""
+    annotations: Any = {name: each for name, each in arguments.items() if name in _NAMES}
+    return annotations, {name: each for name, each in arguments.items() if name not in _NAMES}
+
+
+def check_names(names: Iterable[str], others: str) -> None:
+    """Refuse arguments that are no annotations; `others` says what else would have been accepted.
+
+    Raises:
+        TypeError: there are some.
+    """
+    unknown = sorted(set(names) - _NAMES)
+    if unknown:
+        raise TypeError(
+            f"unknown arguments: {', '.join(unknown)}; expected {others}, or what goes along with the images: "
+            f"{', '.join(AnnotationArguments.__annotations__)}."
+        )
 
 
 class Annotated(NamedTuple):

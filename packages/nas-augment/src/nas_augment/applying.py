@@ -13,7 +13,7 @@ from nas_augment.relaxation import Relaxation
 from nas_augment.sample import OperationDraw
 from nas_augment.soft import Soft
 
-__all__ = ["apply_operations", "check_path", "program"]
+__all__ = ["apply_operations", "check_path", "program", "transform"]
 
 Backend = Literal["auto", "grouped", "dense"]
 Path = Literal["exact", "soft"] | Soft
@@ -81,6 +81,13 @@ def apply_operations(
             this draw, or not for this path.
     """
     check_images(images)
+    return transform(images, draw, backend=backend, path=path, relaxation=relaxation)
+
+
+def transform(
+    images: Tensor, draw: OperationDraw, *, backend: Backend, path: Path, relaxation: Relaxation | None = None
+) -> Tensor:
+    """As `apply_operations`, of what is known to be images: a step of a policy that has checked them."""
     draw.check()
     if len(images) != len(draw):
         raise ImagesError(f"{len(images)} images, but the draw is for {len(draw)}.")

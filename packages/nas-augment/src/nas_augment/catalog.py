@@ -18,7 +18,7 @@ _OURS = {
             "autoaugment_cifar10", "autoaugment_svhn", "autoaugment_imagenet", "randaugment", "trivialaugment",
         )
     },
-    **{name: f"nas_augment.learnable:{name}" for name in ("daas", "dada", "dha")},
+    **{name: f"nas_augment.searched:{name}" for name in ("daas", "dada", "dha")},
 }  # fmt: skip
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, overload
 import torch
 from torch import Tensor
 
-from nas_augment.errors import PolicyError
-from nas_augment.policy import check_images
+from nas_augment.errors import PolicyError, is_count
+from nas_augment.policy import check_form
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nas_augment.applying import Path
     from nas_augment.fixed import Stage
 
-__all__ = ["Policy"]
+__all__ = ["Policy", "check_stages"]
 
 _FORMAT, _VERSION = "nas-augment-policy", 1
 
@@ -37,6 +37,9 @@ class Policy:
     """
 
     stages: "tuple[Stage, ...]" = ()
+
+    def __post_init__(self) -> None:
+        check_stages(self.stages, tuple, "a tuple")
 
     @overload
     def apply(self, images: Tensor, *, generator: torch.Generator, path: "Path" = "exact") -> Tensor: ...
@@ -67,7 +70,7 @@ class Policy:
         from nas_augment.fixed import FixedPolicy
 
         policy = FixedPolicy(self.stages)
-        check_images(images)
+        check_form(images)
         sample = policy.sample(len(images), generator=generator)
         return policy.apply(images, sample, path=path, **annotations)
 
@@ -122,6 +125,23 @@ class Policy:
         if extra or not isinstance(record.get("stages"), list):
             raise PolicyError(f"expected the keys format, version and stages (a list); unknown: {sorted(extra)}.")
         return Policy(tuple(_stage(stage) for stage in record["stages"]))
+
+
+def check_stages(stages: Any, kind: type[Any], expected: str) -> None:
+    """Refuse what are no stages.
+
+    Raises:
+        PolicyError: they are not of the expected kind, or one has no method apply.
+    """
+    if not isinstance(stages, kind):
+        raise PolicyError(f"stages are {stages!r:.100}; expected {expected} of stages, such as (Crop(4), Flip()).")
+    for stage in stages:
+        is_one = callable(getattr(stage, "apply", None)) and is_count(getattr(stage, "numbers", -1))
+        if not is_one or isinstance(stage, type):
+            raise PolicyError(
+                f"a stage is {stage!r:.100}; expected an object with numbers and a method apply(images, draw), such as "
+                "Crop(4)."
+            )
 
 
 def _kinds() -> "dict[str, type[Stage]]":

@@ -23,9 +23,11 @@ def dense(images: Tensor, code: Tensor, value: Tensor, center: Tensor) -> Tensor
     out = arithmetic.lookup(out, _tables(out, code, value))
     if out.shape[1] == 3:
         out = arithmetic.blend(arithmetic.luminance(out), out, torch.where(_is(code, "Color"), value, 1.0))
-    out = arithmetic.sharpness(out, torch.where(_is(code, "Sharpness"), value, 1.0))
+    sharpened = arithmetic.sharpened_middle(out, torch.where(_is(code, "Sharpness"), value, 1.0))
+    arithmetic.middle(out).copy_(sharpened)
     size = torch.where(_is(code, "Cutout"), value, 0.0)
-    return arithmetic.cutout(out, arithmetic.cutout_mask(size, center, images.shape[2], images.shape[3]))
+    mask = arithmetic.cutout_mask(size, center, images.shape[2], images.shape[3])
+    return out.bitwise_xor_(arithmetic.cutout_bits(out, mask))
 
 
 def stage(images: Tensor, code: Tensor, value: Tensor, center: Tensor, backend: str, overwrite: bool = False) -> Tensor:
@@ -40,7 +42,7 @@ def _tables(images: Tensor, code: Tensor, value: Tensor) -> Tensor:
     """The table of every image and channel ``(batch, channels, 256)`` uint8; identity where the operation has none."""
     level = torch.arange(256, device=images.device, dtype=torch.uint8)
     bits = torch.where(_is(code, "Posterize"), value, 8.0)
-    table = level & arithmetic.posterize_mask(bits)[:, None, None]
+    table = level & arithmetic.posterize_mask(bits).squeeze(1)
     for name, other in (
         ("Invert", 255 - level),
         ("Solarize", arithmetic.solarize_table(value)),

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_augment import annotations as following
-from nas_augment.annotations import Annotated, AnnotationArguments
-from nas_augment.applying import Path, apply_operations, check_path
-from nas_augment.decided import Policy
+from nas_augment.annotations import Annotated, AnnotationArguments, check_names
+from nas_augment.applying import Path, check_path, transform
+from nas_augment.decided import Policy, check_stages
 from nas_augment.errors import PolicyError, is_count
 from nas_augment.geometry import Motion
 from nas_augment.policy import AugmentationPolicy, check_images
@@ -44,7 +43,7 @@ class Stage(Protocol):
 
 @runtime_checkable
 class OperationStage(Protocol):
-    """A stage of operations of a space, which can be computed on either path."""
+    """A stage of operations of a space, which policies compute on either path from what it decodes."""
 
     def decode(self, draw: Tensor) -> OperationDraw:
         """The operations that uniform numbers ``(batch, numbers)`` stand for."""
@@ -170,6 +169,7 @@ class FixedPolicy(AugmentationPolicy):
 
     def __init__(self, stages: Sequence[Stage] = ()) -> None:
         super().__init__()
+        check_stages(stages, Sequence, "a sequence")
         self.stages = tuple(stages)
 
     def sample(self, batch: int, *, generator: torch.Generator) -> PolicySample:
@@ -210,14 +210,18 @@ class FixedPolicy(AugmentationPolicy):
         only move or cover pixels, and are differentiable as they are.
         """
         if annotations:
-            moved = self.apply(images, sample, path=path)
-            return following.move(moved, self.motions(sample, *images.shape[2:]), **annotations)
+            check_names(annotations, "path")
+            return self.apply_annotated(images, sample, path=path, **annotations)
         check_images(images)
+        return self.transform(images, sample, path)
+
+    def transform(self, images: Tensor, sample: PolicySample, path: Path) -> Tensor:
+        """As `apply`, of what is known to be images: a part of a policy that has checked them."""
         self.check_sample(images, sample)
-        soft = check_path(path)
+        check_path(path)
         for stage, draw in zip(self.stages, sample.draws, strict=True):
-            if soft is not None and isinstance(stage, OperationStage):
-                images = apply_operations(images, stage.decode(draw), path=soft)
+            if isinstance(stage, OperationStage):
+                images = transform(images, stage.decode(draw), backend="auto", path=path)
             else:
                 images = stage.apply(images, draw.to(images.device, non_blocking=True))
         return images

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_augment.applying import apply_operations
+from nas_augment.applying import transform
 from nas_augment.errors import ImagesError, MissingExtraError
 from nas_augment.marginals import marginals
 from nas_augment.operations import Operation, Space
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["draw_operations", "draw_policy", "grid"]
 
 _MOST_COLUMNS = 31
-"""Of the levels of one slot: all of the published spaces, and not all 1001 of a continuous one."""
+"""Of levels: all of the published spaces, and not all 1001 of a continuous one."""
 
 
 def grid(space: Space, images: Tensor, *, gap: int = 2) -> Tensor:
     """Every operation at every level, as one picture.
 
     One row for each operation and image: the image as it is, then each level from the first to the last, without the
-    random sign and with Cutout in the middle. Operations without levels have one column.
+    random sign and with Cutout in the middle. Operations without levels have one column. Of more than 31 levels, 31 are
+    shown, evenly spaced from the first to the last.
 
     Args:
         space: the operations.
@@ -42,12 +43,12 @@ def grid(space: Space, images: Tensor, *, gap: int = 2) -> Tensor:
 
     Returns:
         ``(channels, rows, columns)`` in the dtype of the images, with ``batch x operations`` rows of tiles and
-        ``1 + levels`` columns.
+        ``1 + min(levels, 31)`` columns.
 
     Raises:
         ImagesError: the images are not images, or there are none.
     """
-    tiles, shown = _tiles(space, images)
+    tiles, shown = _tiles(space, images, _shown_levels(space))
     white = 255 if images.dtype == torch.uint8 else 1.0
     tiles = tiles.masked_fill(~shown[..., None, None, None], white)
     tiles = F.pad(tiles, (0, gap, 0, gap), value=white)
@@ -56,21 +57,26 @@ def grid(space: Space, images: Tensor, *, gap: int = 2) -> Tensor:
     return picture[:, : rows * height - gap, : columns * width - gap]
 
 
-def _tiles(space: Space, images: Tensor) -> tuple[Tensor, Tensor]:
+def _shown_levels(space: Space) -> Tensor:
+    steps = min(space.levels, _MOST_COLUMNS)
+    return torch.linspace(0, space.levels - 1, steps, dtype=torch.float64).round().long()
+
+
+def _tiles(space: Space, images: Tensor, each_level: Tensor) -> tuple[Tensor, Tensor]:
     """Tiles ``(operations x batch, 1 + levels, channels, height, width)``, and which of them say anything."""
     check_images(images)
     if not len(images):
         raise ImagesError("there are no images to show; expected one or more.")
-    operations, batch, levels = len(space.operations), len(images), space.levels
+    operations, batch, levels = len(space.operations), len(images), len(each_level)
     op = torch.arange(operations).repeat_interleave(batch * levels)
     draw = OperationDraw(
-        space, op[:, None], torch.ones(len(op), 1, dtype=torch.bool), torch.arange(levels).repeat(operations * batch)[:, None],
+        space, op[:, None], torch.ones(len(op), 1, dtype=torch.bool), each_level.repeat(operations * batch)[:, None],
         torch.ones(len(op), 1, dtype=torch.int8), torch.full((len(op), 1, 2), 0.5),
     )  # fmt: skip
     each = images.repeat(operations, 1, 1, 1)
-    done = apply_operations(each.repeat_interleave(levels, 0), draw)
+    done = transform(each.repeat_interleave(levels, 0), draw, backend="auto", path="exact")
     tiles = torch.cat((each[:, None], done.view(operations * batch, levels, *images.shape[1:])), 1)
-    void = torch.tensor([not operation.has_value for operation in space.operations]).repeat_interleave(batch)
+    void = ~space.has_value().repeat_interleave(batch)
     shown = ~(void[:, None] & (torch.arange(1 + levels) > 1))
     return tiles, shown.to(images.device)
 
@@ -78,13 +84,16 @@ def _tiles(space: Space, images: Tensor) -> tuple[Tensor, Tensor]:
 def draw_operations(space: Space, image: Tensor) -> "Figure":
     """`grid` of one image ``(channels, height, width)``, with the name of each operation and the value of each level.
 
+    As there, of more than 31 levels 31 are shown.
+
     Raises:
         ImagesError: it is not an image.
         MissingExtraError: matplotlib is missing.
     """
     if image.ndim != 3:
         raise ImagesError(f"the image has shape {tuple(image.shape)}; expected (channels, height, width).")
-    tiles, shown = _tiles(space, image[None].cpu())
+    levels = _shown_levels(space)
+    tiles, shown = _tiles(space, image[None].cpu(), levels)
     rows, columns, _, high, wide = tiles.shape
     # In inches: a tile, with a line for its value above it; names on the left and a title on top.
     width, line, lead, title = 0.78, 0.15, 1.1, 0.35
@@ -99,7 +108,7 @@ def draw_operations(space: Space, image: Tensor) -> "Figure":
         for column in range(columns):
             left = lead + column * width * 1.06
             if shown[row, column]:
-                label = "image" if column == 0 else _value(space, row, column - 1)
+                label = "image" if column == 0 else _value(space, row, int(levels[column - 1]))
                 axes.text(left + width / 2, top - 0.02, label, ha="center", va="bottom", fontsize=6.5)
                 extent = (left, left + width, top + height, top)
                 axes.imshow(_pixels(tiles[row, column]), extent=extent, vmin=0, vmax=255, cmap="gray")
@@ -138,7 +147,7 @@ def draw_policy(policy: "LearnablePolicy") -> "Figure":
     found = marginals(policy)
     first, strength = _columns(found.levels)
     names = [operation.name for operation in policy.space.operations]
-    has_value = torch.tensor([operation.has_value for operation in policy.space.operations])
+    has_value = policy.space.has_value()
     cell, lead, levels = 0.27, 1.05, len(first)
     square = lead + len(names) * cell + 0.4 if found.together is not None else 0.0
     slot_width = lead + (2.5 + levels) * cell + 0.4

@@ -1,6 +1,7 @@
 """The backend for CPUs: the images of a stage sorted by what is done to them, each kind computed once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ _PIXELS_AT_ONCE = 2**16
 """Of all images of a part together: what an operation holds of them meanwhile should stay in the cache."""
 
 
-_Kind = Callable[[Sequence[Tensor], Tensor, Tensor, Tensor], None]
+_Kind = Callable[[Sequence[Tensor], Sequence[int], Tensor, Tensor], None]
 """Overwrites parts of equal size (the last may be smaller); the code, value and center of all images follow."""
 
 
@@ -31,13 +32,14 @@ def grouped(images: Tensor, code: Tensor, value: Tensor, center: Tensor, overwri
     Returns:
         The images transformed.
     """
+    codes: list[int] = code.tolist()
     members: dict[_Kind | None, list[int]] = {}
-    for row, each in enumerate(code.tolist()):
-        members.setdefault(_KINDS.get(each), []).append(row)
-    order = torch.tensor([row for rows in members.values() for row in rows], dtype=torch.int64)
-    code, value, center = (
-        each.index_select(0, order.to(each.device)).to(images.device) for each in (code, value, center)
-    )
+    # A batch of small images is bound by calls. Sorted once, it is split once; within a kind, too, codes lie together.
+    for row in sorted(range(len(codes)), key=codes.__getitem__):
+        members.setdefault(_KINDS.get(codes[row]), []).append(row)
+    rows = [row for kind in members.values() for row in kind]
+    sizes = [len(kind) for kind in members.values()]
+    order = torch.tensor(rows, dtype=torch.int64)
     at_once = max(1, _PIXELS_AT_ONCE // max(1, images.shape[2] * images.shape[3]))
     # Large images are overwritten one by one where they lie: another batch in memory would cost more than the passes.
     # Small ones are sorted, so that a kind is a slice: nothing else writes to many of them at once as fast.
@@ -45,28 +47,37 @@ def grouped(images: Tensor, code: Tensor, value: Tensor, center: Tensor, overwri
         out = images if overwrite and images.is_contiguous() else images.clone(memory_format=torch.contiguous_format)
     else:
         out = images.index_select(0, order.to(images.device))
-    # Small batches are bound by calls, which are a sixth faster here; the tensor that leaves is an ordinary one.
+    # Calls are a sixth faster here; the tensor that leaves is an ordinary one.
     with torch.inference_mode():
+        values, centers = (
+            each.index_select(0, order.to(each.device)).to(images.device).split(sizes) for each in (value, center)
+        )
+        sorted_images = [out] * len(sizes) if at_once == 1 else out.split(sizes)
         start = 0
-        for kind, rows in members.items():
-            stop = start + len(rows)
+        for kind, part, *drawn in zip(members, sorted_images, values, centers, strict=True):
+            of_kind = rows[start : start + len(drawn[0])]
+            start += len(of_kind)
             if kind is not None:
-                parts = [out[row : row + 1] for row in rows] if at_once == 1 else out[start:stop].split(at_once)
-                kind(parts, code[start:stop], value[start:stop], center[start:stop])
-            start = stop
+                parts = [out[row : row + 1] for row in of_kind] if at_once == 1 else _split(part, at_once)
+                kind(parts, [codes[row] for row in of_kind], *drawn)
     return out if at_once == 1 else out.index_select(0, order.argsort().to(images.device))
 
 
-def _overwrite(parts: Sequence[Tensor], function: Callable[..., Tensor], *each: Tensor) -> None:
-    """Replace images by a function of them and of what belongs to each."""
-    for part, *of_part in zip(parts, *(tensor.split(len(parts[0])) for tensor in each), strict=True):
-        part.copy_(function(part, *of_part))
+def _split(tensor: Tensor, size: int) -> Sequence[Tensor]:
+    return (tensor,) if len(tensor) <= size else tensor.split(size)
 
 
-def _warp(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
+def _each(parts: Sequence[Tensor], *each: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """The parts, each with what belongs to its images."""
+    return zip(parts, *(_split(tensor, len(parts[0])) for tensor in each), strict=True)
+
+
+def _warp(parts: Sequence[Tensor], codes: Sequence[int], value: Tensor, center: Tensor) -> None:
+    code = torch.tensor(codes, device=value.device)
     fixed = arithmetic.fixed_point(arithmetic.coefficients(code, value, *parts[0].shape[2:]))
     if len(parts[0]) > 1:
-        _overwrite(parts, arithmetic.gather, fixed)
+        for part, some in _each(parts, fixed):
+            part.copy_(arithmetic.gather(part, some))
         return
     for part, one, ((*along_column, column), (*along_row, row)) in zip(
         parts, fixed.split(1), fixed.tolist(), strict=True
@@ -85,56 +96,59 @@ def _shift(image: Tensor, columns: int, rows: int) -> Tensor:
     return out
 
 
-def _invert(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
-    _overwrite(parts, torch.bitwise_not)
+def _invert(parts: Sequence[Tensor], codes: Sequence[int], value: Tensor, center: Tensor) -> None:
+    for part in parts:
+        part.bitwise_not_()
 
 
-def _solarize(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
-    _overwrite(parts, arithmetic.lookup, arithmetic.solarize_table(value))
+def _posterize(parts: Sequence[Tensor], codes: Sequence[int], value: Tensor, center: Tensor) -> None:
+    for part, mask in _each(parts, arithmetic.posterize_mask(value)):
+        part.bitwise_and_(mask)
 
 
-def _posterize(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
-    _overwrite(parts, torch.bitwise_and, arithmetic.posterize_mask(value)[:, None, None, None])
+def _table(parts: Sequence[Tensor], codes: Sequence[int], value: Tensor, center: Tensor) -> None:
+    start = 0
+    for part, some in _each(parts, value):
+        runs = [(code, len(list(run))) for code, run in groupby(codes[start : start + len(part)])]
+        start += len(part)
+        sizes = [size for _, size in runs]
+        tables = [
+            _TABLES[code](images, drawn).expand(-1, part.shape[1], -1)
+            for (code, _), images, drawn in zip(runs, part.split(sizes), some.split(sizes), strict=True)
+        ]
+        part.copy_(arithmetic.lookup(part, torch.cat(tables)))
 
 
-def _brightness(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
-    _overwrite(parts, arithmetic.lookup, arithmetic.brightness_table(value))
-
-
-def _autocontrast(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
-    _overwrite(parts, lambda part: arithmetic.lookup(part, arithmetic.autocontrast_table(part)))
-
-
-def _equalize(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
-    _overwrite(parts, lambda part: arithmetic.lookup(part, arithmetic.equalize_table(part)))
-
-
-def _contrast(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
-    _overwrite(parts, lambda part, factor: arithmetic.lookup(part, arithmetic.contrast_table(part, factor)), value)
-
-
-def _color(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
+def _color(parts: Sequence[Tensor], codes: Sequence[int], value: Tensor, center: Tensor) -> None:
     if parts[0].shape[1] == 3:
-        _overwrite(parts, lambda part, factor: arithmetic.blend(arithmetic.luminance(part), part, factor), value)
+        for part, factor in _each(parts, value):
+            part.copy_(arithmetic.blend(arithmetic.luminance(part), part, factor))
 
 
-def _sharpness(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
-    _overwrite(parts, arithmetic.sharpness, value)
+def _sharpness(parts: Sequence[Tensor], codes: Sequence[int], value: Tensor, center: Tensor) -> None:
+    for part, factor in _each(parts, value):
+        arithmetic.middle(part).copy_(arithmetic.sharpened_middle(part, factor))
 
 
-def _cutout(parts: Sequence[Tensor], code: Tensor, value: Tensor, center: Tensor) -> None:
-    _overwrite(parts, arithmetic.cutout, arithmetic.cutout_mask(value, center, *parts[0].shape[2:]))
+def _cutout(parts: Sequence[Tensor], codes: Sequence[int], value: Tensor, center: Tensor) -> None:
+    for part, mask in _each(parts, arithmetic.cutout_mask(value, center, *parts[0].shape[2:])):
+        part.bitwise_xor_(arithmetic.cutout_bits(part, mask))
 
+
+_TABLES: dict[int, Callable[[Tensor, Tensor], Tensor]] = {
+    CODES["AutoContrast"]: lambda images, value: arithmetic.autocontrast_table(images),
+    CODES["Equalize"]: lambda images, value: arithmetic.equalize_table(images),
+    CODES["Solarize"]: lambda images, value: arithmetic.solarize_table(value),
+    CODES["Contrast"]: arithmetic.contrast_table,
+    CODES["Brightness"]: lambda images, value: arithmetic.brightness_table(value),
+}
+"""The table of each image ``(batch, channels or 1, 256)``, made of the images and their values."""
 
 _KINDS: dict[int, _Kind] = {
     **{CODES[name]: _warp for name in GEOMETRIC},
+    **dict.fromkeys(_TABLES, _table),
     CODES["Invert"]: _invert,
-    CODES["Solarize"]: _solarize,
     CODES["Posterize"]: _posterize,
-    CODES["Brightness"]: _brightness,
-    CODES["AutoContrast"]: _autocontrast,
-    CODES["Equalize"]: _equalize,
-    CODES["Contrast"]: _contrast,
     CODES["Color"]: _color,
     CODES["Sharpness"]: _sharpness,
     CODES["Cutout"]: _cutout,

@@ -1,36 +1,32 @@
 """A learnable policy: which operations, whether they are applied, and how strongly."""
 
-from collections.abc import Iterator
-from itertools import combinations, product
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_augment import annotations as following
-from nas_augment.annotations import Annotated, AnnotationArguments
-from nas_augment.applying import Backend, Path, apply_operations
+from nas_augment.annotations import Annotated, AnnotationArguments, check_names
+from nas_augment.applying import Backend, Path, transform
 from nas_augment.decided import Policy
+from nas_augment.deciding import decide
+from nas_augment.decoding import decode
+from nas_augment.enumeration import every_draw
 from nas_augment.errors import PolicyError, is_count
-from nas_augment.fixed import Cutout, FixedPolicy, Stage
+from nas_augment.fixed import FixedPolicy, Stage
 from nas_augment.gallery import grid
 from nas_augment.geometry import Motion
+from nas_augment.layout import Choice, Layout, Share
 from nas_augment.operation_motions import operation_motions
-from nas_augment.operations import Space, preset
+from nas_augment.operations import Space, check_space
 from nas_augment.policy import AugmentationPolicy, check_images
 from nas_augment.relaxation import Relaxation
 from nas_augment.sample import OperationDraw, PolicySample
-from nas_augment.stages import Step, SubPolicies, SubPolicy
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-
-__all__ = ["LearnablePolicy", "daas", "dada", "dha"]
-
-Choice = Literal["slots", "joint", "unordered"]
-Share = Literal["position", "operation", "pair"]
+__all__ = ["LearnablePolicy"]
 
 
 class LearnablePolicy(AugmentationPolicy):
@@ -66,6 +62,7 @@ class LearnablePolicy(AugmentationPolicy):
         position_logits: ``(rows,)``, of continuous levels, or None; 0 is the middle.
 
     Example:
+        >>> from nas_augment import preset
         >>> policy = LearnablePolicy(preset("fast_aa"))
         >>> images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
         >>> augmented, log_prob = policy(images, generator=torch.Generator().manual_seed(0))
@@ -91,6 +88,7 @@ class LearnablePolicy(AugmentationPolicy):
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
+        check_space(space)
         if not is_count(count) or count < 1:
             raise PolicyError(f"count of operations is {count!r}; expected a whole number, 1 or more.")
         for name, given, known in (("choice", choice, Choice), ("share", share, Share), ("backend", backend, Backend)):
@@ -107,9 +105,9 @@ class LearnablePolicy(AugmentationPolicy):
         self.space, self.count, self.choice, self.share, self.per = space, count, choice, share, per
         self.probability, self.count_void_levels, self.backend = probability, count_void_levels, backend
         self.before, self.after = FixedPolicy(before), FixedPolicy(after)
-        operations, self.tuples = len(space.operations), _tuples(len(space.operations), count, choice)
-        rows = {"position": count * operations, "operation": operations, "pair": len(self.tuples) * count}[share]
-        shape = (count, operations) if choice == "slots" else (len(self.tuples),)
+        self.layout = Layout(len(space.operations), count, choice, share)
+        self.tuples, rows = self.layout.tuples, self.layout.rows
+        shape = (count, len(space.operations)) if choice == "slots" else (len(self.tuples),)
         self.choice_logits = nn.Parameter(torch.zeros(shape))
         self.probability_logits = nn.Parameter(torch.zeros(rows)) if probability is None else None
         by_logits = learn_levels and not continuous_levels
@@ -126,74 +124,40 @@ class LearnablePolicy(AugmentationPolicy):
         device = generator.device
         uniform = torch.rand(draws, self.count, 6, generator=generator, device=device, dtype=torch.float64)
         with torch.no_grad():
-            operations = self._decode(uniform)
+            operations = decode(self, uniform)
         if self.per == "batch":
             operations = operations.map(lambda tensor: tensor.expand(batch, *tensor.shape[1:]))
         return PolicySample(fixed, batch, operations)
 
-    def _decode(self, uniform: Tensor) -> OperationDraw:
-        """What uniform numbers ``(draws, count, 6)`` stand for, by inverting the cumulated probabilities."""
-        device = uniform.device
-        which, gate, levels, sign = (uniform[..., at] for at in range(4))
-        choice = self.choice_logits.to(device).double().softmax(-1)
-        if self.choice == "slots":
-            op = _invert(which, choice.expand(len(uniform), -1, -1))
-        else:
-            op = self.tuples.to(device)[_invert(which[:, 0], choice.expand(len(uniform), -1))]
-        row = self.row(op)
-        applied = gate < self.probabilities().to(device)[row]
-        level = _invert(levels, self.level_probabilities().to(device)[row])
-        level = torch.where(self.counts_level(op, applied), level, 0)
-        signed = self.space.signed().to(device)[op]
-        signs = torch.where(signed & (sign < 0.5), -1, 1).to(torch.int8)
-        return OperationDraw(self.space, op, applied, level, signs, uniform[..., 4:])
-
     def row(self, op: Tensor) -> Tensor:
-        """Which row of the probabilities and level logits each operation of ``op (..., count)`` uses."""
-        if self.share == "operation":
-            return op
-        position = torch.arange(self.count, device=op.device)
-        if self.share == "position":
-            return position * len(self.space.operations) + op
-        return self.tuple_index(op)[..., None] * self.count + position
+        """See `Layout.row`."""
+        return self.layout.row(op)
 
     def tuple_index(self, op: Tensor) -> Tensor:
-        """Which of the tuples ``op (..., count)`` is, ``(...)``; -1 for one that is never drawn."""
-        size = len(self.space.operations)
-        weight = size ** torch.arange(self.count - 1, -1, -1, device=op.device)
-        index = torch.full((size**self.count,), -1, device=op.device)
-        tuples = self.tuples.to(op.device)
-        index[(tuples * weight).sum(1)] = torch.arange(len(tuples), device=op.device)
-        found: Tensor = index[(op * weight).sum(-1)]
-        return found
+        """See `Layout.tuple_index`."""
+        return self.layout.tuple_index(op)
 
-    def probabilities(self) -> Tensor:
-        """Of applying an operation, by `row`, ``(rows,)`` float64."""
+    def probabilities(self, device: torch.device | str | None = None) -> Tensor:
+        """Of applying an operation, by `row`, ``(rows,)`` float64; computed on `device`, or where the parameters are."""
         if self.probability_logits is not None:
-            return self.probability_logits.double().sigmoid()
-        return torch.full((self._rows(),), self.probability or 0.0, dtype=torch.float64)
+            return self.probability_logits.to(device=device).double().sigmoid()
+        return torch.full((self.layout.rows,), self.probability or 0.0, dtype=torch.float64, device=device)
 
-    def level_probabilities(self) -> Tensor:
+    def level_probabilities(self, device: torch.device | str | None = None) -> Tensor:
         """Of each level where it is drawn, by `row`, ``(rows, levels)`` float64; a continuous level is one of them."""
+        levels = self.space.levels
         if self.level_logits is not None:
-            return self.level_logits.double().softmax(-1)
+            return self.level_logits.to(device=device).double().softmax(-1)
         if self.position_logits is not None:
-            nearest = (self.position_logits.double().sigmoid() * (self.space.levels - 1)).round().long()
-            return F.one_hot(nearest, self.space.levels).double()
-        return torch.full((self._rows(), self.space.levels), 1 / self.space.levels, dtype=torch.float64)
-
-    def _rows(self) -> int:
-        operations = len(self.space.operations)
-        if self.share == "pair":
-            return len(self.tuples) * self.count
-        return operations if self.share == "operation" else operations * self.count
+            nearest = self.position_logits.to(device=device).double().sigmoid() * (levels - 1)
+            return F.one_hot(nearest.round().long(), levels).double()
+        return torch.full((self.layout.rows, levels), 1 / levels, dtype=torch.float64, device=device)
 
     def counts_level(self, op: Tensor, applied: Tensor) -> Tensor:
         """Whether the level of each operation is drawn and counted: it is applied and has one."""
         if self.count_void_levels:
             return applied
-        has_value = torch.tensor([operation.has_value for operation in self.space.operations], device=op.device)
-        return applied & has_value[op]
+        return applied & self.space.has_value().to(op.device)[op]
 
     def log_prob(self, sample: PolicySample) -> Tensor:
         """DAAS, Eq. 4, under the current parameters, ``(batch,)`` in their dtype.
@@ -270,15 +234,15 @@ class LearnablePolicy(AugmentationPolicy):
         `path` and `relaxation` are those of `applying.apply_operations`; annotations follow what was drawn.
         """
         if annotations:
-            moved = self.apply(images, sample, path=path, relaxation=relaxation)
-            return following.move(moved, self.motions(sample, *images.shape[2:]), **annotations)
+            check_names(annotations, "path, relaxation")
+            return self.apply_annotated(images, sample, path=path, relaxation=relaxation, **annotations)
         check_images(images)
         sample.check(images)
         draw = self.checked(sample)
         stages = len(self.before.stages)
-        images = self.before.apply(images, PolicySample(sample.draws[:stages], len(sample)), path=path)
-        images = apply_operations(images, draw, backend=self.backend, path=path, relaxation=relaxation)
-        return self.after.apply(images, PolicySample(sample.draws[stages:], len(sample)), path=path)
+        images = self.before.transform(images, PolicySample(sample.draws[:stages], len(sample)), path)
+        images = transform(images, draw, backend=self.backend, path=path, relaxation=relaxation)
+        return self.after.transform(images, PolicySample(sample.draws[stages:], len(sample)), path)
 
     def motions(self, sample: PolicySample, height: int, width: int) -> tuple[Motion, ...]:
         """See `AugmentationPolicy.motions`: those of the stages before, of each slot, and of the stages after."""
@@ -288,39 +252,8 @@ class LearnablePolicy(AugmentationPolicy):
         return (*before, *operation_motions(self.checked(sample), height, width), *after)
 
     def decide(self, keep: int | None = None) -> Policy:
-        """All tuples by their probability, each operation at its likeliest level (DAAS, Sec. 4.3).
-
-        Levels that are not learned are drawn uniformly by what is decided, as they are here (DHA).
-
-        Args:
-            keep: only that many of the likeliest tuples; DADA keeps 25.
-        """
-        if keep is not None and not (is_count(keep) and keep > 0):
-            raise PolicyError(f"keep is {keep!r}; expected a whole number, 1 or more, or None for all.")
-        tuples, weights = self.tuples, self.tuple_probabilities()
-        with torch.no_grad():
-            row = self.row(tuples)
-            probabilities = self.probabilities().cpu()[row]
-            levels = self.level_probabilities().cpu().argmax(-1)[row]
-            levels = torch.where(self._has_value()[tuples], levels, 0)
-            free = self._has_value()[tuples] & (self.level_logits is None and self.position_logits is None)
-        order = weights.argsort(descending=True, stable=True)[:keep].tolist()
-        names = [operation.name for operation in self.space.operations]
-        entries = tuple(
-            SubPolicy(
-                tuple(
-                    Step(
-                        names[int(tuples[at, k])],
-                        float(probabilities[at, k]),
-                        None if free[at, k] else int(levels[at, k]),
-                    )
-                    for k in range(self.count)
-                ),
-                float(weights[at]),
-            )
-            for at in order
-        )
-        return Policy((*self.before.stages, SubPolicies(self.space, entries), *self.after.stages))
+        """All tuples by their probability, each operation at its likeliest level; see `deciding.decide`."""
+        return decide(self, keep)
 
     def tuple_probabilities(self) -> Tensor:
         """How likely each of `tuples` is, ``(tuples,)`` float64; without gradient."""
@@ -334,33 +267,9 @@ class LearnablePolicy(AugmentationPolicy):
         """Its operations at all levels on `images` as one picture ``(channels, rows, columns)``; see `gallery.grid`."""
         return grid(self.space, images)
 
-    def _has_value(self) -> Tensor:
-        return torch.tensor([operation.has_value for operation in self.space.operations])
-
     def enumerate(self) -> OperationDraw:
-        """Every draw that `log_prob` tells apart, once; for small spaces.
-
-        Returns:
-            A draw of as many images; the probabilities of `log_prob` over it sum to 1.
-        """
-        rows = list(self._all_draws())
-        table = torch.tensor(rows).view(len(rows), self.count, 3)
-        op, applied, level = table[..., 0], table[..., 1].bool(), table[..., 2]
-        return OperationDraw(
-            self.space, op, applied, level, torch.ones_like(op, dtype=torch.int8), torch.full((*op.shape, 2), 0.5)
-        )
-
-    def _all_draws(self) -> Iterator[list[tuple[int, int, int]]]:
-        gates = (0, 1) if self.probability_logits is not None else (1,)
-        # Levels that are not learned are left at the first; a continuous one is always the same.
-        fixed = self.level_probabilities().argmax(-1).tolist()
-        for names in self.tuples.tolist():
-            choices = []
-            for op, row in zip(names, self.row(torch.tensor(names)).tolist(), strict=True):
-                void = not (self.count_void_levels or self.space.operations[op].has_value)
-                levels = [0] if void else [fixed[row]] if self.level_logits is None else range(self.space.levels)
-                choices.append([(op, y, m) for y in gates for m in (levels if y else [0])])
-            yield from (list(draw) for draw in product(*choices))
+        """Every draw that `log_prob` tells apart; see `enumeration.every_draw`."""
+        return every_draw(self)
 
     def entropy(self) -> Tensor:
         """Of the choice of operations, in nats; a scalar that can be added to a loss."""
@@ -385,48 +294,3 @@ class LearnablePolicy(AugmentationPolicy):
     def extra_repr(self) -> str:
         """What distinguishes it."""
         return f"{self.space.name}, count={self.count}, choice={self.choice}, share={self.share}, per={self.per}"
-
-
-def _tuples(operations: int, count: int, choice: Choice) -> Tensor:
-    drawn = (
-        combinations(range(operations), count) if choice == "unordered" else product(range(operations), repeat=count)
-    )
-    return torch.tensor(list(drawn)).view(-1, count)
-
-
-def _invert(uniform: Tensor, probabilities: Tensor) -> Tensor:
-    """The index at which cumulated `probabilities` ``(..., n)`` pass `uniform` ``(...)``."""
-    cumulated = probabilities.cumsum(-1)[..., :-1]
-    return (uniform[..., None] >= cumulated).sum(-1)
-
-
-def daas(*, before: tuple[Stage, ...] = (), after: tuple[Stage, ...] = ()) -> LearnablePolicy:
-    """The policy of DAAS: 15 operations, two slots, probabilities and levels for each of 225 pairs; one a batch."""
-    return LearnablePolicy(preset("fast_aa"), share="pair", per="batch", before=before, after=after)
-
-
-def dada(
-    *, continuous_levels: bool = False, before: tuple[Stage, ...] = (), after: tuple[Stage, ...] = ()
-) -> LearnablePolicy:
-    """The policy of DADA (Li et al., 2020): 105 pairs of different operations; one a batch.
-
-    Differs from the paper: the magnitude is one of 10 levels, learned by the score function, unless it is continuous:
-    then it is the paper's number in [0, 1], learned through the soft path, and one of 1001 levels where it is applied
-    exactly.
-    """
-    return LearnablePolicy(
-        preset("fast_aa", 1001 if continuous_levels else None),
-        choice="unordered",
-        share="pair",
-        per="batch",
-        continuous_levels=continuous_levels,
-        before=before,
-        after=after,
-    )
-
-
-def dha(*, before: tuple[Stage, ...] = (), after: tuple[Stage, ...] = (Cutout(16),)) -> LearnablePolicy:
-    """The policy of DHA (Zhou et al., 2021): 14 x 14 ordered pairs, always applied, levels uniform; one an image."""
-    return LearnablePolicy(
-        preset("ops14_ra"), choice="joint", probability=1.0, learn_levels=False, before=before, after=after
-    )

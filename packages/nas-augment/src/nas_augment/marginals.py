@@ -39,7 +39,7 @@ def marginals(policy: "LearnablePolicy") -> Marginals:
     operations, levels = len(space.operations), space.levels
     with torch.no_grad():
         row = policy.row(tuples)
-        probability, level = policy.probabilities().cpu()[row], policy.level_probabilities().cpu()[row]
+        probability, level = policy.probabilities("cpu")[row], policy.level_probabilities("cpu")[row]
     chosen, applied = (torch.zeros(policy.count, operations, dtype=torch.float64) for _ in range(2))
     strength = torch.zeros(policy.count, operations, levels, dtype=torch.float64)
     for slot, op in enumerate(tuples.unbind(1)):

@@ -1,10 +1,9 @@
-"""The operations as data: what each is, its range in each published space, and the spaces.
+"""The operations as data: what each is, and a space of them.
 
 Their arithmetic is in `arithmetic`, and in `soft` with derivatives; a space only says which operations there are and what
-value each level stands for.
+value each level stands for. The published spaces are in `presets`.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from nas_augment.errors import PolicyError, is_count, nearest
 
-__all__ = ["CODES", "GEOMETRIC", "Operation", "Space", "preset", "preset_names"]
+__all__ = ["CODES", "GEOMETRIC", "Operation", "Space", "check_space"]
 
 # The order is never saved: files have names.
 _NAMES = (
@@ -77,6 +76,7 @@ class Space:
         levels: how many values each operation can take.
 
     Example:
+        >>> from nas_augment import preset
         >>> space = preset("fast_aa")
         >>> len(space.operations), space.levels
         (15, 10)
@@ -151,6 +151,10 @@ class Space:
         """Whether the value of each operation has a random sign, ``(operations,)`` bool."""
         return torch.tensor([operation.signed for operation in self.operations])
 
+    def has_value(self) -> Tensor:
+        """Whether a level means anything to each operation, ``(operations,)`` bool."""
+        return torch.tensor([operation.has_value for operation in self.operations])
+
     def pixels(self) -> Tensor:
         """Whether the value of each operation is in pixels rather than a fraction, ``(operations,)`` bool."""
         return torch.tensor([operation.unit == "pixels" for operation in self.operations])
@@ -177,6 +181,16 @@ class Space:
         return Space(record["name"], tuple(_operation(each) for each in record["operations"]), record["levels"])
 
 
+def check_space(space: object) -> None:
+    """Refuse what is not a space.
+
+    Raises:
+        PolicyError: it is something else, such as the name of one.
+    """
+    if not isinstance(space, Space):
+        raise PolicyError(f'space is {space!r:.100}; expected a Space, such as nas_augment.preset("fast_aa").')
+
+
 def _whole(values: Tensor, how: Whole) -> Tensor:
     # One part in 10^9 keeps 2.9999999999999996 from becoming 2.
     slack = 1e-9 * values.sign()
@@ -198,121 +212,3 @@ def _operation(record: Any) -> Operation:
     if not isinstance(record["signed"], bool) or not isinstance(record["name"], str):
         raise PolicyError(f"an operation has signed {record['signed']!r}; expected true or false, and a text as name.")
     return Operation(**record)
-
-
-def _enhance(low: float, high: float, unit: Unit, signed: bool = False) -> tuple[Operation, ...]:
-    names = ("Contrast", "Color", "Brightness", "Sharpness")
-    return tuple(Operation(name, low, high, unit, signed) for name in names)
-
-
-def _warps(slope: tuple[float, float], shift: Operation, degrees: tuple[float, float], whole: Whole = "no") -> Any:
-    return (
-        Operation("ShearX", *slope, "slope", True),
-        Operation("ShearY", *slope, "slope", True),
-        Operation("TranslateX", shift.low, shift.high, shift.unit, True, shift.whole),
-        Operation("TranslateY", shift.low, shift.high, shift.unit, True, shift.whole),
-        Operation("Rotate", *degrees, "degrees", True, whole),
-    )
-
-
-_PLAIN = (Operation("AutoContrast"), Operation("Invert"), Operation("Equalize"))
-
-
-def _fast_aa() -> tuple[Operation, ...]:
-    shift = Operation("TranslateX", -0.45, 0.45, "fraction")
-    return (
-        *_warps((-0.3, 0.3), shift, (-30.0, 30.0)),
-        *_PLAIN,
-        Operation("Solarize", 0.0, 256.0, "threshold"),
-        Operation("Posterize", 4.0, 8.0, "bits", whole="truncate"),
-        *_enhance(0.1, 1.9, "factor"),
-        Operation("Cutout", 0.0, 0.2, "fraction"),
-    )
-
-
-def _ops14_aa() -> tuple[Operation, ...]:
-    return tuple(operation for operation in _fast_aa() if operation.name != "Cutout")
-
-
-def _ops14_ra() -> tuple[Operation, ...]:
-    return (Operation("Identity"), *(each for each in _ops14_aa() if each.name != "Invert"))
-
-
-def _autoaugment() -> tuple[Operation, ...]:
-    shift = Operation("TranslateX", 0.0, 150.0 / 331.0, "fraction")
-    return (
-        *_warps((0.0, 0.3), shift, (0.0, 30.0)),
-        *_PLAIN,
-        Operation("Solarize", 255.0, 0.0, "threshold"),
-        Operation("Posterize", 8.0, 4.0, "bits", whole="round"),
-        *_enhance(0.0, 0.9, "offset", True),
-    )
-
-
-def _pba() -> tuple[Operation, ...]:
-    shift = Operation("TranslateX", 0.0, 10.0, "pixels", whole="truncate")
-    return (
-        *_warps((0.0, 0.3), shift, (0.0, 30.0), "truncate"),
-        *_PLAIN,
-        # The reference takes 256 - int(256 l / 10) and 4 - int(4 l / 10): truncation of what is subtracted.
-        Operation("Solarize", 256.0, 0.0, "threshold", whole="up"),
-        Operation("Posterize", 4.0, 0.0, "bits", whole="up"),
-        *_enhance(0.1, 1.9, "factor"),
-        Operation("Cutout", 0.0, 20.0, "pixels", whole="truncate"),
-    )
-
-
-def _randaugment() -> tuple[Operation, ...]:
-    return (Operation("Identity"), *(each for each in _autoaugment() if each.name != "Invert"))
-
-
-def _trivial_wide() -> tuple[Operation, ...]:
-    shift = Operation("TranslateX", 0.0, 32.0, "pixels", whole="truncate")
-    return (
-        Operation("Identity"),
-        *_warps((0.0, 0.99), shift, (0.0, 135.0)),
-        Operation("AutoContrast"),
-        Operation("Equalize"),
-        Operation("Solarize", 255.0, 0.0, "threshold"),
-        Operation("Posterize", 8.0, 2.0, "bits", whole="round"),
-        *_enhance(0.0, 0.99, "offset", True),
-    )
-
-
-_PRESETS: dict[str, tuple[Callable[[], tuple[Operation, ...]], int]] = {
-    "fast_aa": (_fast_aa, 10),
-    "ops14_aa": (_ops14_aa, 10),
-    "ops14_ra": (_ops14_ra, 10),
-    "autoaugment": (_autoaugment, 10),
-    "pba": (_pba, 11),
-    "randaugment": (_randaugment, 31),
-    "trivial_wide": (_trivial_wide, 31),
-}
-
-
-def preset_names() -> tuple[str, ...]:
-    """The names that `preset` knows."""
-    return tuple(_PRESETS)
-
-
-def preset(name: str, levels: int | None = None) -> Space:
-    """A published space.
-
-    * ``fast_aa``: the 15 operations of Fast AutoAugment (Lim et al., 2019), DADA and DAAS. The geometric ranges are
-      symmetric and mirrored again by a random sign, so the middle of the levels is the weakest.
-    * ``ops14_aa``: these without Cutout, which are AutoAugment's 16 without Cutout and SamplePairing.
-    * ``ops14_ra``: RandAugment's 14 (Identity instead of Invert) with the ranges of ``fast_aa``; used by DHA.
-    * ``autoaugment``, ``randaugment``, ``trivial_wide``: as torchvision has them.
-    * ``pba``: the 15 of Population Based Augmentation (Ho et al., 2019), levels 0 to 10.
-
-    Args:
-        name: one of the above.
-        levels: how many, instead of the published number.
-
-    Raises:
-        PolicyError: no such space, with the nearest name.
-    """
-    if name not in _PRESETS:
-        raise PolicyError(f"unknown space {name!r}; did you mean {nearest(name, _PRESETS)!r}?")
-    make, published = _PRESETS[name]
-    return Space(name, make(), published if levels is None else levels)

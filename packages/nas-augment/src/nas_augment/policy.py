@@ -1,13 +1,14 @@
 """The interface of an augmentation policy: draw, score and apply, each alone, and the three composed."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nas_augment import annotations as following
-from nas_augment.annotations import Annotated, AnnotationArguments
+from nas_augment.annotations import Annotated, ApplyArguments, divide
 from nas_augment.errors import ImagesError, PolicyError
 from nas_augment.geometry import Matrices, Motion, matrices
 from nas_augment.sample import PolicySample
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from nas_augment.decided import Policy
 
-__all__ = ["AugmentationPolicy", "Augmented", "check_images"]
+__all__ = ["AugmentationPolicy", "Augmented", "check_form", "check_images"]
 
 
 class Augmented(NamedTuple):
@@ -74,28 +75,35 @@ class AugmentationPolicy(nn.Module, ABC):
         """The motions as tensors: the inverse of each step, and the forward motion of all together."""
         return matrices(self.motions(sample, height, width), len(sample))
 
-    def apply_annotated(
-        self, images: Tensor, sample: PolicySample, **annotations: "Unpack[AnnotationArguments]"
-    ) -> Annotated:
+    def apply_annotated(self, images: Tensor, sample: PolicySample, **arguments: "Unpack[ApplyArguments]") -> Annotated:
         """Transform images as drawn, and masks, boxes and key points with them; see `annotations.AnnotationArguments`.
+
+        What is none of these, such as ``path``, goes to `apply`.
 
         Raises:
             ImagesError: as `apply`.
             AnnotationsError: an annotation does not fit the images.
             PolicyError: the policy does not say where pixels go.
         """
-        moved = self.apply(images, sample)
+        annotations, options = divide(arguments)
+        apply: Callable[..., Tensor] = self.apply
+        moved = apply(images, sample, **options)
         return following.move(moved, self.motions(sample, images.shape[2], images.shape[3]), **annotations)
 
     def forward(
-        self, images: Tensor, *, generator: torch.Generator, **annotations: "Unpack[AnnotationArguments]"
+        self, images: Tensor, *, generator: torch.Generator, **arguments: "Unpack[ApplyArguments]"
     ) -> Augmented | Annotated:
-        """Draw, score and apply; `Annotated` if anything is passed along with the images."""
-        check_images(images)
+        """Draw, score and apply; `Annotated` if anything is passed along with the images.
+
+        What is no annotation, such as ``path="soft"``, goes to `apply`.
+        """
+        check_form(images)
+        annotations, options = divide(arguments)
         drawn = self.sample(len(images), generator=generator)
         if annotations:
-            return self.apply_annotated(images, drawn, **annotations)._replace(log_prob=self.log_prob(drawn))
-        return Augmented(self.apply(images, drawn), self.log_prob(drawn))
+            return self.apply_annotated(images, drawn, **arguments)._replace(log_prob=self.log_prob(drawn))
+        apply: Callable[..., Tensor] = self.apply
+        return Augmented(apply(images, drawn, **options), self.log_prob(drawn))
 
 
 def check_images(images: Tensor) -> None:
@@ -104,6 +112,22 @@ def check_images(images: Tensor) -> None:
     Raises:
         ImagesError: not ``(batch, 1 or 3, height, width)``, neither uint8 nor floating point, or floats that are not
             in [0, 1]. Finding that out reads floats once and, on a GPU, waits for them; uint8 needs neither.
+    """
+    check_form(images)
+    if images.is_floating_point() and images.numel():
+        low, high = (float(bound) for bound in images.detach().aminmax())
+        if not (low >= 0 and high <= 1):
+            raise ImagesError(
+                f"images range from {low} to {high}; expected floats in [0, 1]: augment before normalising, "
+                "and look for NaN in the data."
+            )
+
+
+def check_form(images: Tensor) -> None:
+    """As `check_images`, without the range of floats, which is read once a call: by what transforms them.
+
+    Raises:
+        ImagesError: not ``(batch, 1 or 3, height, width)``, or neither uint8 nor floating point.
     """
     if not isinstance(images, Tensor):
         raise ImagesError(f"images are of type {type(images).__name__}; expected a tensor.")
@@ -115,10 +139,3 @@ def check_images(images: Tensor) -> None:
         raise ImagesError(f"images have shape {tuple(images.shape)}; expected at least one pixel.")
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise ImagesError(f"images are {images.dtype}; expected uint8, or floating point in [0, 1].")
-    if images.is_floating_point() and images.numel():
-        low, high = (float(bound) for bound in images.detach().aminmax())
-        if not (low >= 0 and high <= 1):
-            raise ImagesError(
-                f"images range from {low} to {high}; expected floats in [0, 1]: augment before normalising, "
-                "and look for NaN in the data."
-            )

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from nas_augment.errors import PolicyError, is_count, nearest
 from nas_augment.fixed import FixedPolicy, Stage
-from nas_augment.operations import preset
+from nas_augment.presets import preset
 from nas_augment.stages import Step, SubPolicies, SubPolicy, UniformOperations
 
 __all__ = [

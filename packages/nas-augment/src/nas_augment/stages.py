@@ -12,7 +12,7 @@ from nas_augment.applying import apply_operations
 from nas_augment.errors import PolicyError, is_count
 from nas_augment.geometry import Motion
 from nas_augment.operation_motions import operation_motions
-from nas_augment.operations import Space
+from nas_augment.operations import Space, check_space
 from nas_augment.sample import OperationDraw
 
 __all__ = ["Step", "SubPolicies", "SubPolicy", "UniformOperations"]
@@ -69,6 +69,7 @@ class SubPolicies:
     entries: tuple[SubPolicy, ...]
 
     def __post_init__(self) -> None:
+        check_space(self.space)
         if not self.entries or not sum(entry.weight for entry in self.entries) > 0:
             raise PolicyError("a policy of sub-policies needs at least one of positive weight.")
         for step in (step for entry in self.entries for step in entry.steps):
@@ -162,6 +163,7 @@ class UniformOperations:
     probability: float = 1.0
 
     def __post_init__(self) -> None:
+        check_space(self.space)
         if not is_count(self.count):
             raise PolicyError(f"count of operations is {self.count!r}; expected a whole number, 0 or more.")
         if self.level is not None and not (is_count(self.level) and self.level < self.space.levels):
@@ -213,7 +215,7 @@ def _decode(space: Space, ops: Tensor, probabilities: Tensor, levels: Tensor, dr
     """Whether, sign and place from four uniform numbers for each operation."""
     which = draw.reshape(*ops.shape, 4)
     applied = which[..., 0].double() < probabilities
-    has_value = torch.tensor([operation.has_value for operation in space.operations], device=ops.device)[ops]
+    has_value = space.has_value().to(ops.device)[ops]
     negative = space.signed().to(ops.device)[ops] & (which[..., 1] < 0.5)
     sign = torch.where(negative, -1, 1).to(torch.int8)
     return OperationDraw(space, ops, applied, torch.where(applied & has_value, levels, 0), sign, which[..., 2:])
