@@ -11,6 +11,7 @@ from nas_spaces.choices import Choices
 from nas_spaces.errors import InputError, WeightsError
 from nas_spaces.operations import forget_statistics
 from nas_spaces.parsing import Reader
+from nas_spaces.sizes import require_sizes
 from nas_spaces.skeleton import require_images
 from nas_spaces.space import RowwiseSpace
 from nas_spaces.supernet import Drawn, Supernet
@@ -32,11 +33,19 @@ class Layer:
         width: output channels as a multiple of the network's `channels`.
         stride: what every option of the layer divides the resolution by.
         options: the names of the operations that this layer chooses from; all of them when left out.
+
+    Raises:
+        InputError: a width that is not above 0, or a stride that is no whole number of at least 1.
     """
 
     width: float = 1.0
     stride: int = 1
     options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_sizes(stride=self.stride)
+        if not 0 < self.width < float("inf"):
+            raise InputError(f"width is {self.width}; expected a multiple of the network's channels, above 0.")
 
 
 @dataclass(frozen=True)
@@ -196,10 +205,14 @@ class ChainSpace(RowwiseSpace):
             yield row, option, layer[0]
 
     def _check_depth(self, cells: int | None) -> None:
-        if cells not in (None, len(self.layers)):
+        if cells is None:
+            return
+        require_sizes(cells=cells)
+        if cells != len(self.layers):
             raise InputError(f"{cells} cells were asked for; {self.name} has {len(self.layers)} layers.")
 
     def _body(self, names: Sequence[Sequence[str]], classes: int, channels: int, in_channels: int) -> "_Body":
+        require_sizes(classes=classes, channels=channels, in_channels=in_channels)
         stem, width = self.ends.stem(in_channels, channels)
         layers = nn.ModuleList()
         for layer, options in zip(self.layers, names, strict=True):

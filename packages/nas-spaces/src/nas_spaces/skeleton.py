@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nas_spaces.cells import Cell
 from nas_spaces.errors import InputError
+from nas_spaces.sizes import require_sizes
 from nas_spaces.supernet import Drawn
 
 __all__ = ["CellNetwork", "CellSupernetBody", "MakeCell", "require_images"]
@@ -44,6 +45,8 @@ def _stems(kind: str, in_channels: int, channels: int) -> tuple[nn.Sequential, n
         return nn.Sequential(convolution, nn.BatchNorm2d(wide)), nn.Sequential()
     if kind != "imagenet":
         raise InputError(f"unknown stem {kind!r}; expected 'cifar' or 'imagenet'.")
+    if channels < 2:
+        raise InputError(f"channels is {channels}; the imagenet stem begins with half as many: give 2 or more.")
     half = channels // 2
     first = nn.Sequential(
         nn.Conv2d(in_channels, half, 3, stride=2, padding=1, bias=False),
@@ -105,6 +108,7 @@ class CellNetwork(nn.Module):
         nodes: int,
     ) -> None:
         super().__init__()
+        require_sizes(classes=classes, channels=channels, cells=cells, in_channels=in_channels)
         self.stack = _Stack(make, channels, cells, in_channels, stem, nodes)
         self.classifier = nn.Linear(self.stack.widths[-1], classes)
         self.auxiliary_after = 2 * cells // 3
@@ -177,6 +181,7 @@ class CellSupernetBody(nn.Module):
         nodes: int,
     ) -> None:
         super().__init__()
+        require_sizes(classes=classes, channels=channels, cells=cells, in_channels=in_channels)
         self.stack = _Stack(make, channels, cells, in_channels, stem, nodes)
         self.classifier = nn.Linear(self.stack.widths[-1], classes)
         self.recomputed = cells // 3 + 1 if recompute else 0
