@@ -192,8 +192,15 @@ class CellSupernetBody(nn.Module):
         if images.device.type == "cpu":
             # Behind the stem, whose normalisation would lose a digit of float32 in this format.
             before, last = (x.contiguous(memory_format=torch.channels_last) for x in (before, last))
+        recomputed = self.recomputed if torch.is_grad_enabled() else 0
+        # The one thing that recomputation needs of a reverse mode; PyTorch's own error does not say whose it is.
+        if recomputed and not torch._C._autograd._saved_tensors_hooks_is_enabled():  # type: ignore[attr-defined]
+            raise InputError(
+                "a supernet with checkpoint=True cannot be differentiated backwards by torch.func (grad, vjp, hessian), "
+                "which never evaluates cells again; use torch.autograd.grad, or a supernet without checkpoint=True."
+            )
         for index, (cell, choice, path) in enumerate(zip(self.stack.cells, weights, drawn, strict=True)):
-            if index < self.recomputed and torch.is_grad_enabled():
+            if index < recomputed:
                 output = checkpoint(cell, before, last, choice, path, use_reentrant=False, preserve_rng_state=False)
                 assert isinstance(output, Tensor)
             else:
