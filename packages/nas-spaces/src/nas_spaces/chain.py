@@ -1,6 +1,6 @@
 """Layer-wise spaces: a chain of layers, each of which is one of a few modules of your own."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -79,6 +79,7 @@ def chain(
     *,
     name: str = "chain",
     ends: Ends | None = None,
+    skips: Collection[str] | None = None,
 ) -> "ChainSpace":
     """A space of layers in a row, filled with your own modules.
 
@@ -87,6 +88,8 @@ def chain(
         operations: the options by name; each makes a module from (input channels, output channels, stride).
         name: the name of the space, which its architectures carry.
         ends: stem and head; a 3 x 3 convolution, and pooling with a linear classifier, when left out.
+        skips: the operations that are skip connections, for what watches a search; those with ``skip`` in their name when
+            left out.
 
     Raises:
         InputError: no layers, no options, an option that `operations` does not have, or a name that is not a word.
@@ -110,13 +113,15 @@ def chain(
         if not word.isidentifier():
             raise InputError(f"operation {word!r} must be a word of letters, digits and underscores.")
     rows = tuple(layer.options or tuple(operations) for layer in specified)
-    unknown = sorted({option for row in rows for option in row} - set(operations))
+    unknown = sorted({option for row in (*rows, skips or ()) for option in row} - set(operations))
     if not rows or not operations or unknown:
         raise InputError(
-            f"a chain needs layers and operations, and its layers choose from {', '.join(operations) or 'none'}"
+            f"a chain needs layers and operations, and its layers and skips choose from {', '.join(operations) or 'none'}"
             + (f", not {', '.join(unknown)}." if unknown else ".")
         )
-    return ChainSpace(name, specified, rows, dict(operations), ends or Ends(_stem, _head))
+    return ChainSpace(
+        name, specified, rows, dict(operations), ends or Ends(_stem, _head), None if skips is None else frozenset(skips)
+    )
 
 
 class ChainSpace(RowwiseSpace):
@@ -129,9 +134,10 @@ class ChainSpace(RowwiseSpace):
         rows: tuple[tuple[str, ...], ...],
         operations: Mapping[str, MakeLayer],
         ends: Ends,
+        skips: frozenset[str] | None = None,
     ) -> None:
         self._name, self.layers, self.operations, self.ends = name, layers, operations, ends
-        self._choices = Choices(rows, {"layers": range(len(rows))})
+        self._choices = Choices(rows, {"layers": range(len(rows))}, skips=skips)
 
     @property
     def name(self) -> str:

@@ -160,6 +160,12 @@ class _Auxiliary(nn.Module):
         return self.classifier(self.features(pooled).mean(dim=(2, 3)))
 
 
+def _keeps_for_backward() -> bool:
+    """Whether what is kept for the backward pass may be replaced, as by what computes it again."""
+    enabled: bool = torch._C._autograd._saved_tensors_hooks_is_enabled()  # type: ignore[attr-defined]
+    return enabled
+
+
 class CellSupernetBody(nn.Module):
     """Stem, mixed cells and classifier.
 
@@ -194,7 +200,7 @@ class CellSupernetBody(nn.Module):
             before, last = (x.contiguous(memory_format=torch.channels_last) for x in (before, last))
         recomputed = self.recomputed if torch.is_grad_enabled() else 0
         # The one thing that recomputation needs of a reverse mode; PyTorch's own error does not say whose it is.
-        if recomputed and not torch._C._autograd._saved_tensors_hooks_is_enabled():  # type: ignore[attr-defined]
+        if recomputed and not torch.compiler.is_compiling() and not _keeps_for_backward():
             raise InputError(
                 "a supernet with checkpoint=True cannot be differentiated backwards by torch.func (grad, vjp, hessian), "
                 "which never evaluates cells again; use torch.autograd.grad, or a supernet without checkpoint=True."
