@@ -43,3 +43,15 @@ def test_the_nodes_are_the_targets_of_the_edges() -> None:
     assert amended_s1().choices.nodes[:2] == ((0, 1), (2, 3))
     assert darts_rnn().choices.nodes[:3] == ((0,), (1, 2), (3, 4, 5))
     assert mobile().choices.nodes == ()
+
+
+def test_skip_connections_are_counted_by_name_unless_the_space_names_them() -> None:
+    options = (("skip_connect", "conv"), ("identity", "gated_skip"))
+    taken = ((0,), (0, 1))
+    assert Choices(options).skip_connections(taken) == 2
+    named = Choices(options, skips=frozenset({"skip_connect", "identity"}))
+    assert named.skip_connections(taken) == 2
+    assert named.skip_connections(((1,), (1,))) == 0
+    assert named.skip_connections(taken, range(1)) == 1
+    assert named.skip_connections(taken, range(0)) == 0
+    assert Choices(options, skips=frozenset()).skip_connections(taken) == 0

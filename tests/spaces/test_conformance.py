@@ -140,6 +140,13 @@ def test_chain_of_own_modules() -> None:
         space.supernet(channels=2)(torch.randn(1, 3, 8, 8), torch.zeros(3, 2), [(0,), (), (1,)])
 
 
+def test_a_chain_names_its_skip_connections() -> None:
+    space = chain(3, {**OPERATIONS, "same": lambda i, o, s: torch.nn.Identity()}, skips=("same",))
+    assert space.choices.skip_connections(space.parse("same|conv|same").options) == 2
+    with pytest.raises(InputError, match="its layers and skips choose from conv, wide, not identity"):
+        chain(2, OPERATIONS, skips=["identity"])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

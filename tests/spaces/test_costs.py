@@ -1,11 +1,18 @@
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import networkx as nx
 import pytest
 import torch
 
 from nas_spaces import (
     Architecture,
+    Choices,
     InputError,
     Layer,
+    RowwiseSpace,
     SearchSpace,
+    Supernet,
     WeightsError,
     allegro,
     amended_s1,
@@ -111,6 +118,59 @@ def test_a_space_that_does_not_say_where_its_operations_stand() -> None:
     for other in (nas_bench_101(), nas_bench_1shot1(1), darts_rnn()):
         with pytest.raises(InputError, match=f"{other.name} does not say where its operations stand"):
             operation_costs(other)
-    space = nas_bench_201()
-    with pytest.raises(InputError, match="implement operation_modules"):
-        list(SearchSpace.operation_modules(space, torch.nn.Identity(), Architecture(space.name, (), "")))
+
+
+class Third(RowwiseSpace):
+    """What somebody else has to write for a space of two layers, without `operation_modules`."""
+
+    @property
+    def name(self) -> str:
+        return "third"
+
+    @property
+    def choices(self) -> Choices:
+        return Choices((("conv", "skip_connect"),) * 2)
+
+    def format(self, options: Sequence[int]) -> str:
+        return "".join(map(str, options))
+
+    def parse(self, text: str) -> Architecture:
+        return self.architecture([int(letter) for letter in text])
+
+    def graph(self, architecture: Architecture) -> "nx.DiGraph[int]":
+        return nx.path_graph(3, create_using=nx.DiGraph)
+
+    def supernet(self, **sizes: Any) -> Supernet:
+        raise NotImplementedError
+
+    def network(self, architecture: Architecture, *, in_channels: int = 3, **sizes: Any) -> torch.nn.Module:
+        modules = [
+            torch.nn.Identity() if option else torch.nn.Conv2d(in_channels, in_channels, 1)
+            for (option,) in architecture.options
+        ]
+        return torch.nn.Sequential(*modules)
+
+
+class Priced(Third):
+    def operation_modules(
+        self, network: torch.nn.Module, architecture: Architecture
+    ) -> Iterator[tuple[int, int, torch.nn.Module]]:
+        for row, ((option,), module) in enumerate(zip(architecture.options, network.children(), strict=True)):
+            yield row, option, module
+
+
+def test_a_space_of_somebody_else_is_told_what_to_write() -> None:
+    with pytest.raises(
+        InputError,
+        match=r"third does not say where .* let Third.operation_modules\(network, architecture\) yield \(row, option, mod",
+    ):
+        operation_costs(Third())
+    costs = operation_costs(Priced())
+    assert costs.options.tolist() == [[12.0, 0.0]] * 2
+    assert costs.constant == 0.0
+
+
+def test_what_a_space_of_somebody_else_has_without_writing_it() -> None:
+    space = Third()
+    assert [str(a) for a in space.enumerate()] == ["00", "01", "10", "11"]
+    assert str(space.mutate(space.parse("00"), torch.Generator().manual_seed(0))) in ("01", "10")

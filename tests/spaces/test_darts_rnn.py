@@ -125,7 +125,7 @@ def test_what_the_space_does_not_have_is_refused() -> None:
         SPACE.build([("none", 0)] * 8)
     with pytest.raises(ArchitectureError, match="belongs to space 'nas_bench_201'"):
         SPACE.network(Architecture("nas_bench_201", ((0,),) * 6, ""))
-    for make in (lambda: SPACE.supernet(cells=2), lambda: SPACE.network(V2, cells=0)):
+    for make in (lambda: SPACE.supernet(cells=2), lambda: SPACE.network(V2, cells=3)):
         with pytest.raises(InputError, match=r"\d cells were asked for; darts_rnn has one"):
             make()
     with pytest.raises(WeightsError, match="this space has"):

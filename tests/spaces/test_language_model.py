@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from longhand.recurrent import darts_rnn_logits
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -40,50 +41,8 @@ def mixtures() -> Tensor:
     return 0.1 * torch.rand(36, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
-def normalized(state: Tensor) -> Tensor:
-    mean = state.mean(dim=0)
-    return (state - mean) / (((state - mean) ** 2).mean(dim=0) + 1e-5).sqrt()
-
-
 def longhand(made: RecurrentSupernet, tokens: Tensor, weights: Tensor, *, normalize: bool) -> Tensor:
-    """The equations of `RecurrentCell`, with loops over time, steps, predecessors and operations."""
-    p = dict(made.named_parameters())
-    embedding, first = p["model.decoder.weight"], torch.cat(
-        [p["model.cell.from_word.weight"], p["model.cell.from_state.weight"]], dim=1
-    )  # fmt: skip
-    norm = normalized if normalize else (lambda state: state)
-    functions = [None, torch.tanh, torch.relu, torch.sigmoid, lambda x: x]
-    h = torch.zeros(len(tokens), UNITS, dtype=torch.float64)
-    logits = []
-    for t in range(tokens.shape[1]):
-        c, d = (torch.cat([embedding[tokens[:, t]], h], dim=1) @ first.T).split(UNITS, dim=1)
-        states = [norm(h + torch.sigmoid(c) * (torch.tanh(d) - h))]
-        row = 0
-        for j in range(1, 9):
-            total = torch.zeros_like(h)
-            for i in range(j):
-                c, d = (states[i] @ p[f"model.cell.steps.{j - 1}.weight"].T).split(UNITS, dim=1)
-                for o, function in enumerate(functions):
-                    if function is not None:
-                        total = total + weights[row, o] * (states[i] + torch.sigmoid(c) * (function(d) - states[i]))
-                row += 1
-            states.append(norm(total))
-        h = sum(states[2:], states[1]) / 8
-        logits.append(h @ embedding.T + p["model.decoder.bias"])
-    return torch.stack(logits, dim=2)
-
-
-@pytest.mark.parametrize("normalize", [True, False])
-def test_the_mixture_is_that_of_the_equations(normalize: bool) -> None:
-    made, weights = supernet(normalize=normalize), mixtures().requires_grad_()
-    a, b = made(batch(), weights), longhand(made, batch(), weights, normalize=normalize)
-    torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
-    target = torch.randn(a.shape, dtype=a.dtype, generator=torch.Generator().manual_seed(3))
-    wanted = [weights, *made.parameters()]
-    for x, y in zip(
-        torch.autograd.grad((a * target).sum(), wanted), torch.autograd.grad((b * target).sum(), wanted), strict=True
-    ):
-        torch.testing.assert_close(x, y, rtol=1e-8, atol=1e-8 * float(y.abs().max()))
+    return darts_rnn_logits(dict(made.named_parameters()), tokens, weights, normalize=normalize)
 
 
 @pytest.mark.parametrize("normalize", [True, False])

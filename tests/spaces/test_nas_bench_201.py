@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from nas_spaces import Architecture, ArchitectureError, InputError, SpacesError, WeightsError, nas_bench_201
-from nas_spaces.nas_bench_201 import EDGES, OPERATIONS
+from nas_spaces.nas_bench_201 import OPERATIONS
 from nas_spaces.testing import check_space, check_supernet
 
 SPACE = nas_bench_201()
@@ -170,55 +169,6 @@ def test_graph_has_one_edge_per_operation() -> None:
         (2, 3): "nor_conv_3x3",
     }
     assert len(SPACE.graph(SPACE.architecture([0] * 6))) == 4
-
-
-def longhand_cell(cell: torch.nn.Module, features: Tensor, weights: Tensor) -> Tensor:
-    """The mixed cell straight from its definition: every operation of every edge on its own, then the weighted sum."""
-    state = dict(cell.named_parameters())
-    width = features.shape[1]
-    nodes = [features]
-    for target in range(1, 4):
-        total = torch.zeros_like(features)
-        for row, (source, t) in enumerate(EDGES):
-            if t != target:
-                continue
-            # Output channels of a node's convolution: one slice per edge that leaves it, in the order of the edges.
-            position = [r for r, edge in enumerate(EDGES) if edge[0] == source].index(row)
-            piece = slice(position * width, (position + 1) * width)
-            node = nodes[source]
-            outputs = [
-                torch.zeros_like(node),
-                node,
-                normalised(F.conv2d(node.relu(), state[f"conv_1x1.{source}.weight"][piece])),
-                normalised(F.conv2d(node.relu(), state[f"conv_3x3.{source}.weight"][piece], padding=1)),
-                F.avg_pool2d(node, 3, 1, 1, count_include_pad=False),
-            ]
-            for option, output in enumerate(outputs):
-                total = total + weights[row, option] * output
-        nodes.append(total)
-    return nodes[-1]
-
-
-def normalised(x: Tensor) -> Tensor:
-    mean = x.mean(dim=(0, 2, 3), keepdim=True)
-    variance = x.var(dim=(0, 2, 3), keepdim=True, unbiased=False)
-    return (x - mean) / (variance + 1e-5).sqrt()
-
-
-def test_mixed_cell_equals_its_definition_with_gradients() -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        supernet = SPACE.supernet(classes=2, channels=3, cells=1).double()
-        cell = supernet.get_submodule("body.stages.0.0")
-        features = torch.randn(4, 3, 6, 5, dtype=torch.float64, requires_grad=True)
-        weights = torch.randn(6, 5, dtype=torch.float64, requires_grad=True)
-    inputs = [features, weights, *cell.parameters()]
-    ours, theirs = cell(features, weights, None), longhand_cell(cell, features, weights)
-    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
-    target = torch.linspace(-1, 1, ours.numel(), dtype=torch.float64).reshape(ours.shape)
-    gradients = [torch.autograd.grad((output * target).sum(), inputs) for output in (ours, theirs)]
-    for a, b in zip(*gradients, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
 
 
 def test_supernet_and_network_agree_on_an_architecture_without_normalised_edges() -> None:

@@ -116,9 +116,8 @@ def test_channels_that_cannot_be_divided_are_refused() -> None:
     for make in (
         lambda: part_width(6, 4),
         lambda: nas_bench_201().supernet(channels=6, parts=4),
-        lambda: part_width(6, 0),
     ):
-        with pytest.raises(InputError, match="6 channels cannot be divided into . equal parts"):
+        with pytest.raises(InputError, match="6 channels cannot be divided into 4 equal parts"):
             make()
     with pytest.raises(InputError, match=r"one of 4 parts of 4 channels is too narrow .* give 8 or more"):
         darts().supernet(channels=2, cells=1, parts=4)

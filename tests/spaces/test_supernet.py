@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas_spaces import (
+    InputError,
     Layer,
     SearchSpace,
     allegro,
@@ -229,3 +230,22 @@ def test_transforms_of_torch_func_differentiate_a_supernet() -> None:
     along = torch.randn(weights.shape, generator=generator, dtype=torch.float64)
     slope = torch.func.jvp(lambda w: loss(parameters, w), (weights,), (along,))[1]
     torch.testing.assert_close(slope, (expected[0] * along).sum())
+
+
+def test_backwards_torch_func_does_not_evaluate_cells_again() -> None:
+    space = darts()
+    net = made(space, 1, checkpoint=True)
+    images, weights = batch(space), torch.rand(space.choices.shape)
+
+    def loss(weights: Tensor) -> Tensor:
+        return net(images, weights).square().mean()
+
+    for differentiate in (lambda: torch.func.grad(loss)(weights), lambda: torch.func.vjp(loss, weights)):
+        with pytest.raises(
+            InputError, match="checkpoint=True cannot be differentiated backwards .* without checkpoint"
+        ):
+            differentiate()
+    leaf = weights.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(leaf), leaf)
+    slope = torch.func.jvp(loss, (weights,), (weights,))[1]
+    torch.testing.assert_close(slope, (gradient * weights).sum())

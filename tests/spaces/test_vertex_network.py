@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from nas_spaces import InputError, nas_bench_101
 from nas_spaces.nas_bench_101_cells import OUTPUT, DagCell
-from nas_spaces.vertex_network import Stacks, VertexCell, vertex_channels
+from nas_spaces.vertex_network import VertexCell, vertex_channels
 
 SPACE = nas_bench_101()
 
@@ -32,15 +31,6 @@ def test_more_vertices_than_channels() -> None:
     a = SPACE.parse("conv3x3-bn-relu~0+maxpool3x3~0+output~1~2")
     with pytest.raises(InputError, match="1 channels were asked for; the output of this cell joins 2 vertices"):
         SPACE.network(a, channels=1)
-
-
-@pytest.mark.parametrize("size", ["classes", "channels", "cells", "in_channels"])
-def test_sizes_of_at_least_one(size: str) -> None:
-    sizes = {"classes": 2, "channels": 4, "cells": 1, "in_channels": 3} | {size: 0}
-    with pytest.raises(InputError, match=f"{size} is 0"):
-        Stacks(lambda inputs, width: (nn.Conv2d(inputs, width, 1), width), **sizes)
-    with pytest.raises(InputError, match=f"{size} is 0"):
-        SPACE.supernet(**sizes)
 
 
 def normalised(x: torch.Tensor) -> torch.Tensor:

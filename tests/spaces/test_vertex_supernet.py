@@ -1,69 +1,8 @@
 import pytest
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from nas_spaces import WeightsError, nas_bench_1shot1, nas_bench_101
-from nas_spaces.nas_bench_101_cells import EDGES, OUTPUT
-from nas_spaces.vertex_network import Stacks
 from nas_spaces.vertex_supernet import VertexSupernet
-
-
-def normalised(x: Tensor) -> Tensor:
-    mean, variance = x.mean(dim=(0, 2, 3), keepdim=True), x.var(dim=(0, 2, 3), keepdim=True, unbiased=False)
-    return (x - mean) / (variance + 1e-5).sqrt()
-
-
-def one_cell(supernet: VertexSupernet) -> torch.nn.Module:
-    body = supernet.body
-    assert isinstance(body, Stacks)
-    return body.get_submodule("stacks.0.0")
-
-
-def longhand(state: dict[str, Tensor], x: Tensor, weights: Tensor) -> Tensor:
-    """The mixed cell of NAS-Bench-101 from its definition."""
-    edge = {e: weights[row, 1] for row, e in enumerate(EDGES)}
-    values: dict[int, Tensor] = {}
-
-    def projected(target: int) -> Tensor:
-        return normalised(F.conv2d(x, state[f"projections.{target}.0.weight"])).relu()
-
-    for vertex in range(1, OUTPUT):
-        total = edge[0, vertex] * projected(vertex)
-        for source in range(1, vertex):
-            total = total + edge[source, vertex] * values[source]
-        outputs = [
-            normalised(F.conv2d(total, state[f"convolutions.{vertex}-0.0.weight"], padding=1)).relu(),
-            normalised(F.conv2d(total, state[f"convolutions.{vertex}-1.0.weight"])).relu(),
-            F.max_pool2d(total, 3, 1, 1),
-        ]
-        values[vertex] = sum(
-            (weights[len(EDGES) + vertex - 1, option] * output for option, output in enumerate(outputs)),
-            torch.zeros_like(total),
-        )
-    joined = torch.cat([edge[vertex, OUTPUT] * value for vertex, value in values.items()], dim=1)
-    return joined + edge[0, OUTPUT] * projected(OUTPUT)
-
-
-def test_the_mixed_cell_equals_its_definition_with_gradients() -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        supernet = nas_bench_101().supernet(classes=2, channels=3, cells=1).double()
-        x = torch.randn(4, 3, 6, 5, dtype=torch.float64, requires_grad=True)
-        weights = torch.rand(26, 3, dtype=torch.float64, requires_grad=True)
-    assert isinstance(supernet, VertexSupernet)
-    cell = one_cell(supernet)
-    recorded: list[Tensor] = []
-    cell.register_forward_hook(lambda _module, inputs, output: recorded.extend((inputs[0], output)))
-    supernet(x, weights)
-    features, ours = recorded
-    theirs = longhand(dict(cell.named_parameters()), features, weights)
-    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
-    target = torch.linspace(-1, 1, ours.numel(), dtype=torch.float64).reshape(ours.shape)
-    inputs = [weights, *cell.parameters()]
-    gradients = [torch.autograd.grad((output * target).sum(), inputs, retain_graph=True) for output in (ours, theirs)]
-    for a, b in zip(*gradients, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
 
 
 def test_an_edge_without_a_choice_is_always_there() -> None:

@@ -204,12 +204,8 @@ class SearchState(RunState):
 
     def _skip_share(self, architecture: Architecture) -> float:
         """The share of skip connections among the operations taken: the sign of the collapse of DARTS."""
-        taken = [
-            self.space.choices.options[row][option]
-            for row, options in enumerate(architecture.options)
-            for option in options
-        ]
-        return sum("skip" in name for name in taken) / max(1, len(taken))
+        taken = sum(len(options) for options in architecture.options)
+        return self.space.choices.skip_connections(architecture.options) / max(1, taken)
 
     def state_dict(self) -> dict[str, Any]:
         """See `RunState.state_dict`; with the architectures that were scored and what parts remember."""

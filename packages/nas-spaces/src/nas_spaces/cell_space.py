@@ -1,23 +1,26 @@
 """Search spaces of DARTS cells: two connections per node, in cells that share an architecture or have one each."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from functools import cached_property
-from itertools import combinations, combinations_with_replacement
+from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from nas_spaces.architecture import Architecture
+from nas_spaces.cell_graph import cells_graph
+from nas_spaces.cell_nodes import Cells, NodeRules, cell_choices, unshared
 from nas_spaces.cell_supernet import CellSupernet
 from nas_spaces.cell_text import format_cells, read_cells
-from nas_spaces.cells import Cell, CellShape, Connection, MakeOperation, MixedCell
+from nas_spaces.cells import Cell, CellShape, Connection, MakeOperation, MixedCell, Node
 from nas_spaces.choices import Choices
+from nas_spaces.draws import draw_one
 from nas_spaces.errors import ArchitectureError, InputError
 from nas_spaces.operations import Zero
 from nas_spaces.partial_cells import PartialMixedCell
+from nas_spaces.sizes import require_sizes
 from nas_spaces.skeleton import CellNetwork, CellSupernetBody
 from nas_spaces.space import SearchSpace
 from nas_spaces.supernet import Supernet
@@ -26,10 +29,6 @@ if TYPE_CHECKING:
     import networkx as nx
 
 __all__ = ["CellSpace", "Cells", "Node"]
-
-Node: TypeAlias = tuple[Connection, Connection]
-Cells: TypeAlias = Mapping[str, Sequence[Node]]
-"""The connections of every node, by the name of the cell."""
 
 
 class CellSpace(SearchSpace):
@@ -62,6 +61,7 @@ class CellSpace(SearchSpace):
     ) -> None:
         self._name, self.shape, self._make = name, shape, make
         self.cell_names, self.inputs, self.free, self.depth = cells, inputs, free, depth
+        self._rules = NodeRules(shape, free)
 
     @property
     def name(self) -> str:
@@ -75,44 +75,17 @@ class CellSpace(SearchSpace):
 
     @cached_property
     def _choices(self) -> Choices:
-        edges, cells = len(self.shape.edges), self.cell_names
-        options = [self.shape.operations] * (edges * len(cells))
-        groups = {cell: range(index * edges, (index + 1) * edges) for index, cell in enumerate(cells)}
-        picks = [1] * len(options)
-        if self.inputs:
-            for cell in cells:
-                groups[f"{cell}.inputs"] = range(len(options), len(options) + self.shape.nodes)
-                options += [tuple(str(state) for state in states) for states in self.shape.predecessors]
-                picks += [2] * self.shape.nodes
-        nodes = tuple(
-            tuple(groups[cell].start + row for row, (_, target) in enumerate(self.shape.edges) if target == node)
-            for cell in cells
-            for node in range(self.shape.nodes)
-        )
-        return Choices(tuple(options), groups, tuple(picks), nodes)
+        return cell_choices(self.shape, self.cell_names, inputs=self.inputs)
 
     @property
     def choices(self) -> Choices:
         """A group of rows per cell, one per edge; with `inputs` also a group ``<cell>.inputs``, one row per node."""
         return self._choices
 
-    @cached_property
-    def _nodes(self) -> tuple[tuple[Node, ...], ...]:
-        """Everything that each node can be."""
-        return tuple(self._possible(states) for states in self.shape.predecessors)
-
-    def _possible(self, states: tuple[int, ...]) -> tuple[Node, ...]:
-        operations = self.shape.operations
-        if self.free:
-            single = [(name, state) for state in states for name in operations]
-            return tuple(combinations_with_replacement(single, 2))
-        names = [name for name in operations if name != "none"]
-        return tuple(((a, s), (b, t)) for s, t in combinations(states, 2) for a in names for b in names)
-
     @property
     def size(self) -> int:
         """The number of architectures, which counts each set of connections once."""
-        return prod(len(node) for node in self._nodes) ** len(self.cell_names)
+        return prod(len(node) for node in self._rules.possible) ** len(self.cell_names)
 
     def build(self, cells: Cells) -> Architecture:
         """The architecture with the given connections, in any order within a node.
@@ -122,7 +95,7 @@ class CellSpace(SearchSpace):
         """
         if set(cells) != set(self.cell_names):
             raise ArchitectureError(f"{self.name} has cells {', '.join(self.cell_names)}, not {', '.join(cells)}.")
-        checked = {name: self._check(name, cells[name]) for name in self.cell_names}
+        checked = {name: self._rules.checked(name, cells[name]) for name in self.cell_names}
         taken: list[list[int]] = [[] for _ in self.choices.options]
         edges = {edge: row for row, edge in enumerate(self.shape.edges)}
         for name, nodes in checked.items():
@@ -134,30 +107,6 @@ class CellSpace(SearchSpace):
                     row = self.choices.groups[f"{name}.inputs"].start + index
                     taken[row] = [self.shape.predecessors[index].index(state) for _, state in node]
         return Architecture(self.name, tuple(tuple(row) for row in taken), format_cells(checked))
-
-    def _check(self, cell: str, nodes: Sequence[Node]) -> list[Node]:
-        if len(nodes) != self.shape.nodes:
-            raise ArchitectureError(f"cell {cell!r} has {len(nodes)} nodes; {self.name} has {self.shape.nodes}.")
-        ordered = []
-        for index, node in enumerate(nodes):
-            names = self.shape.operations
-            if any(name not in names for name, _ in node):
-                raise ArchitectureError(f"node {index} of cell {cell!r}: expected operations {', '.join(names)}.")
-            first, *rest = sorted(node, key=lambda connection: (connection[1], names.index(connection[0])))
-            if len(rest) != 1 or (first, rest[0]) not in self._allowed[index]:
-                text = ", ".join(f"{name} on state {state}" for name, state in node)
-                raise ArchitectureError(
-                    f"node {index} of cell {cell!r} has {text}; {self.name} allows two connections from "
-                    + ("" if self.free else "different ")
-                    + f"states of {self.shape.predecessors[index]}"
-                    + ("." if self.free else ", none of them 'none'.")
-                )
-            ordered.append((first, rest[0]))
-        return ordered
-
-    @cached_property
-    def _allowed(self) -> tuple[frozenset[Node], ...]:
-        return tuple(frozenset(nodes) for nodes in self._nodes)
 
     def cells(self, architecture: Architecture) -> dict[str, tuple[Node, ...]]:
         """The connections of an architecture: the inverse of `build`."""
@@ -182,30 +131,24 @@ class CellSpace(SearchSpace):
     def sample(self, generator: torch.Generator) -> Architecture:
         """Draw an architecture uniformly: every node on its own."""
         return self.build(
-            {name: [nodes[_draw(len(nodes), generator)] for nodes in self._nodes] for name in self.cell_names}
+            {name: [draw_one(nodes, generator, "node") for nodes in self._rules.possible] for name in self.cell_names}
         )
 
     def __iter__(self) -> Iterator[Architecture]:
         """All architectures, made one at a time; the last node of the last cell varies fastest."""
-        slots = [(name, index) for name in self.cell_names for index in range(self.shape.nodes)]
-        for number in range(self.size):
-            cells: dict[str, list[Node]] = {name: [] for name in self.cell_names}
-            rest = number
-            for name, index in reversed(slots):
-                rest, which = divmod(rest, len(self._nodes[index]))
-                cells[name].insert(0, self._nodes[index][which])
-            yield self.build(cells)
-
-    def enumerate(self) -> Iterator[Architecture]:
-        """All architectures, made one at a time."""
-        return iter(self)
+        count = self.shape.nodes
+        for nodes in product(*self._rules.possible * len(self.cell_names)):
+            yield self.build({name: nodes[i * count : (i + 1) * count] for i, name in enumerate(self.cell_names)})
 
     def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
-        """Draw one of the neighbours uniformly."""
+        """Draw one of the neighbours uniformly.
+
+        Raises:
+            ArchitectureError: it belongs to another space, or has no neighbours.
+        """
+        # The one that is drawn is built, where `SearchSpace.mutate` would build all of them.
         cells = self.cells(architecture)
-        near = self._near(cells)
-        name, index, node = near[_draw(len(near), generator)]
-        return self.build(_with(cells, name, index, node))
+        return self.build(_with(cells, *draw_one(self._near(cells), generator, f"neighbour of {architecture}")))
 
     def neighbors(self, architecture: Architecture) -> Iterator[Architecture]:
         """Every architecture that differs in one connection."""
@@ -218,14 +161,14 @@ class CellSpace(SearchSpace):
             (name, index, other)
             for name, nodes in cells.items()
             for index, node in enumerate(nodes)
-            for other in self._nodes[index]
-            if _differ(node, other) == 1
+            for other in self._rules.possible[index]
+            if unshared(node, other) == 1
         ]
 
     def distance(self, a: Architecture, b: Architecture) -> float:
         """The number of connections that are not shared, whatever their order (as in NSAS)."""
         ours, theirs = self.cells(a), self.cells(b)
-        return float(sum(_differ(x, y) for name in ours for x, y in zip(ours[name], theirs[name], strict=True)))
+        return float(sum(unshared(x, y) for name in ours for x, y in zip(ours[name], theirs[name], strict=True)))
 
     def discretize(self, weights: Tensor) -> Architecture:
         """DARTS' rule: per node the two states whose strongest operation other than ``none`` is largest, with it.
@@ -241,43 +184,13 @@ class CellSpace(SearchSpace):
         return self.build({name: self._derive(name, weights) for name in self.cell_names})
 
     def _derive(self, cell: str, weights: Tensor) -> list[Node]:
-        names = self.shape.operations
-        table = weights[list(self.choices.groups[cell])][:, : len(names)].clone()
-        nodes: list[Node] = []
-        for index, states in enumerate(self.shape.predecessors):
-            rows = [row for row, (_, node) in enumerate(self.shape.edges) if node == index]
-            if self.free:
-                nodes.append(_largest_two(table[rows], names, states))
-                continue
-            if "none" in names:
-                table[rows, names.index("none")] = -torch.inf
-            strength, best = table[rows].max(dim=1)
-            if self.inputs:
-                strength = weights[self.choices.groups[f"{cell}.inputs"].start + index, : len(states)]
-            first, second = sorted(strength.argsort(descending=True, stable=True)[:2].tolist())
-            nodes.append(((names[int(best[first])], states[first]), (names[int(best[second])], states[second])))
-        return nodes
+        groups = self.choices.groups
+        inputs = weights[list(groups[f"{cell}.inputs"])] if self.inputs else None
+        return self._rules.derived(weights[list(groups[cell]), : len(self.shape.operations)], inputs)
 
     def graph(self, architecture: Architecture) -> "nx.DiGraph[int]":
         """Every cell as a part of its own, the nodes of cell c numbered from ``100 c``; edges carry ``operation``."""
-        import networkx as nx
-
-        graph: nx.DiGraph[int] = nx.DiGraph()
-        for number, (name, nodes) in enumerate(self.cells(architecture).items()):
-            base, output = 100 * number, 100 * number + 2 + self.shape.nodes
-            labels = ["c_{k-2}", "c_{k-1}", *(str(index) for index in range(self.shape.nodes)), name]
-            graph.add_nodes_from((base + index, {"label": label}) for index, label in enumerate(labels))
-            # What may not be exchanged: the two inputs, the output, and one cell for another.
-            for index in (0, 1, output - base):
-                graph.nodes[base + index]["role"] = f"{name} {labels[index]}"
-            for index, node in enumerate(nodes):
-                target = base + 2 + index
-                for operation, state in node:
-                    if graph.has_edge(base + state, target):
-                        operation = f"{graph.edges[base + state, target]['operation']} + {operation}"
-                    graph.add_edge(base + state, target, operation=operation)
-                graph.add_edge(target, output, operation="")
-        return graph
+        return cells_graph(self.cells(architecture))
 
     def supernet(
         self,
@@ -302,6 +215,7 @@ class CellSpace(SearchSpace):
                 backward pass.
             parts: above 1 the operations see one of as many parts of the channels; see `PartialEdges`.
         """
+        require_sizes(parts=parts)
         depth = self._depth(self.depth[0] if cells is None else cells)
         names = [self.cell_name(index, index in (depth // 3, 2 * depth // 3)) for index in range(depth)]
 
@@ -323,9 +237,11 @@ class CellSpace(SearchSpace):
         return CellSupernet(self.choices, self.shape, self.inputs, names, body)
 
     def _depth(self, cells: int) -> int:
-        if cells < 1 or not (self.shared or cells == len(self.cell_names)):
-            expected = "at least 1" if self.shared else f"exactly {len(self.cell_names)}, each with its own choices"
-            raise InputError(f"{cells} cells were asked for; {self.name} has {expected}.")
+        require_sizes(cells=cells)
+        if not self.shared and cells != len(self.cell_names):
+            raise InputError(
+                f"{cells} cells were asked for; {self.name} has exactly {len(self.cell_names)}, each with its own choices."
+            )
         return cells
 
     def cell_name(self, index: int, reduction: bool) -> str:
@@ -395,22 +311,3 @@ def _with(cells: Cells, name: str, index: int, node: Node) -> dict[str, list[Nod
     changed = {key: list(nodes) for key, nodes in cells.items()}
     changed[name][index] = node
     return changed
-
-
-def _differ(a: Node, b: Node) -> int:
-    """How many connections of a node are not shared."""
-    return 2 - sum((Counter(a) & Counter(b)).values())
-
-
-def _largest_two(table: Tensor, names: tuple[str, ...], states: tuple[int, ...]) -> Node:
-    """The two largest entries ``(states, operations)``; one that is taken counts one less, so that 2 is taken twice."""
-    found: list[Connection] = []
-    for _ in range(2):
-        state, name = divmod(int(table.argmax()), len(names))
-        table[state, name] -= 1.0
-        found.append((names[name], states[state]))
-    return found[0], found[1]
-
-
-def _draw(below: int, generator: torch.Generator) -> int:
-    return int(torch.randint(below, (), generator=generator, device=generator.device))

@@ -2,15 +2,12 @@
 
 import ast
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
-from nas_spaces.cells import CellShape, Connection
+from nas_spaces.cells import CellShape, Connection, Node
 from nas_spaces.errors import ArchitectureError
 from nas_spaces.parsing import Reader, genotype_arguments, literal
 
 __all__ = ["format_cells", "read_cells", "to_genotype"]
-
-Node: TypeAlias = tuple[Connection, Connection]
 
 
 def format_cells(cells: Mapping[str, Sequence[Node]]) -> str:

@@ -18,13 +18,16 @@ from nas_spaces.fused import add_normalized, normalized, normalized_relu
 from nas_spaces.operations import DropPath, FactorizedReduce, Pool, ReLUConvNorm, Separable
 from nas_spaces.supernet import Drawn
 
-__all__ = ["Cell", "CellShape", "Connection", "MakeOperation", "MixedCell"]
+__all__ = ["Cell", "CellShape", "Connection", "MakeOperation", "MixedCell", "Node", "preprocess"]
 
 MakeOperation: TypeAlias = Callable[[str, int, int, bool], nn.Module]
 """``(name, channels, stride, affine)`` to a module; never called for ``none``."""
 
 Connection: TypeAlias = tuple[str, int]
 """One input of a node: the operation's name and the state it reads."""
+
+Node: TypeAlias = tuple[Connection, Connection]
+"""What a node of an architecture reads."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class CellShape:
         return len(self.predecessors)
 
 
-def _preprocess(inputs: tuple[int, int], channels: int, halve: bool, affine: bool) -> nn.ModuleList:
+def preprocess(inputs: tuple[int, int], channels: int, halve: bool, affine: bool) -> nn.ModuleList:
     """Bring both inputs to the cell's width, and the older one to the size of the newer."""
     before, last = inputs
     first: nn.Module = (
@@ -83,7 +86,7 @@ class Cell(nn.Module):
         super().__init__()
         self.reduction = reduction
         self.sources = tuple(tuple(source for _, source in node) for node in nodes)
-        self.preprocess = _preprocess(inputs, channels, halve, affine=True)
+        self.preprocess = preprocess(inputs, channels, halve, affine=True)
         self.operations = nn.ModuleList(
             nn.ModuleList(make(name, channels, 2 if reduction and source < 2 else 1, True) for name, source in node)
             for node in nodes
@@ -123,7 +126,7 @@ class MixedCell(nn.Module):
     ) -> None:
         super().__init__()
         self.shape, self.reduction = shape, reduction
-        self.preprocess = _preprocess(inputs, channels, halve, affine=False)
+        self.preprocess = preprocess(inputs, channels, halve, affine=False)
         self.edges = nn.ModuleList(
             nn.ModuleDict(
                 {name: make(name, channels, self._stride(source), False) for name in shape.operations if name != "none"}

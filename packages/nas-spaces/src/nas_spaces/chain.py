@@ -1,6 +1,6 @@
 """Layer-wise spaces: a chain of layers, each of which is one of a few modules of your own."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -11,6 +11,7 @@ from nas_spaces.choices import Choices
 from nas_spaces.errors import InputError, WeightsError
 from nas_spaces.operations import forget_statistics
 from nas_spaces.parsing import Reader
+from nas_spaces.sizes import require_sizes
 from nas_spaces.skeleton import require_images
 from nas_spaces.space import RowwiseSpace
 from nas_spaces.supernet import Drawn, Supernet
@@ -32,11 +33,19 @@ class Layer:
         width: output channels as a multiple of the network's `channels`.
         stride: what every option of the layer divides the resolution by.
         options: the names of the operations that this layer chooses from; all of them when left out.
+
+    Raises:
+        InputError: a width that is not above 0, or a stride that is no whole number of at least 1.
     """
 
     width: float = 1.0
     stride: int = 1
     options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_sizes(stride=self.stride)
+        if not 0 < self.width < float("inf"):
+            raise InputError(f"width is {self.width}; expected a multiple of the network's channels, above 0.")
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,7 @@ def chain(
     *,
     name: str = "chain",
     ends: Ends | None = None,
+    skips: Collection[str] | None = None,
 ) -> "ChainSpace":
     """A space of layers in a row, filled with your own modules.
 
@@ -78,6 +88,8 @@ def chain(
         operations: the options by name; each makes a module from (input channels, output channels, stride).
         name: the name of the space, which its architectures carry.
         ends: stem and head; a 3 x 3 convolution, and pooling with a linear classifier, when left out.
+        skips: the operations that are skip connections, for what watches a search; those with ``skip`` in their name when
+            left out.
 
     Raises:
         InputError: no layers, no options, an option that `operations` does not have, or a name that is not a word.
@@ -101,13 +113,15 @@ def chain(
         if not word.isidentifier():
             raise InputError(f"operation {word!r} must be a word of letters, digits and underscores.")
     rows = tuple(layer.options or tuple(operations) for layer in specified)
-    unknown = sorted({option for row in rows for option in row} - set(operations))
+    unknown = sorted({option for row in (*rows, skips or ()) for option in row} - set(operations))
     if not rows or not operations or unknown:
         raise InputError(
-            f"a chain needs layers and operations, and its layers choose from {', '.join(operations) or 'none'}"
+            f"a chain needs layers and operations, and its layers and skips choose from {', '.join(operations) or 'none'}"
             + (f", not {', '.join(unknown)}." if unknown else ".")
         )
-    return ChainSpace(name, specified, rows, dict(operations), ends or Ends(_stem, _head))
+    return ChainSpace(
+        name, specified, rows, dict(operations), ends or Ends(_stem, _head), None if skips is None else frozenset(skips)
+    )
 
 
 class ChainSpace(RowwiseSpace):
@@ -120,9 +134,10 @@ class ChainSpace(RowwiseSpace):
         rows: tuple[tuple[str, ...], ...],
         operations: Mapping[str, MakeLayer],
         ends: Ends,
+        skips: frozenset[str] | None = None,
     ) -> None:
         self._name, self.layers, self.operations, self.ends = name, layers, operations, ends
-        self._choices = Choices(rows, {"layers": range(len(rows))})
+        self._choices = Choices(rows, {"layers": range(len(rows))}, skips=skips)
 
     @property
     def name(self) -> str:
@@ -196,10 +211,14 @@ class ChainSpace(RowwiseSpace):
             yield row, option, layer[0]
 
     def _check_depth(self, cells: int | None) -> None:
-        if cells not in (None, len(self.layers)):
+        if cells is None:
+            return
+        require_sizes(cells=cells)
+        if cells != len(self.layers):
             raise InputError(f"{cells} cells were asked for; {self.name} has {len(self.layers)} layers.")
 
     def _body(self, names: Sequence[Sequence[str]], classes: int, channels: int, in_channels: int) -> "_Body":
+        require_sizes(classes=classes, channels=channels, in_channels=in_channels)
         stem, width = self.ends.stem(in_channels, channels)
         layers = nn.ModuleList()
         for layer, options in zip(self.layers, names, strict=True):

@@ -1,6 +1,6 @@
 """The table of decisions that a search space asks for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -21,6 +21,7 @@ class Choices:
         picks: how many options an architecture takes in each row; 1 everywhere when left out.
         nodes: for each node of the cells, the rows of the edges that enter it, by increasing source; none where the rows
             are no edges.
+        skips: the names of the options that hand their input on; those with ``skip`` in their name when left out.
 
     Example:
         >>> choices = Choices(options=(("skip", "conv"), ("a", "b", "c")), groups={"edges": range(2)})
@@ -34,6 +35,7 @@ class Choices:
     groups: Mapping[str, range] = field(default_factory=dict)
     picks: tuple[int, ...] = ()
     nodes: tuple[tuple[int, ...], ...] = ()
+    skips: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if not self.picks:
@@ -61,6 +63,18 @@ class Choices:
             for option in taken:
                 weights[row, option] += 1.0
         return weights
+
+    def skip_connections(self, options: Sequence[Sequence[int]], rows: Iterable[int] | None = None) -> int:
+        """How many of the options taken are skip connections.
+
+        Args:
+            options: for each row of the choices the options taken.
+            rows: which rows are looked at; all of them when left out.
+        """
+        names = [
+            self.options[row][option] for row in (range(len(self)) if rows is None else rows) for option in options[row]
+        ]
+        return sum("skip" in name if self.skips is None else name in self.skips for name in names)
 
     def require_shape(self, weights: Tensor, drawn: Sequence[Sequence[int]] | None = None) -> None:
         """Refuse weights of another shape, without reading them, and drawn options that the rows do not have.

@@ -14,10 +14,12 @@ from torch import Tensor
 from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
 from nas_spaces.counting import Counts, count
+from nas_spaces.draws import draw_one
 from nas_spaces.errors import ArchitectureError, InputError
 from nas_spaces.language_model import RecurrentNetwork, RecurrentSupernet
 from nas_spaces.recurrent import ACTIVATIONS, Connection, Dropouts
 from nas_spaces.recurrent_text import format_steps, read_steps
+from nas_spaces.sizes import require_sizes
 from nas_spaces.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -149,21 +151,12 @@ class DartsRnn(SearchSpace):
 
     def sample(self, generator: torch.Generator) -> Architecture:
         """Draw an architecture uniformly: every step on its own."""
-        return self.build([possible[_draw(len(possible), generator)] for possible in _POSSIBLE])
+        return self.build([draw_one(possible, generator, "step") for possible in _POSSIBLE])
 
     def __iter__(self) -> Iterator[Architecture]:
         """All architectures, made one at a time; the last step varies fastest."""
         for steps in product(*_POSSIBLE):
             yield self.build(steps)
-
-    def enumerate(self) -> Iterator[Architecture]:
-        """All architectures, made one at a time."""
-        return iter(self)
-
-    def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
-        """Draw one of the neighbours uniformly."""
-        neighbors = list(self.neighbors(architecture))
-        return neighbors[_draw(len(neighbors), generator)]
 
     def neighbors(self, architecture: Architecture) -> Iterator[Architecture]:
         """Every architecture that differs in one step."""
@@ -230,7 +223,7 @@ class DartsRnn(SearchSpace):
             dropouts: while training; those of the space when left out.
             normalize: whether the states are normalised over the batch.
         """
-        self._check_cells(cells)
+        self._check_sizes(classes, channels, cells, in_channels)
         return RecurrentSupernet(self.choices, _ROWS, classes, channels, dropouts or self.dropouts, normalize=normalize)
 
     def network(
@@ -256,10 +249,11 @@ class DartsRnn(SearchSpace):
             normalize: whether the states are normalised over the batch.
         """
         steps = self.steps(architecture)
-        self._check_cells(cells)
+        self._check_sizes(classes, channels, cells, in_channels)
         return RecurrentNetwork(steps, classes, channels, dropouts or self.dropouts, normalize=normalize)
 
-    def _check_cells(self, cells: int | None) -> None:
+    def _check_sizes(self, classes: int, channels: int, cells: int | None, in_channels: int) -> None:
+        require_sizes(classes=classes, channels=channels, cells=1 if cells is None else cells, in_channels=in_channels)
         if cells not in (None, 1):
             raise InputError(f"{cells} cells were asked for; {self.name} has one, which is used at every word.")
 
@@ -277,7 +271,3 @@ class DartsRnn(SearchSpace):
         with torch.device("meta"):
             network = self.network(architecture, classes=classes, channels=units, cells=cells)
             return count(network, torch.zeros(1, 1, dtype=torch.int64))
-
-
-def _draw(below: int, generator: torch.Generator) -> int:
-    return int(torch.randint(below, (), generator=generator, device=generator.device))

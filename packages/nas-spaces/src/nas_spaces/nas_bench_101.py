@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
+from nas_spaces.draws import draw_below
 from nas_spaces.errors import ArchitectureError
 from nas_spaces.nas_bench_101_cells import (
     EDGES,
@@ -29,6 +30,7 @@ from nas_spaces.nas_bench_101_cells import (
     totals,
 )
 from nas_spaces.nas_bench_101_edits import edit_distance, edits
+from nas_spaces.nas_bench_101_matrix import read_matrix, to_matrix
 from nas_spaces.space import SearchSpace
 from nas_spaces.supernet import Supernet
 from nas_spaces.vertex_network import OPERATIONS, Stacks, VertexCell
@@ -103,10 +105,6 @@ class NasBench101(SearchSpace):
             for cell in shape.cells(len(OPERATIONS)):
                 yield self._made(cell)
 
-    def enumerate(self) -> Iterator[Architecture]:
-        """All architectures, made one at a time."""
-        return iter(self)
-
     def _made(self, cell: DagCell) -> Architecture:
         """The architecture of a cell that is canonical."""
         edges = set(cell.edges)
@@ -162,29 +160,7 @@ class NasBench101(SearchSpace):
         Raises:
             ArchitectureError: it is not of that form, or no cell of the benchmark.
         """
-        last = len(operations) - 1
-        if last < 1 or operations[0] != "input" or operations[-1] != "output":
-            raise ArchitectureError(f"the operations are {list(operations)}; expected ['input', ..., 'output'].")
-        if len(matrix) != last + 1 or any(len(row) != last + 1 for row in matrix):
-            raise ArchitectureError(
-                f"the matrix has rows of {[len(row) for row in matrix]}; expected {last + 1} x {last + 1}, a row and a "
-                "column for each of the operations."
-            )
-        edges = []
-        for (s, row), t in itertools.product(enumerate(matrix), range(last + 1)):
-            if row[t] not in (0, 1) or (row[t] and s >= t):
-                raise ArchitectureError(
-                    f"the matrix has {row[t]} in row {s}, column {t}; expected 0 or 1 above the diagonal, 0 elsewhere."
-                )
-            if row[t]:
-                edges.append((s, t))
-        unknown = [name for name in operations[1:-1] if name not in OPERATIONS]
-        if unknown:
-            raise ArchitectureError(f"unknown operation {unknown[0]!r}; expected one of {', '.join(OPERATIONS)}.")
-        # Numbers from 10 on, so that none is taken for the output.
-        place = {0: 0, last: OUTPUT, **{vertex: 10 + vertex for vertex in range(1, last)}}
-        taken = {10 + vertex: OPERATIONS.index(operations[vertex]) for vertex in range(1, last)}
-        return self.of_graph([(place[s], place[t]) for s, t in edges], taken)
+        return self.of_graph(*read_matrix(matrix, operations, OPERATIONS))
 
     def cell(self, architecture: Architecture) -> DagCell:
         """The edges and operations of an architecture; vertex 6 is the output."""
@@ -195,11 +171,7 @@ class NasBench101(SearchSpace):
 
     def matrix(self, architecture: Architecture) -> tuple[list[list[int]], list[str]]:
         """The benchmark's own form of an architecture: the inverse of `build`."""
-        cell = self.cell(architecture)
-        last = len(cell.operations) + 1
-        edges = {(s, last if t == OUTPUT else t) for s, t in cell.edges}
-        matrix = [[int((s, t) in edges) for t in range(last + 1)] for s in range(last + 1)]
-        return matrix, ["input", *(OPERATIONS[operation] for operation in cell.operations), "output"]
+        return to_matrix(self.cell(architecture), OPERATIONS)
 
     def parse(self, text: str) -> Architecture:
         """Read ``operation~source~...+...+output~source~...``: what each vertex applies, and what it reads.
@@ -218,22 +190,17 @@ class NasBench101(SearchSpace):
         A shape is drawn by its number of cells. Within it, a symmetry is drawn by the number of labellings that it leaves
         as they are, and then one of those: each cell is reached by as many pairs as there are symmetries.
         """
-        index = bisect.bisect_right(totals(len(OPERATIONS)), _draw(self.size, generator))
+        index = bisect.bisect_right(totals(len(OPERATIONS)), draw_below(self.size, generator))
         shape = all_shapes()[index]
         found = [cycles(symmetry) for symmetry in shape.symmetries]
         fixed = list(itertools.accumulate(len(OPERATIONS) ** len(parts) for parts in found))
-        parts = found[bisect.bisect_right(fixed, _draw(fixed[-1], generator))]
+        parts = found[bisect.bisect_right(fixed, draw_below(fixed[-1], generator))]
         taken = [0] * shape.interior
         for part in parts:
-            operation = _draw(len(OPERATIONS), generator)
+            operation = draw_below(len(OPERATIONS), generator)
             for vertex in part:
                 taken[vertex - 1] = operation
         return self._made(shape.least(tuple(taken)))
-
-    def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
-        """Draw one of the neighbours uniformly."""
-        neighbors = list(self.neighbors(architecture))
-        return neighbors[_draw(len(neighbors), generator)]
 
     def neighbors(self, architecture: Architecture) -> Iterator[Architecture]:
         """Every architecture that one edit makes of this one; see `nas_spaces.nas_bench_101_edits.edits`."""
@@ -318,7 +285,3 @@ class NasBench101(SearchSpace):
             cells=DEPTH if cells is None else cells,
             in_channels=in_channels,
         )
-
-
-def _draw(below: int, generator: torch.Generator) -> int:
-    return int(torch.randint(below, (), generator=generator, device=generator.device))

@@ -18,6 +18,7 @@ __all__ = [
     "MOST_EDGES",
     "OUTPUT",
     "DagCell",
+    "Edge",
     "Shape",
     "all_shapes",
     "canonical",

@@ -6,7 +6,6 @@ Zela, Siems and Hutter, "NAS-Bench-1Shot1: Benchmarking and Dissecting One-shot 
 import itertools
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,9 @@ from torch import Tensor, nn
 
 from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
+from nas_spaces.draws import draw_below
 from nas_spaces.errors import ArchitectureError, InputError
+from nas_spaces.nas_bench_1shot1_parts import PARTS
 from nas_spaces.nas_bench_101 import DEPTH, nas_bench_101
 from nas_spaces.nas_bench_101_cells import OUTPUT
 from nas_spaces.space import SearchSpace
@@ -31,26 +32,6 @@ __all__ = ["NasBench1Shot1", "nas_bench_1shot1", "nas_bench_1shot1_1", "nas_benc
 
 LOOSE = "loose"
 """What stands in a text for the operation of a block that nothing reads."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One of the three spaces.
-
-    Args:
-        parents: how many vertices blocks 1, 2, ... and then the output read.
-        loose_operations: whether architectures that differ in the operation of a block that nothing reads are two.
-    """
-
-    parents: tuple[int, ...]
-    loose_operations: bool
-
-
-_PARTS = {
-    1: _Part((1, 2, 2, 2, 2), loose_operations=False),
-    2: _Part((1, 1, 2, 2, 3), loose_operations=True),
-    3: _Part((1, 1, 1, 2, 2, 2), loose_operations=False),
-}
 
 
 def nas_bench_1shot1(number: int) -> "NasBench1Shot1":
@@ -83,7 +64,7 @@ def nas_bench_1shot1(number: int) -> "NasBench1Shot1":
         >>> str(space.cell(a))
         'conv3x3-bn-relu~0+maxpool3x3~0~1+conv1x1-bn-relu~0~2+output~0~3'
     """
-    if number not in _PARTS:
+    if number not in PARTS:
         raise InputError(f"NAS-Bench-1Shot1 has no space {number!r}; expected 1, 2 or 3.")
     return NasBench1Shot1(number)
 
@@ -114,7 +95,7 @@ class NasBench1Shot1(SearchSpace):
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.part = _PARTS[number]
+        self.part = PARTS[number]
 
     @property
     def name(self) -> str:
@@ -124,7 +105,7 @@ class NasBench1Shot1(SearchSpace):
     @property
     def blocks(self) -> int:
         """The number of blocks."""
-        return len(self.part.parents) - 1
+        return self.part.blocks
 
     @cached_property
     def _chosen(self) -> dict[int, int]:
@@ -149,48 +130,21 @@ class NasBench1Shot1(SearchSpace):
         """Group ``operations``: a row per block; ``inputs``: one per block with a choice of what to read; ``output``."""
         return self._choices
 
-    @cached_property
-    def _wirings(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
-        """What the blocks and the output read: every possibility."""
-        return tuple(
-            itertools.product(
-                *(
-                    tuple(itertools.combinations(range(vertex), count))
-                    for vertex, count in enumerate(self.part.parents, start=1)
-                )
-            )
-        )
-
-    @cached_property
-    def _totals(self) -> tuple[int, ...]:
-        """The number of architectures up to and with each wiring."""
-        counts = (len(OPERATIONS) ** len(self._counted(sources)) for sources in self._wirings)
-        return tuple(itertools.accumulate(counts))
-
-    def _counted(self, sources: Sequence[Sequence[int]]) -> list[int]:
-        """The blocks whose operations are part of an architecture."""
-        read = {source for inputs in sources for source in inputs}
-        return [block for block in range(1, self.blocks + 1) if self.part.loose_operations or block in read]
-
     @property
     def size(self) -> int:
         """The number of architectures; see `nas_bench_1shot1` for what is counted."""
-        return self._totals[-1]
+        return self.part.totals[-1]
 
     def __iter__(self) -> Iterator[Architecture]:
         """All architectures, made one at a time; the operations vary fastest."""
-        for sources in self._wirings:
-            counted = self._counted(sources)
+        for sources in self.part.wirings:
+            counted = self.part.counted(sources)
             for taken in itertools.product(range(len(OPERATIONS)), repeat=len(counted)):
                 yield self._made(sources, dict(zip(counted, taken, strict=True)))
 
-    def enumerate(self) -> Iterator[Architecture]:
-        """All architectures, made one at a time."""
-        return iter(self)
-
     def _made(self, sources: Sequence[Sequence[int]], operations: Mapping[int, int]) -> Architecture:
         """The architecture of a wiring, with the operations of the blocks that count and perhaps of others."""
-        counted = {block: operations[block] for block in self._counted(sources)}
+        counted = {block: operations[block] for block in self.part.counted(sources)}
         blocks = range(1, self.blocks + 1)
         rows: list[tuple[int, ...]] = [(counted[block],) if block in counted else () for block in blocks]
         rows += [tuple(sources[vertex - 1]) for vertex in self._chosen]
@@ -220,7 +174,7 @@ class NasBench1Shot1(SearchSpace):
                     f"{who} reads {', '.join(map(str, read)) or 'nothing'}; in {self.name} it reads {count} of "
                     f"{', '.join(map(str, range(vertex)))}."
                 )
-        counted = self._counted(sources)
+        counted = self.part.counted(sources)
         for block, name in enumerate(operations, start=1):
             if name not in OPERATIONS and (block in counted or name != LOOSE):
                 raise ArchitectureError(
@@ -269,13 +223,10 @@ class NasBench1Shot1(SearchSpace):
 
     def sample(self, generator: torch.Generator) -> Architecture:
         """Draw an architecture uniformly: a wiring by its number of architectures, then its operations."""
-        sources = self._wirings[bisect_right(self._totals, _draw(self.size, generator))]
-        return self._made(sources, {block: _draw(len(OPERATIONS), generator) for block in self._counted(sources)})
-
-    def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
-        """Draw one of the neighbours uniformly."""
-        neighbors = list(self.neighbors(architecture))
-        return neighbors[_draw(len(neighbors), generator)]
+        sources = self.part.wirings[bisect_right(self.part.totals, draw_below(self.size, generator))]
+        return self._made(
+            sources, {block: draw_below(len(OPERATIONS), generator) for block in self.part.counted(sources)}
+        )
 
     def neighbors(self, architecture: Architecture) -> Iterator[Architecture]:
         """Every architecture that differs in one operation, or in one parent.
@@ -292,7 +243,7 @@ class NasBench1Shot1(SearchSpace):
             for old, new in itertools.product(read, set(range(vertex)) - set(read)):
                 changed = tuple(sorted({*read, new} - {old}))
                 rewired = [*sources[: vertex - 1], changed, *sources[vertex:]]
-                added = [block for block in self._counted(rewired) if block not in operations]
+                added = [block for block in self.part.counted(rewired) if block not in operations]
                 for names in itertools.product(range(len(OPERATIONS)), repeat=len(added)):
                     yield self._made(rewired, {**operations, **dict(zip(added, names, strict=True))})
 
@@ -357,7 +308,3 @@ class NasBench1Shot1(SearchSpace):
         return nas_bench_101().network(
             self.cell(architecture), classes=classes, channels=channels, cells=cells, in_channels=in_channels
         )
-
-
-def _draw(below: int, generator: torch.Generator) -> int:
-    return int(torch.randint(below, (), generator=generator, device=generator.device))

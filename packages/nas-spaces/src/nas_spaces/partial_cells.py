@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from nas_spaces.cells import CellShape, MakeOperation
+from nas_spaces.cells import CellShape, MakeOperation, preprocess
 from nas_spaces.errors import InputError
-from nas_spaces.operations import FactorizedReduce, Pool, ReLUConvNorm
+from nas_spaces.operations import Pool
 from nas_spaces.partial_channels import PartialEdges, part_width
 from nas_spaces.supernet import Drawn
 
@@ -40,10 +40,7 @@ class PartialMixedCell(nn.Module):
     ) -> None:
         super().__init__()
         self.nodes = shape.nodes
-        older = FactorizedReduce if halve else ReLUConvNorm
-        self.preprocess = nn.ModuleList(
-            [older(inputs[0], channels, affine=False), ReLUConvNorm(inputs[1], channels, affine=False)]
-        )
+        self.preprocess = preprocess(inputs, channels, halve, affine=False)
         strides = [2 if reduction and source < 2 else 1 for source, _ in shape.edges]
         width = part_width(channels, parts)
         if reduction and width < 2:

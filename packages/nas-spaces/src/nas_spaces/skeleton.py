@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nas_spaces.cells import Cell
 from nas_spaces.errors import InputError
+from nas_spaces.sizes import require_sizes
 from nas_spaces.supernet import Drawn
 
 __all__ = ["CellNetwork", "CellSupernetBody", "MakeCell", "require_images"]
@@ -44,6 +45,8 @@ def _stems(kind: str, in_channels: int, channels: int) -> tuple[nn.Sequential, n
         return nn.Sequential(convolution, nn.BatchNorm2d(wide)), nn.Sequential()
     if kind != "imagenet":
         raise InputError(f"unknown stem {kind!r}; expected 'cifar' or 'imagenet'.")
+    if channels < 2:
+        raise InputError(f"channels is {channels}; the imagenet stem begins with half as many: give 2 or more.")
     half = channels // 2
     first = nn.Sequential(
         nn.Conv2d(in_channels, half, 3, stride=2, padding=1, bias=False),
@@ -105,6 +108,7 @@ class CellNetwork(nn.Module):
         nodes: int,
     ) -> None:
         super().__init__()
+        require_sizes(classes=classes, channels=channels, cells=cells, in_channels=in_channels)
         self.stack = _Stack(make, channels, cells, in_channels, stem, nodes)
         self.classifier = nn.Linear(self.stack.widths[-1], classes)
         self.auxiliary_after = 2 * cells // 3
@@ -156,6 +160,12 @@ class _Auxiliary(nn.Module):
         return self.classifier(self.features(pooled).mean(dim=(2, 3)))
 
 
+def _keeps_for_backward() -> bool:
+    """Whether what is kept for the backward pass may be replaced, as by what computes it again."""
+    enabled: bool = torch._C._autograd._saved_tensors_hooks_is_enabled()  # type: ignore[attr-defined]
+    return enabled
+
+
 class CellSupernetBody(nn.Module):
     """Stem, mixed cells and classifier.
 
@@ -177,6 +187,7 @@ class CellSupernetBody(nn.Module):
         nodes: int,
     ) -> None:
         super().__init__()
+        require_sizes(classes=classes, channels=channels, cells=cells, in_channels=in_channels)
         self.stack = _Stack(make, channels, cells, in_channels, stem, nodes)
         self.classifier = nn.Linear(self.stack.widths[-1], classes)
         self.recomputed = cells // 3 + 1 if recompute else 0
@@ -187,8 +198,15 @@ class CellSupernetBody(nn.Module):
         if images.device.type == "cpu":
             # Behind the stem, whose normalisation would lose a digit of float32 in this format.
             before, last = (x.contiguous(memory_format=torch.channels_last) for x in (before, last))
+        recomputed = self.recomputed if torch.is_grad_enabled() else 0
+        # The one thing that recomputation needs of a reverse mode; PyTorch's own error does not say whose it is.
+        if recomputed and not torch.compiler.is_compiling() and not _keeps_for_backward():
+            raise InputError(
+                "a supernet with checkpoint=True cannot be differentiated backwards by torch.func (grad, vjp, hessian), "
+                "which never evaluates cells again; use torch.autograd.grad, or a supernet without checkpoint=True."
+            )
         for index, (cell, choice, path) in enumerate(zip(self.stack.cells, weights, drawn, strict=True)):
-            if index < self.recomputed and torch.is_grad_enabled():
+            if index < recomputed:
                 output = checkpoint(cell, before, last, choice, path, use_reentrant=False, preserve_rng_state=False)
                 assert isinstance(output, Tensor)
             else:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
 from nas_spaces.counting import Counts, count
+from nas_spaces.draws import draw_below, draw_one
 from nas_spaces.errors import ArchitectureError, InputError
 from nas_spaces.supernet import Supernet
 
@@ -55,9 +57,27 @@ class SearchSpace(ABC):
     def sample(self, generator: torch.Generator) -> Architecture:
         """Draw an architecture uniformly."""
 
-    @abstractmethod
     def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
-        """Draw one of the neighbours uniformly."""
+        """Draw one of the neighbours uniformly.
+
+        Raises:
+            ArchitectureError: it belongs to another space, or has no neighbours.
+        """
+        return draw_one(list(self.neighbors(architecture)), generator, f"neighbour of {architecture}")
+
+    def __iter__(self) -> Iterator[Architecture]:
+        """All architectures, made one at a time.
+
+        Raises:
+            InputError: the space does not list them.
+        """
+        raise InputError(
+            f"{self.name} does not list its architectures; implement __iter__(), or draw them by sample()."
+        )
+
+    def enumerate(self) -> Iterator[Architecture]:
+        """All architectures, made one at a time."""
+        return iter(self)
 
     @abstractmethod
     def neighbors(self, architecture: Architecture) -> Iterator[Architecture]:
@@ -104,10 +124,21 @@ class SearchSpace(ABC):
     def operation_modules(self, network: nn.Module, architecture: Architecture) -> Iterator[tuple[int, int, nn.Module]]:
         """Which modules of an architecture's network stand for which options: ``(row, option, module)``, for `costs`.
 
+        An option may have several modules, one for each place where it stands, and each is counted as often as a forward
+        pass calls it; what has no module, such as ``none``, costs nothing.
+
+        Args:
+            network: as `network` made it of `architecture`.
+            architecture: an architecture of this space.
+
         Raises:
             InputError: the space does not say it.
         """
-        raise InputError(f"{self.name} does not say where its operations stand; implement operation_modules().")
+        raise InputError(
+            f"{self.name} does not say where its operations stand in a network, so that no cost can be given to a single "
+            f"option. count() gives the cost of a whole architecture; in a space of your own, let "
+            f"{type(self).__name__}.operation_modules(network, architecture) yield (row, option, module) for each."
+        )
 
     def weights(self, architecture: Architecture) -> Tensor:
         """The choice weights of one architecture: 1 at the options taken, ``(choices, options)``."""
@@ -178,26 +209,12 @@ class RowwiseSpace(SearchSpace):
 
     def __iter__(self) -> Iterator[Architecture]:
         """All architectures, the last row varying fastest; made one at a time."""
-        lengths = [len(row) for row in self.choices.options]
-        for index in range(self.size):
-            options = []
-            for length in reversed(lengths):
-                index, option = divmod(index, length)
-                options.append(option)
-            yield self.architecture(options[::-1])
-
-    def enumerate(self) -> Iterator[Architecture]:
-        """All architectures, made one at a time."""
-        return iter(self)
+        for options in product(*(range(len(row)) for row in self.choices.options)):
+            yield self.architecture(options)
 
     def sample(self, generator: torch.Generator) -> Architecture:
         """Draw every row uniformly and independently."""
-        return self.architecture([_draw(len(row), generator) for row in self.choices.options])
-
-    def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
-        """Draw one of the neighbours uniformly."""
-        neighbors = list(self.neighbors(architecture))
-        return neighbors[_draw(len(neighbors), generator)]
+        return self.architecture([draw_below(len(row), generator) for row in self.choices.options])
 
     def neighbors(self, architecture: Architecture) -> Iterator[Architecture]:
         """Every architecture that differs in one row."""
@@ -223,7 +240,3 @@ class RowwiseSpace(SearchSpace):
         self.choices.check(weights)
         masked = weights.detach().cpu().masked_fill(~self.choices.mask, -torch.inf)
         return self.architecture(masked.argmax(dim=1).tolist())
-
-
-def _draw(below: int, generator: torch.Generator) -> int:
-    return int(torch.randint(below, (), generator=generator, device=generator.device))

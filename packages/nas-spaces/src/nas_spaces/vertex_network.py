@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from nas_spaces.errors import InputError
 from nas_spaces.nas_bench_101_cells import OUTPUT, DagCell
+from nas_spaces.sizes import require_sizes
 from nas_spaces.skeleton import require_images
 
 __all__ = ["OPERATIONS", "ConvNormReLU", "Stacks", "VertexCell", "vertex_channels"]
@@ -48,7 +49,7 @@ class Stacks(nn.Module):
         in_channels: channels of the images.
 
     Raises:
-        InputError: a size is less than 1.
+        InputError: a size is no whole number of at least 1.
     """
 
     def __init__(
@@ -61,14 +62,7 @@ class Stacks(nn.Module):
         in_channels: int,
     ) -> None:
         super().__init__()
-        for name, size in {
-            "classes": classes,
-            "channels": channels,
-            "cells": cells,
-            "in_channels": in_channels,
-        }.items():
-            if size < 1:
-                raise InputError(f"{name} is {size}; a network needs at least 1.")
+        require_sizes(classes=classes, channels=channels, cells=cells, in_channels=in_channels)
         self.in_channels = in_channels
         self.stem = ConvNormReLU(in_channels, channels, 3)
         self.stacks = nn.ModuleList()

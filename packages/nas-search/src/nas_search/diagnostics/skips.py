@@ -18,6 +18,4 @@ class SkipConnections:
             choices = event.state.space.choices
             options = event.state.space.parse(event.record["architecture"]).options
             rows = next(iter(choices.groups.values()))
-            event.record["skip_connections"] = sum(
-                "skip" in choices.options[row][option] for row in rows for option in options[row]
-            )
+            event.record["skip_connections"] = choices.skip_connections(options, rows)
