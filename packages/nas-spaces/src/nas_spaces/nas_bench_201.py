@@ -11,12 +11,13 @@ from torch import nn
 
 from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
+from nas_spaces.errors import InputError
 from nas_spaces.nas_bench_201_network import EDGES, NODES, NONE, OPERATIONS, SKIP, Cell, Skeleton
 from nas_spaces.nas_bench_201_supernet import MixedCell, NasBench201Supernet, PartialCell
 from nas_spaces.parsing import Reader
 from nas_spaces.sizes import require_sizes
 from nas_spaces.space import RowwiseSpace
-from nas_spaces.supernet import Supernet
+from nas_spaces.supernet import SharedOperation, Supernet
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -159,3 +160,14 @@ class NasBench201(RowwiseSpace):
                 for row, ((source, target), (option,)) in enumerate(zip(EDGES, architecture.options, strict=True)):
                     if option != NONE:
                         yield row, option, cell.edges[f"{source}-{target}"]
+
+    def shared_operations(self, supernet: Supernet, architecture: Architecture) -> Iterator[SharedOperation]:
+        """See `SearchSpace.shared_operations`."""
+        self.require(architecture)
+        for cell in supernet.modules():
+            if isinstance(cell, PartialCell):
+                raise InputError("operations on a part of the channels are narrower than those of a network.")
+            if isinstance(cell, MixedCell):
+                for row, (option,) in enumerate(architecture.options):
+                    if option != NONE:
+                        yield SharedOperation(((row, option),), cell.state(row, option))

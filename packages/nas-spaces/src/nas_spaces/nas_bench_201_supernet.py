@@ -93,10 +93,21 @@ class MixedCell(nn.Module):
             return scale * node
         if option == AVG_POOL:
             return scale * pool(node)
+        kernel = self._kernel(source, position, option)
+        padding = kernel.shape[-1] // 2
+        return self._scaled_norm(F.conv2d(F.relu(node), kernel, padding=padding), scale[None])
+
+    def _kernel(self, source: int, position: int, option: int) -> Tensor:
+        """The slice of one edge; `position` counts the edges that leave its source."""
         convolution = (self.conv_1x1 if option == CONV_1X1 else self.conv_3x3)[source]
         assert isinstance(convolution, nn.Conv2d)
-        kernel = convolution.weight[position * self.channels : (position + 1) * self.channels]
-        return self._scaled_norm(F.conv2d(F.relu(node), kernel, padding=convolution.padding), scale[None])
+        return convolution.weight[position * self.channels : (position + 1) * self.channels]
+
+    def state(self, row: int, option: int) -> dict[str, Tensor]:
+        """The weights of an edge's operation, named as in `operation`."""
+        source, target = EDGES[row]
+        position = [t for s, t in EDGES if s == source].index(target)
+        return {"1.weight": self._kernel(source, position, option).detach()} if option in (CONV_1X1, CONV_3X3) else {}
 
     def _scaled_norm(self, features: Tensor, scales: Tensor) -> Tensor:
         """Batch normalisation whose factor is the choice weight: the multiplication costs no pass of its own."""
