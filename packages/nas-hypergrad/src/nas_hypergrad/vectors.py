@@ -1,5 +1,6 @@
 """Arithmetic of vectors that are dictionaries of tensors, keyed like the inner variables."""
 
+import math
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -55,7 +56,7 @@ def is_finite(vector: Vector) -> bool:
     """Whether no entry is NaN or infinite; one synchronisation with the device."""
     # The norm is finite only if all entries are and costs no mask; it may overflow where no entry does, so the exact
     # answer is asked for only then.
-    return bool(norm(vector).isfinite()) or all(bool(value.isfinite().all()) for value in vector.values())
+    return math.isfinite(float(norm(vector))) or all(bool(value.isfinite().all()) for value in vector.values())
 
 
 def _wide(value: Tensor) -> torch.dtype:
