@@ -63,14 +63,15 @@ def figure(runs: dict[str, list[Record]], stem: Path) -> None:
     for place, axis in enumerate(axes.flat):
         axis.set_visible(place < len(runs))
     for axis, (name, records) in zip(axes.flat, runs.items(), strict=False):
-        curves = [[epoch["regret"] for epoch in record["history"]] for record in records]
+        curves = [
+            {epoch["epoch"]: epoch["regret"] for epoch in record["history"] if "regret" in epoch} for record in records
+        ]
         for curve in curves:
-            axis.plot(range(1, len(curve) + 1), curve, color="#9db8cf", linewidth=0.8)
-        longest = max(map(len, curves))
+            axis.plot(list(curve), list(curve.values()), color="#9db8cf", linewidth=0.8, marker=".", markersize=2)
+        epochs = sorted(max(curves, key=len))
         # A search that has ended keeps what it found.
-        held = [curve + curve[-1:] * (longest - len(curve)) for curve in curves]
-        mean = [statistics.mean(values) for values in zip(*held, strict=True)]
-        axis.plot(range(1, longest + 1), mean, color="#1f6fb2", linewidth=1.8)
+        mean = [statistics.mean(curve.get(epoch, list(curve.values())[-1]) for curve in curves) for epoch in epochs]
+        axis.plot(epochs, mean, color="#1f6fb2", linewidth=1.8)
         axis.set_title(name, fontsize=8)
         axis.set_yscale("symlog", linthresh=1)
         axis.tick_params(labelsize=7)
