@@ -20,7 +20,7 @@ def en2as(
     neighbors: int = 10,
     perturbations: int = 10,
     sigma: float = 1.0,
-    step_size: float = 1.0,
+    step_size: float = 1.5,
     encoding: str = "logits",
     standardized: bool = True,
     tau: float = 0.0,
