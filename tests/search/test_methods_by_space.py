@@ -8,7 +8,19 @@ import torch
 
 from nas_search import ConfigError, ImageData, Method, methods, search
 from nas_search.data_sources import fake
-from nas_spaces import SearchSpace, allegro, amended_s1, amended_s2, darts, mobile, nas_bench_201
+from nas_search.text_sources import fake_text
+from nas_spaces import (
+    SearchSpace,
+    allegro,
+    amended_s1,
+    amended_s2,
+    darts,
+    darts_rnn,
+    mobile,
+    nas_bench_1shot1,
+    nas_bench_101,
+    nas_bench_201,
+)
 
 METHODS: dict[str, Method] = {
     "snas": methods.snas(),
@@ -18,6 +30,9 @@ METHODS: dict[str, Method] = {
     "pc_darts": methods.pc_darts(parts=2, warm_up=0.0),
     "ista, one stage": methods.ista(1),
     "ista, two stages": methods.ista(2),
+    "en2as": methods.en2as(archive=2, perturbations=2, samples=3, validation_images=8),
+    "setn": methods.setn(samples=3, validation_images=8),
+    "enas": methods.enas(samples=3, controller_samples=2, validation_images=8),
 }
 SMALL_SPACES: dict[str, tuple[SearchSpace, int | None]] = {"darts": (darts(), 3), "amended_s1": (amended_s1(), 3)}
 LARGE_SPACES: dict[str, tuple[SearchSpace, int | None]] = {
@@ -59,6 +74,22 @@ def test_small_spaces(name: str, space: str, data: ImageData, small: dict[str, A
 @pytest.mark.parametrize("name", METHODS)
 def test_large_spaces(name: str, space: str, data: ImageData, small: dict[str, Any]) -> None:
     one_step(name, *LARGE_SPACES[space], data, small)
+
+
+VERTEX_SPACES = {space.name: space for space in (nas_bench_101(), *(nas_bench_1shot1(number) for number in (1, 2, 3)))}
+
+
+@pytest.mark.parametrize("space", VERTEX_SPACES)
+@pytest.mark.parametrize("name", ["en2as", "setn", "enas"])
+def test_sampling_methods_in_spaces_of_vertices(name: str, space: str, data: ImageData, small: dict[str, Any]) -> None:
+    one_step(name, VERTEX_SPACES[space], 1, data, small)
+
+
+@pytest.mark.parametrize("name", ["en2as", "setn", "enas"])
+def test_sampling_methods_search_recurrent_cells(name: str, small: dict[str, Any]) -> None:
+    space, text = darts_rnn(), fake_text(8, count=400, time=4)
+    result = search(space, text, replace(METHODS[name], steps=4), **small | {"epochs": 1})
+    assert space.parse(str(result.architecture)) == result.architecture
 
 
 @pytest.mark.slow

@@ -36,6 +36,10 @@ def test_the_gradient_is_clipped_over_all_parameters_together() -> None:
 def test_adam_has_the_settings_of_darts() -> None:
     group = Adam().build([nn.Parameter(torch.zeros(1))]).param_groups[0]
     assert (group["lr"], group["betas"], group["weight_decay"]) == (3e-4, (0.5, 0.999), 1e-3)
+    assert group["eps"] == 1e-8
+    assert Adam(epsilon=1e-3).build([nn.Parameter(torch.zeros(1))]).param_groups[0]["eps"] == 1e-3
+    with pytest.raises(ConfigError, match="epsilon is 0.0; expected a positive number"):
+        Adam(epsilon=0.0)
 
 
 def test_parameters_without_gradient_are_left_alone() -> None:

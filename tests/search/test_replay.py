@@ -72,6 +72,28 @@ def test_covering_variants_cover_the_current_path(data: ImageData, small: dict[s
             assert pairs(current) <= set().union(*map(pairs, chosen))
 
 
+def test_the_depth_constrained_space_of_nsas_c_is_searched_and_what_is_replayed_stays_in_it(
+    data: ImageData, small: dict[str, Any]
+) -> None:
+    """Every node reads state 0 and the state just before it, in the current path and in all that are replayed."""
+    space = darts(depth_constrained=True)
+    state = begin(data, small, space)
+    for pieces in ((random_path, *(diverse,) * 6), (random_path, diverse, complement)):
+        paths = Pieces(pieces)(state, draw(state, 0))
+        for path in paths:
+            architecture = space.discretize(space.choices.one_hot(path))
+            assert architecture.options == path
+            assert [state for _, state in sum(space.cells(architecture)["normal"], ())] == [0, 1, 0, 2, 0, 3, 0, 4]
+    # Seven diverse paths have each of the seven operations on each of the sixteen edges once.
+    paths = Pieces((random_path, *(diverse,) * 6))(state, draw(state, 1))
+    assert all(sorted(path[row][0] for path in paths) == [1, 2, 3, 4, 5, 6, 7] for row in range(len(paths[0])))
+    for strategy in ("nsas", "archive", "lg"):
+        method = methods.nsas(strategy=strategy, constraints=2)
+        method = replace(method, steps=3, selector=replace(method.selector, samples=2))  # type: ignore[type-var]
+        result = search(space, data, method, **small | {"cells": 2, "batch_size": 4, "epochs": 1})
+        assert space.parse(str(result.architecture)) == result.architecture
+
+
 def test_nothing_is_replayed_before_there_is_a_previous_path(data: ImageData, small: dict[str, Any]) -> None:
     state = begin(data, small)
     assert Pieces((previous,))(state, draw(state, 0)) == []

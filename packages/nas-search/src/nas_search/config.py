@@ -36,6 +36,7 @@ _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "ista",
         "nsas",
         "pc_darts",
+        "setn",
         "snas",
     )
 }

@@ -171,6 +171,7 @@ def _finish(state: SearchState) -> SearchResult:
         "uniform_entropy",
         "skip_share",
         "unconverged",
+        "kendall_tau",
     )
     metrics: dict[str, Any] = {name: last[name] for name in figures if name in last}
     if state.epoch < state.epochs:

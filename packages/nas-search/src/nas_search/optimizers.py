@@ -77,21 +77,29 @@ class Adam:
         betas: decay of the first and the second moment.
         weight_decay: added to the gradient times the parameter.
         clip: largest norm of the gradient.
+        epsilon: added to the root of the second moment.
     """
 
     learning_rate: Schedule = Constant(3e-4)
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = 1e-3
     clip: float | None = None
+    epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
         _check_rates(self.learning_rate, self.weight_decay)
         _check_clip(self.clip)
+        if not 0 < self.epsilon < math.inf:
+            raise ConfigError(f"epsilon is {self.epsilon}; expected a positive number.")
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """A ``torch.optim.Adam``."""
         return torch.optim.Adam(
-            parameters, lr=self.learning_rate(0.0), betas=self.betas, weight_decay=self.weight_decay
+            parameters,
+            lr=self.learning_rate(0.0),
+            betas=self.betas,
+            eps=self.epsilon,
+            weight_decay=self.weight_decay,
         )
 
 

@@ -17,11 +17,13 @@ role                   what it does                                             
 `SupernetLoss`         the loss of a weight step                                   ``losses/``
 `OuterLoss`            validation and training loss -> outer loss                  ``losses/``
 `Regularizer`          a term added to the outer loss                              ``regularizers``, ``gates``
-`Update`               what one step of the search does, in order                  ``updates``, ``recovery``
+`Update`               what one step of the search does, in order                  ``updates``, ``recovery``,
+                                                                                   ``score_function``
 `Selector`             the finished search -> architecture                         ``selection/``
 `Evaluator`            architecture -> score                                       ``evaluation/``
 `Schedule`             progress of the run -> value                                ``schedules``
-`Observer`             is told of every step and epoch                             ``diagnostics/``, third parties
+`Observer`             is told of every step and epoch                             ``diagnostics/``, ``evaluation/``,
+                                                                                   third parties
 `StopRule`             the records of the epochs -> end now?                       ``stopping``, ``recovery``
 =====================  ==========================================================  =====================================
 

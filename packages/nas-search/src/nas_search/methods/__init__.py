@@ -10,6 +10,8 @@ from nas_search.methods.balenas import balenas
 from nas_search.methods.bayesian_optimization import bayesian_optimization
 from nas_search.methods.darts import darts
 from nas_search.methods.drnas import drnas
+from nas_search.methods.en2as import en2as
+from nas_search.methods.enas import enas
 from nas_search.methods.gdas import gdas
 from nas_search.methods.hyperband import hyperband, successive_halving
 from nas_search.methods.idarts import idarts
@@ -20,6 +22,7 @@ from nas_search.methods.pc_darts import pc_darts
 from nas_search.methods.random_nas import random_nas
 from nas_search.methods.random_search import random_search
 from nas_search.methods.regularized_evolution import regularized_evolution
+from nas_search.methods.setn import setn
 from nas_search.methods.snas import snas
 
 __all__ = [
@@ -29,6 +32,8 @@ __all__ = [
     "bayesian_optimization",
     "darts",
     "drnas",
+    "en2as",
+    "enas",
     "gdas",
     "hyperband",
     "idarts",
@@ -39,6 +44,7 @@ __all__ = [
     "random_nas",
     "random_search",
     "regularized_evolution",
+    "setn",
     "snas",
     "successive_halving",
 ]

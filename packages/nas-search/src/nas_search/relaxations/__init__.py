@@ -1,5 +1,6 @@
 """Relaxations: architecture parameters to choice weights. One file each."""
 
+from nas_search.relaxations.autoregressive import Autoregressive
 from nas_search.relaxations.concrete import Concrete
 from nas_search.relaxations.dirichlet import Dirichlet
 from nas_search.relaxations.edge_softmax import EdgeSoftmax
@@ -8,4 +9,13 @@ from nas_search.relaxations.gumbel import HardGumbel
 from nas_search.relaxations.softmax import Softmax
 from nas_search.relaxations.sparse_code import SparseCode
 
-__all__ = ["Concrete", "Dirichlet", "EdgeSoftmax", "GatedSoftmax", "HardGumbel", "Softmax", "SparseCode"]
+__all__ = [
+    "Autoregressive",
+    "Concrete",
+    "Dirichlet",
+    "EdgeSoftmax",
+    "GatedSoftmax",
+    "HardGumbel",
+    "Softmax",
+    "SparseCode",
+]
