@@ -10,6 +10,8 @@ from nas_search.methods.balenas import balenas
 from nas_search.methods.bayesian_optimization import bayesian_optimization
 from nas_search.methods.darts import darts
 from nas_search.methods.drnas import drnas
+from nas_search.methods.e2nas import e2nas
+from nas_search.methods.e2nas_r import e2nas_r
 from nas_search.methods.gdas import gdas
 from nas_search.methods.idarts import idarts
 from nas_search.methods.ista import ista
@@ -28,6 +30,8 @@ __all__ = [
     "bayesian_optimization",
     "darts",
     "drnas",
+    "e2nas",
+    "e2nas_r",
     "gdas",
     "idarts",
     "ista",

@@ -1,9 +1,10 @@
 """Samplers: the choice weights that a weight step trains, or that are evaluated next. One file each."""
 
+from nas_search.samplers.archived import Archived
 from nas_search.samplers.bayesian import Bayesian
 from nas_search.samplers.evolution import Evolution
 from nas_search.samplers.local import Local
 from nas_search.samplers.relaxed import Relaxed
 from nas_search.samplers.uniform import Uniform
 
-__all__ = ["Bayesian", "Evolution", "Local", "Relaxed", "Uniform"]
+__all__ = ["Archived", "Bayesian", "Evolution", "Local", "Relaxed", "Uniform"]
