@@ -6,13 +6,22 @@ Pidhorskyi, Almohsen and Doretto, "Generative Probabilistic Novelty Detection wi
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from nas_search.errors import ConfigError
 
-__all__ = ["Gaussian", "log_sphere", "log_stretch", "manifold_log_density", "normal_residual"]
+__all__ = ["Distribution", "Gaussian", "log_sphere", "log_stretch", "manifold_log_density", "normal_residual"]
+
+
+class Distribution(Protocol):
+    """What has a density, such as `Gaussian` and those of ``torch.distributions.Independent``."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """The logarithm of the density: ``(..., coordinates)`` to ``(...)``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Gaussian:
 
 
 def manifold_log_density(
-    point: Tensor, stretch: Tensor, radius: Tensor, codimension: int, points: Gaussian, radii: Gaussian
+    point: Tensor, stretch: Tensor, radius: Tensor, codimension: int, points: Distribution, radii: Distribution
 ) -> Tensor:
     """``log p(x)`` of data ``x = D(point) + noise``, the noise normal to the manifold ``D(R^n)`` and alike in all directions.
 

@@ -1,6 +1,5 @@
 """Terms of the outer loss that ask the decoder of a latent relaxation: novelty and depth."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,26 +76,36 @@ class Novelty:
                 f"{autoencoder.latent}; the density of Lemma 2 needs less: set latent below {autoencoder.graph.freedom}, or "
                 "leave out the manifold."
             )
-        visited = visited_paths(state)
+        places = self._places(autoencoder, state)
 
         def term(weights: Tensor, progress: float, outer: Variables) -> Tensor:
-            if not visited:
+            if not len(places):
                 return weights.new_zeros(())
-            return self.coefficient(progress) * self._log_density(autoencoder, visited, weights, outer[_POINT])
+            return self.coefficient(progress) * self._log_density(autoencoder, places, weights, outer[_POINT])
 
         return term
 
-    def _log_density(
-        self, autoencoder: GraphVAE, visited: Sequence[Sequence[Sequence[int]]], weights: Tensor, point: Tensor
-    ) -> Tensor:
-        types = autoencoder.graph.read(visited)
-        with torch.no_grad():
+    @torch.no_grad()
+    def _places(self, autoencoder: GraphVAE, state: "SearchState") -> Tensor:
+        """Encodings and radii of the archive, ``(paths, size + 1)``; those of before are remembered, as they cost most."""
+        known: dict[str, Tensor] = state.memory.get("visited_places", {})
+        visited = {str(path): path for path in visited_paths(state)}
+        new = [key for key in visited if key not in known]
+        if new:
+            types = autoencoder.graph.read([visited[key] for key in new])
             encodings = autoencoder.encode_types(types)[0].double()
-        points, point = Gaussian.fitted(encodings, self.deviation), point.double()
+            radii = _radii(autoencoder, encodings, types)[0] if self.manifold else torch.zeros_like(encodings[:, 0])
+            found = torch.cat([encodings, radii[:, None]], dim=1)
+            known = {**known, **dict(zip(new, found.unbind(), strict=True))}
+        state.memory["visited_places"] = known = {key: known[key] for key in visited}
+        rows = [known[str(path)] for path in visited_paths(state)]
+        return torch.stack(rows) if rows else torch.zeros(0, autoencoder.size + 1, dtype=torch.float64)
+
+    def _log_density(self, autoencoder: GraphVAE, places: Tensor, weights: Tensor, point: Tensor) -> Tensor:
+        points, point = Gaussian.fitted(places[:, :-1], self.deviation), point.double()
         if not self.manifold:
             return points.log_prob(point)
-        with torch.no_grad():
-            radii = Gaussian.fitted(_radii(autoencoder, encodings, types)[0][:, None], self.deviation)
+        radii = Gaussian.fitted(places[:, -1:], self.deviation)
         path = [row.nonzero().flatten().tolist() for row in weights.detach()]
         radius, stretch = _radii(autoencoder, point[None], autoencoder.graph.read([path]))
         return manifold_log_density(point, stretch[0], radius[0], autoencoder.codimension, points, radii)

@@ -43,7 +43,7 @@ class AutoencoderSettings:
     """What decides, with the space, what a trained autoencoder is.
 
     Args:
-        latent: coordinates of a cell.
+        latent: coordinates of a cell; 0 for those that the space asks for, see `GraphVAE`.
         hidden: size of the vertices' states.
         samples: how many different architectures are trained on: all of a space that has no more, else uniformly drawn.
         held_out: the share of them that is left out, to be reconstructed.
@@ -58,19 +58,21 @@ class AutoencoderSettings:
         ConfigError: a size below 1, or a share or a weight outside of its range.
     """
 
-    latent: int = 16
+    latent: int = 0
     hidden: int = 64
     samples: int = 20_000
     held_out: float = 0.1
-    epochs: int = 20
-    batch_size: int = 128
+    epochs: int = 16
+    batch_size: int = 64
     learning_rate: float = 0.01
     kl_weight: float = 0.005
     noise: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_positive(latent=self.latent, hidden=self.hidden, epochs=self.epochs, batch_size=self.batch_size)
+        check_positive(hidden=self.hidden, epochs=self.epochs, batch_size=self.batch_size)
+        if self.latent < 0:
+            raise ConfigError(f"latent is {self.latent}; expected 1 or more coordinates, or 0 for those of the space.")
         if self.samples < 2 or not 0 < self.held_out < 1:
             raise ConfigError(
                 f"samples is {self.samples} and held_out {self.held_out}; expected 2 or more architectures to train the "

@@ -194,7 +194,7 @@ class RegularizerFactory(Protocol):
     """Makes the `Regularizer` of a step, where it depends on what the search remembers, or on a draw."""
 
     def at(self, state: "SearchState") -> Regularizer:
-        """Return the term for the search as it is now; change nothing, except for what is drawn of ``state.generator``.
+        """Return the term for the search as it is now; change nothing but ``state.generator`` and ``state.memory``.
 
         Raises:
             ConfigError: the method has not what the term is about.

@@ -26,7 +26,8 @@ class GraphVAE(nn.Module):
 
     Args:
         space: NAS-Bench-201 or a space of cells such as DARTS; see `cell_graph`.
-        latent: coordinates of a cell.
+        latent: coordinates of a cell; 0 for two thirds of the dimension in which its types vary (see
+            `CellGraph.freedom`), at most 32: 16 in NAS-Bench-201.
         hidden: size of the vertices' states.
 
     Differs from the paper:
@@ -50,10 +51,11 @@ class GraphVAE(nn.Module):
         (torch.Size([2, 8]), torch.Size([6, 5]))
     """
 
-    def __init__(self, space: SearchSpace, latent: int = 16, hidden: int = 64) -> None:
+    def __init__(self, space: SearchSpace, latent: int = 0, hidden: int = 64) -> None:
         super().__init__()
+        self.graph = cell_graph(space)
+        self.latent = latent = latent or min(32, max(1, 2 * self.graph.freedom // 3))
         check_positive(latent=latent, hidden=hidden)
-        self.graph, self.latent = cell_graph(space), latent
         self.choices = space.choices.shape
         graph, types = self.graph, len(self.graph.types)
         self.encoder, self.decoder = MessagePassing(graph, hidden), MessagePassing(graph, hidden)

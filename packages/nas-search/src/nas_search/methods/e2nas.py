@@ -23,9 +23,9 @@ def e2nas(
     temperature: float = 1.0,
     shortcut: bool = False,
     autoencoder: str = "",
-    autoencoder_epochs: int = 20,
+    autoencoder_epochs: int = 16,
     autoencoder_samples: int = 20_000,
-    latent: int = 16,
+    latent: int = 0,
     hidden: int = 64,
     learning_rate: float = 0.025,
     weight_decay: float = 5e-4,
@@ -53,7 +53,7 @@ def e2nas(
         autoencoder: the file where the autoencoder is kept; in the user's cache folder when empty.
         autoencoder_epochs: of its training.
         autoencoder_samples: architectures that it is trained on; all of a space that has no more.
-        latent: coordinates of a cell.
+        latent: coordinates of a cell; 0 for as many as the space asks for, see `GraphVAE`.
         hidden: size of its states.
         learning_rate: of the weights at the beginning; cosine to a twenty-fifth of it.
         weight_decay: of the weights; 3e-4 in the DARTS space.
@@ -66,8 +66,8 @@ def e2nas(
         1. The gradient passes through the decoder, as Eq. 4.7 says; in the released code it does not, and the novelty has
            none (see `Latent` and `Novelty`).
         2. Both replayed losses have half of epsilon, and gradients; see `Replay`.
-        3. A point has 16 coordinates a cell. The released code has 30 in NAS-Bench-201, whose architectures vary in 24
-           dimensions: there would be no manifold for Lemma 2 to speak of.
+        3. A point has 16 coordinates in NAS-Bench-201. The released code has 30, more than the 24 dimensions in which the
+           architectures vary: there would be no manifold for Lemma 2 to speak of.
         4. The autoencoder is smaller than D-VAE's, 64 units instead of 501, and trained by a larger learning rate; see
            `GraphVAE` for what differs.
         5. exploration = 0 is no exploration (gamma = 0), not the gamma = 1/2 that the equation gives for b = 0.
