@@ -20,7 +20,8 @@ def check_parts(state: "SearchState") -> None:
 
     Raises:
         ConfigError: outer parts without anything to learn, or without a supernet whose losses they use; a hypergradient that
-            the optimiser or the learning rate of the weights does not allow; implicit differentiation of drawn paths.
+            the optimiser or the learning rate of the weights does not allow; a regulariser that asks for another
+            relaxation; implicit differentiation of drawn paths.
     """
     method = state.method
     outer_parts = {
@@ -39,6 +40,9 @@ def check_parts(state: "SearchState") -> None:
             f"method {method.name!r} sets {', '.join(given)}, but trains no supernet (weights=None): a black-box method has no "
             "loss to differentiate."
         )
+    before = state.generator.get_state()
+    state.regularizers()  # those that depend on the search refuse one that has not what they are about
+    state.generator.set_state(before)
     hypergradient = method.hypergradient
     if isinstance(hypergradient, HypergradientFactory):
         try:

@@ -31,6 +31,8 @@ _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "balenas",
         "darts",
         "drnas",
+        "e2nas",
+        "e2nas_r",
         "gdas",
         "idarts",
         "ista",

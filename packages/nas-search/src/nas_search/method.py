@@ -12,7 +12,9 @@ from nas_search.roles import (
     OuterLoss,
     PolicyFactory,
     Regularizer,
+    RegularizerFactory,
     RelaxationFactory,
+    RelaxationOfSpace,
     Sampler,
     Schedule,
     Selector,
@@ -37,13 +39,13 @@ class Method:
         updates: what one step of the search does, in order.
         sampler: what a weight step trains, or what a black-box method evaluates next.
         selector: how the search ends with an architecture.
-        relaxation: makes the architecture parameters for a space's choices; None if there are none.
+        relaxation: makes the architecture parameters for a space's choices, or for the space; None if there are none.
         supernet: which supernet of the space is trained.
         hypergradient: how the gradient of the outer variables is estimated; a factory where that depends on the step.
         outer_loss: what the outer variables minimise.
         loss: of a weight step.
         policy: makes the augmentation policy; None for the one that is customary for the data.
-        regularizers: terms of the outer loss.
+        regularizers: terms of the outer loss; factories where they depend on the step.
         weights: optimiser of the supernet's weights; None for black-box methods, which have no supernet.
         outer: optimiser of the outer variables.
         train_share: the share of the train images that weight steps see; the rest validates. With 1 there is no rest, and
@@ -58,13 +60,13 @@ class Method:
     updates: tuple[Update, ...]
     sampler: Sampler
     selector: Selector
-    relaxation: RelaxationFactory | None = None
+    relaxation: RelaxationFactory | RelaxationOfSpace | None = None
     supernet: SupernetFactory = WholeChannels()
     hypergradient: Hypergradient | HypergradientFactory = FirstOrder()
     outer_loss: OuterLoss = Validation()
     loss: SupernetLoss = Plain()
     policy: PolicyFactory | None = None
-    regularizers: tuple[Regularizer, ...] = ()
+    regularizers: tuple[Regularizer | RegularizerFactory, ...] = ()
     weights: OptimizerSettings | None = SGD()
     outer: OptimizerSettings = Adam()
     train_share: float = 0.5

@@ -42,6 +42,7 @@ class Objective:
         relaxation = state.relaxation
         self._noise = None if relaxation is None else relaxation.noise(state.generator)
         self._fixed_choice = state.method.sampler(state) if relaxation is None else None
+        self._regularizers = state.regularizers()
         self.figures: dict[str, Tensor] = {}
         # What dropout in the supernet draws from, which every evaluation starts anew from here.
         self._random = torch.random.get_rng_state()
@@ -79,7 +80,7 @@ class Objective:
         """What the method minimises over the outer variables, plus its regularisers."""
         method, progress = self._state.method, self._state.progress
         loss = method.outer_loss(self.valid_loss, self.inner_loss, progress)(inner, outer)
-        for regularizer in method.regularizers:
+        for regularizer in self._regularizers:
             loss = loss + regularizer(self._choose(outer).weights, progress, outer).to(loss)
         return loss
 

@@ -7,6 +7,7 @@ learns is an ``nn.Module``; what does not is a function or a frozen dataclass th
 role                   what it does                                                implementations in
 =====================  ==========================================================  =====================================
 `Relaxation`           architecture parameters -> choice weights                   ``relaxations/``
+`RelaxationOfSpace`    a space -> its `Relaxation`, where choices are not enough   ``latent_space``
 `Data`                 examples of a kind, in their parts                          ``data``, ``text``
 ``Supernet``           images and choice weights -> logits                         nas_spaces
 `SupernetFactory`      a space and sizes -> the ``Supernet`` that is trained       ``supernets``
@@ -17,6 +18,7 @@ role                   what it does                                             
 `SupernetLoss`         the loss of a weight step                                   ``losses/``
 `OuterLoss`            validation and training loss -> outer loss                  ``losses/``
 `Regularizer`          a term added to the outer loss                              ``regularizers``, ``gates``
+`RegularizerFactory`   the search at a step -> its `Regularizer`                   ``exploration``
 `Update`               what one step of the search does, in order                  ``updates``, ``recovery``,
                                                                                    ``score_function``
 `Selector`             the finished search -> architecture                         ``selection/``
@@ -60,8 +62,10 @@ __all__ = [
     "OuterLoss",
     "PolicyFactory",
     "Regularizer",
+    "RegularizerFactory",
     "Relaxation",
     "RelaxationFactory",
+    "RelaxationOfSpace",
     "Sampler",
     "Schedule",
     "Selector",
@@ -108,6 +112,29 @@ class Relaxation(nn.Module, ABC):
 
 
 RelaxationFactory: TypeAlias = Callable[[Choices], Relaxation]
+
+
+@runtime_checkable
+class RelaxationOfSpace(Protocol):
+    """Makes the relaxation of a space, where that takes more than its choices, such as a model that is trained before."""
+
+    def prepare(self, space: SearchSpace, observers: Sequence["Observer"] = ()) -> None:
+        """Do now what takes long and lasts, telling observers; `of` does it otherwise.
+
+        Raises:
+            ConfigError: the space does not fit.
+        """
+        ...
+
+    def of(self, space: SearchSpace) -> Relaxation:
+        """Return the relaxation at the beginning of a search.
+
+        Raises:
+            ConfigError: the space does not fit.
+        """
+        ...
+
+
 PolicyFactory: TypeAlias = Callable[[], AugmentationPolicy]
 
 
@@ -161,6 +188,19 @@ class Regularizer(Protocol):
 
     def __call__(self, weights: Tensor, progress: float, outer: Variables) -> Tensor:
         """Return a scalar, differentiable in `weights` ``(choices, options)`` and in the `outer` variables."""
+        ...
+
+
+@runtime_checkable
+class RegularizerFactory(Protocol):
+    """Makes the `Regularizer` of a step, where it depends on what the search remembers, or on a draw."""
+
+    def at(self, state: "SearchState") -> Regularizer:
+        """Return the term for the search as it is now; change nothing but ``state.generator`` and ``state.memory``.
+
+        Raises:
+            ConfigError: the method has not what the term is about.
+        """
         ...
 
 

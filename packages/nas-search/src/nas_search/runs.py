@@ -25,7 +25,7 @@ from nas_search.model_file import read_model, save_model
 from nas_search.optimizers import SGD
 from nas_search.reports.html import write_report
 from nas_search.result import SearchResult
-from nas_search.roles import Event, Observer
+from nas_search.roles import Event, Observer, RelaxationOfSpace
 from nas_search.run_folder import RunFolder, Store
 from nas_search.state import SearchState
 from nas_search.training import TrainState
@@ -96,6 +96,8 @@ def run_search(
     """
     config = config.resolved()
     parts = _Parts.of(config)
+    if isinstance(parts.method.relaxation, RelaxationOfSpace):
+        parts.method.relaxation.prepare(parts.space, observers)
     state = SearchState(
         parts.space,
         parts.data,

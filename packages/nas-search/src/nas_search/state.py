@@ -13,7 +13,7 @@ from nas_search.data import BatchStream, Data, Examples, preparation, stream_see
 from nas_search.errors import ConfigError
 from nas_search.method import Method
 from nas_search.regularizers import entropy
-from nas_search.roles import Relaxation
+from nas_search.roles import Regularizer, RegularizerFactory, Relaxation, RelaxationOfSpace
 from nas_search.run_state import RunState, check_positive
 from nas_spaces import Architecture, SearchSpace, Supernet
 
@@ -112,7 +112,7 @@ class SearchState(RunState):
         method = self.method
         self.normalize = preparation(self.data.train.images).to(self.device)
         self.policy: AugmentationPolicy = method.policy() if method.policy else self.data.augmentation()
-        self.relaxation: Relaxation | None = method.relaxation(self.space.choices) if method.relaxation else None
+        self.relaxation = self._relaxation()
         self.supernet: Supernet | None = None
         self.weight_optimizer: torch.optim.Optimizer | None = None
         if method.weights is not None:
@@ -128,6 +128,17 @@ class SearchState(RunState):
             self.weight_optimizer = method.weights.build(self.supernet.parameters())
         outer = self.outer_parameters()
         self.outer_optimizer = method.outer.build(outer.values()) if outer else None
+
+    def _relaxation(self) -> Relaxation | None:
+        make = self.method.relaxation
+        if isinstance(make, RelaxationOfSpace):
+            return make.of(self.space)
+        return None if make is None else make(self.space.choices)
+
+    def regularizers(self) -> list[Regularizer]:
+        """The method's terms of the outer loss at this step; asking again draws again what is random in them."""
+        terms = self.method.regularizers
+        return [each.at(self) if isinstance(each, RegularizerFactory) else each for each in terms]
 
     def outer_parameters(self) -> dict[str, nn.Parameter]:
         """What the outer loss is minimised over: ``relaxation.*`` and ``policy.*``."""

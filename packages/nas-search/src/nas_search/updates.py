@@ -179,7 +179,7 @@ class JointStep:
         optimizers = (state.weight_optimizer, state.method.weights), (state.outer_optimizer, state.method.outer)
         choice = relaxation(relaxation.noise(state.generator), state.progress)
         loss, figures = _training_loss(state, batch, choice)
-        for regularizer in state.method.regularizers:
+        for regularizer in state.regularizers():
             loss = loss + regularizer(choice.weights, state.progress, outer).to(loss)
         for optimizer, _ in optimizers:
             assert optimizer is not None

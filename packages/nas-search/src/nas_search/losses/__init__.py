@@ -2,6 +2,7 @@
 
 from nas_search.losses.blended import Blended
 from nas_search.losses.constraints import Archive, Constraints, Pieces, complement, diverse, previous, random_path
+from nas_search.losses.exploiting import Exploiting
 from nas_search.losses.plain import Plain
 from nas_search.losses.replay import Replay
 from nas_search.losses.validation import Validation
@@ -10,6 +11,7 @@ __all__ = [
     "Archive",
     "Blended",
     "Constraints",
+    "Exploiting",
     "Pieces",
     "Plain",
     "Replay",

@@ -10,6 +10,8 @@ from nas_search.methods.balenas import balenas
 from nas_search.methods.bayesian_optimization import bayesian_optimization
 from nas_search.methods.darts import darts
 from nas_search.methods.drnas import drnas
+from nas_search.methods.e2nas import e2nas
+from nas_search.methods.e2nas_r import e2nas_r
 from nas_search.methods.en2as import en2as
 from nas_search.methods.enas import enas
 from nas_search.methods.gdas import gdas
@@ -32,6 +34,8 @@ __all__ = [
     "bayesian_optimization",
     "darts",
     "drnas",
+    "e2nas",
+    "e2nas_r",
     "en2as",
     "enas",
     "gdas",

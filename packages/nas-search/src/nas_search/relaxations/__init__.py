@@ -6,6 +6,7 @@ from nas_search.relaxations.dirichlet import Dirichlet
 from nas_search.relaxations.edge_softmax import EdgeSoftmax
 from nas_search.relaxations.gated_softmax import GatedSoftmax
 from nas_search.relaxations.gumbel import HardGumbel
+from nas_search.relaxations.latent import Latent
 from nas_search.relaxations.softmax import Softmax
 from nas_search.relaxations.sparse_code import SparseCode
 
@@ -16,6 +17,7 @@ __all__ = [
     "EdgeSoftmax",
     "GatedSoftmax",
     "HardGumbel",
+    "Latent",
     "Softmax",
     "SparseCode",
 ]

@@ -1,5 +1,6 @@
 """Samplers: the choice weights that a weight step trains, or that are evaluated next. One file each."""
 
+from nas_search.samplers.archived import Archived
 from nas_search.samplers.bayesian import Bayesian
 from nas_search.samplers.derived import Categorical, DrawnArchitecture, architecture_of
 from nas_search.samplers.evolution import Evolution
@@ -9,6 +10,7 @@ from nas_search.samplers.relaxed import Relaxed
 from nas_search.samplers.uniform import Uniform
 
 __all__ = [
+    "Archived",
     "Bayesian",
     "Categorical",
     "DrawnArchitecture",
