@@ -18,6 +18,7 @@ METHODS: dict[str, Method] = {
     "pc_darts": methods.pc_darts(parts=2, warm_up=0.0),
     "ista, one stage": methods.ista(1),
     "ista, two stages": methods.ista(2),
+    "daas": methods.daas(2, 2, 2, warmup=0.0),
 }
 SMALL_SPACES: dict[str, tuple[SearchSpace, int | None]] = {"darts": (darts(), 3), "amended_s1": (amended_s1(), 3)}
 LARGE_SPACES: dict[str, tuple[SearchSpace, int | None]] = {

@@ -8,6 +8,7 @@ from nas_search.methods.allegro import allegro
 from nas_search.methods.amended_darts import amended_darts
 from nas_search.methods.balenas import balenas
 from nas_search.methods.bayesian_optimization import bayesian_optimization
+from nas_search.methods.daas import daas
 from nas_search.methods.darts import darts
 from nas_search.methods.drnas import drnas
 from nas_search.methods.gdas import gdas
@@ -26,6 +27,7 @@ __all__ = [
     "amended_darts",
     "balenas",
     "bayesian_optimization",
+    "daas",
     "darts",
     "drnas",
     "gdas",
