@@ -79,7 +79,13 @@ def share(found: Marginals, operation: int) -> float:
 
 
 def train(
-    space: SearchSpace, architecture: Architecture, data: ImageData, policy: Policy, epochs: int, seed: int, channels: int
+    space: SearchSpace,
+    architecture: Architecture,
+    data: ImageData,
+    policy: Policy,
+    epochs: int,
+    seed: int,
+    channels: int,
 ) -> float:
     sizes = {"classes": data.classes, "channels": channels, "cells": 1, "in_channels": data.in_channels}
     state = TrainState(
@@ -131,8 +137,12 @@ def run(data: ImageData, plant: str, seed: int, options: argparse.Namespace) -> 
     def watch(event: Event) -> None:
         if options.verbose and event.kind == "epoch":
             now = marginals(policy)
-            ranks = sorted(((share(now, at), each.name) for at, each in enumerate(policy.space.operations)), reverse=True)
-            print(event.epoch, f"{event.record['valid_accuracy']:.3f}", [f"{n} {p:.2f}" for p, n in ranks[:5]], flush=True)
+            ranks = sorted(
+                ((share(now, at), each.name) for at, each in enumerate(policy.space.operations)), reverse=True
+            )
+            print(
+                event.epoch, f"{event.record['valid_accuracy']:.3f}", [f"{n} {p:.2f}" for p, n in ranks[:5]], flush=True
+            )
 
     result = complete(state, None, observers=(watch,))
     seconds, after = time.perf_counter() - started, marginals(policy)

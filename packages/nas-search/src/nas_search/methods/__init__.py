@@ -6,6 +6,7 @@ no value. `nas_search.method.Method` has more than any of these uses: compose yo
 
 from nas_search.methods.allegro import allegro
 from nas_search.methods.amended_darts import amended_darts
+from nas_search.methods.augment_only import augment_only
 from nas_search.methods.balenas import balenas
 from nas_search.methods.bayesian_optimization import bayesian_optimization
 from nas_search.methods.daas import daas
@@ -25,6 +26,7 @@ from nas_search.methods.snas import snas
 __all__ = [
     "allegro",
     "amended_darts",
+    "augment_only",
     "balenas",
     "bayesian_optimization",
     "daas",

@@ -1,5 +1,6 @@
 """DAAS."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -8,7 +9,8 @@ from nas_search.optimizers import SGD, Adam
 from nas_search.policies import LearnedOnTop
 from nas_search.policy_gradient import PolicyStep
 from nas_search.relaxations import HardGumbel
-from nas_search.samplers import Relaxed
+from nas_search.roles import Sampler, Update
+from nas_search.samplers import Relaxed, Settled
 from nas_search.schedules import Constant, Cosine, Linear
 from nas_search.selection import Derive
 from nas_search.updates import After, OuterStep, Until, WeightStep
@@ -22,6 +24,7 @@ def daas(
     weight_architectures: int = 10,
     *,
     warmup: float = 0.4,
+    independent: bool = False,
     baseline: bool = True,
     average: bool = True,
     operations: str = "fast_aa",
@@ -54,6 +57,8 @@ def daas(
         policies: n_aug of Eq. 13, for each architecture.
         weight_architectures: n_w of Eq. 14.
         warmup: the part of the search in which no policy is used or learned; 20 of 50 epochs in the paper.
+        independent: search the architecture in the warm-up alone, and then a policy for it with the weights that there are
+            (Table 6, with ``warmup=0.5``), instead of both at once.
         baseline: subtract the other policies' rewards from each (leave one out); the paper has no baseline.
         average: divide the accumulated gradient of the weights by `weight_architectures`; the paper has the sum.
         operations: the space of the policy, a preset of nas-augment; 15 operations in the paper.
@@ -74,17 +79,22 @@ def daas(
         2. Learning rates, weight decays and temperatures are not printed; these are those of GDAS, DARTS and DADA.
         3. A training of the result draws a pair for every image, where the paper draws one for every batch.
     """
-    joint, single = WeightStep(weight_architectures, average), WeightStep(weight_architectures, average, customary=True)
+    weights = WeightStep(weight_architectures, average)
+    architecture_step: Update = OuterStep(architectures)
+    sampler: Sampler = Relaxed()
+    if independent:
+        architecture_step, sampler = Until(warmup, architecture_step), Settled(warmup, sampler)
     return Method(
         name="daas",
         updates=(
             After(warmup, PolicyStep(architectures, policies, baseline)),
-            OuterStep(architectures),
-            Until(warmup, single),
-            After(warmup, joint),
+            architecture_step,
+            Until(warmup, replace(weights, customary=True)),
+            # All paths are one when the architecture is settled.
+            After(warmup, replace(weights, paths=1) if independent else weights),
         ),
         relaxation=partial(HardGumbel, temperature=Linear(temperature, final_temperature)),
-        sampler=Relaxed(),
+        sampler=sampler,
         selector=Derive(),
         policy=LearnedOnTop(operations, share=share, per=per),
         weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),

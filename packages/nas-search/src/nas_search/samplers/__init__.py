@@ -2,8 +2,9 @@
 
 from nas_search.samplers.bayesian import Bayesian
 from nas_search.samplers.evolution import Evolution
+from nas_search.samplers.fixed import Fixed, Settled
 from nas_search.samplers.local import Local
 from nas_search.samplers.relaxed import Relaxed
 from nas_search.samplers.uniform import Uniform
 
-__all__ = ["Bayesian", "Evolution", "Local", "Relaxed", "Uniform"]
+__all__ = ["Bayesian", "Evolution", "Fixed", "Local", "Relaxed", "Settled", "Uniform"]
