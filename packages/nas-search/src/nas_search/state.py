@@ -248,7 +248,7 @@ def _require_fit(space: SearchSpace, data: Data, method: Method) -> None:
     if data.kind == "tokens" and method.policy is not None:
         raise ConfigError(
             f"method {method.name!r} learns an augmentation of images, and {data.name} is made of tokens, for which there "
-            f"is none; choose a method without a policy."
+            f"is none; choose a method without a policy, such as gdas."
         )
 
 
