@@ -27,10 +27,10 @@ def test_fast_aa_is_the_fifteen_operations_in_their_order() -> None:
     ("space", "operations", "levels"),
     [
         ("fast_aa", 15, 10), ("ops14_aa", 14, 10), ("ops14_ra", 14, 10), ("autoaugment", 14, 10), ("pba", 15, 11),
-        ("randaugment", 14, 31), ("trivial_wide", 14, 31),
+        ("randaugment", 14, 31), ("trivial_wide", 14, 31), ("grey", 11, 10),
     ],
 )  # fmt: skip
-def test_sizes_of_the_published_spaces(space: str, operations: int, levels: int) -> None:
+def test_sizes_of_the_spaces(space: str, operations: int, levels: int) -> None:
     assert len(preset(space).operations) == operations
     assert preset(space).values.shape == (operations, levels)
     assert preset(space, 4).levels == 4

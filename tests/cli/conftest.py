@@ -21,7 +21,20 @@ class Outcome(NamedTuple):
 
 Nascli: TypeAlias = Callable[..., Outcome]
 
-QUICK = ("--data", "fake:1x8x8", "--epochs", "2", "--train-epochs", "1", "--channels", "4", "--device", "cpu")
+QUICK = (
+    "--data",
+    "fake:1x8x8",
+    "--method",
+    "gdas",
+    "--epochs",
+    "2",
+    "--train-epochs",
+    "1",
+    "--channels",
+    "4",
+    "--device",
+    "cpu",
+)
 
 
 @pytest.fixture

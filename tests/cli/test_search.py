@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-QUICK = ("--data", "fake:1x8x8", "--epochs", "2", "--train-epochs", "1", "--channels", "4", "--device", "cpu")
+QUICK = (
+    "--data",
+    "fake:1x8x8",
+    "--method",
+    "gdas",
+    "--epochs",
+    "2",
+    "--train-epochs",
+    "1",
+    "--channels",
+    "4",
+    "--device",
+    "cpu",
+)
 
 
 def test_a_search_prints_what_it_found_and_what_to_do_next(nascli: Any, tmp_path: Path) -> None:
@@ -29,6 +43,15 @@ def test_a_search_prints_what_it_found_and_what_to_do_next(nascli: Any, tmp_path
     assert (tmp_path / run / "report.html").exists()
 
 
+def test_a_joint_search_prints_and_reports_the_augmentation_that_it_found(nascli: Any, tmp_path: Path) -> None:
+    few = ("--method", "daas", "--set", "architectures=1", "--set", "weight_architectures=1")
+    outcome = nascli("search", *QUICK, *few, "--out", "run")
+    assert outcome.status == 0
+    shown = re.search(r"augmentation  (\w+ \d+ %(, \w+ \d+ %)* and 10 others)", outcome.stdout)
+    assert shown is not None
+    assert shown[1] in (tmp_path / "run" / "report.html").read_text()
+
+
 def test_json_is_one_object_and_nothing_else(nascli: Any) -> None:
     outcome = nascli("search", *QUICK, "--out", "run", "--json", "--method", "random-nas", "--set", "samples=3")
     record = json.loads(outcome.stdout)
@@ -40,7 +63,8 @@ def test_json_is_one_object_and_nothing_else(nascli: Any) -> None:
 
 def test_options_override_the_file_which_overrides_the_defaults(nascli: Any, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(
-        'data = "fake:1x8x8"\nepochs = 1\nchannels = 4\nseed = 7\ntrain_epochs = 0\n[settings]\ntemperature = 5.0\n'
+        'data = "fake:1x8x8"\nmethod = "gdas"\n'
+        "epochs = 1\nchannels = 4\nseed = 7\ntrain_epochs = 0\n[settings]\ntemperature = 5.0\n"
     )
     assert (
         nascli("search", "--config", "c.toml", "--seed", "8", "--set", "learning_rate=0.1", "--out", "run").status == 0
@@ -160,7 +184,7 @@ def test_nan_stops_with_the_step_and_the_remedy(nascli: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_real_process_saves_on_a_signal_and_resumes_to_the_same_result(tmp_path: Path, number: int) -> None:
-    command = [sys.executable, "-m", "nas_cli", "search", *QUICK[:2], "--epochs", "60", "--train-epochs", "1", "--channels", "4",
+    command = [sys.executable, "-m", "nas_cli", "search", *QUICK[:4], "--epochs", "60", "--train-epochs", "1", "--channels", "4",
                "--device", "cpu", "--batch-size", "16"]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(

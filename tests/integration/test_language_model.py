@@ -27,7 +27,15 @@ from nas_spaces.recurrent import Dropouts
 SPACE = darts_rnn()
 SMALL: dict[str, Any] = {"epochs": 2, "batch_size": 16, "device": "cpu", "channels": 6}
 QUICK = RunConfig(
-    space="darts-rnn", data="fake-text:8", epochs=2, train_epochs=2, batch_size=32, channels=8, cells=1, device="cpu"
+    space="darts-rnn",
+    method="gdas",
+    data="fake-text:8",
+    epochs=2,
+    train_epochs=2,
+    batch_size=32,
+    channels=8,
+    cells=1,
+    device="cpu",
 )
 
 

@@ -68,7 +68,7 @@ def test_files_that_are_no_configuration_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epochs": "three"}, "epochs is 'three'; expected int, such as 40"),
+        ({"epochs": "three"}, "epochs is 'three'; expected int, such as 24"),
         ({"epochs": True}, "epochs is True"),
         ({"spectrum": 1}, "spectrum is 1; expected bool, such as False"),
         ({"epochs": 0}, "epochs is 0; expected 1 or more"),
@@ -104,9 +104,9 @@ def test_wrong_settings_are_found_when_resolving() -> None:
     with pytest.raises(
         ConfigError, match="setting 'learning_rate' of method 'gdas' is 'high'; expected float, such as 0.025"
     ):
-        RunConfig(settings={"learning_rate": "high"}).resolved()
+        RunConfig(method="gdas", settings={"learning_rate": "high"}).resolved()
     with pytest.raises(ConfigError, match="method 'gdas' has no setting 'order'"):
-        RunConfig(settings={"order": 1}).resolved()
+        RunConfig(method="gdas", settings={"order": 1}).resolved()
     assert RunConfig(settings={"learning_rate": 1}).resolved().settings["learning_rate"] == 1
 
 

@@ -33,6 +33,7 @@ METHODS: dict[str, Method] = {
     "en2as": methods.en2as(archive=2, perturbations=2, samples=3, validation_images=8),
     "setn": methods.setn(samples=3, validation_images=8),
     "enas": methods.enas(samples=3, controller_samples=2, validation_images=8),
+    "daas": methods.daas(2, 2, 2, warmup=0.0),
 }
 SMALL_SPACES: dict[str, tuple[SearchSpace, int | None]] = {"darts": (darts(), 3), "amended_s1": (amended_s1(), 3)}
 LARGE_SPACES: dict[str, tuple[SearchSpace, int | None]] = {

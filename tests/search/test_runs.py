@@ -3,19 +3,25 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from nas_augment import Policy
+from nas_augment.stages import SubPolicies
 from nas_search import CheckpointError, ConfigError, DataError, Interrupted, RunFolderError, SearchResult
 from nas_search.config import RunConfig
 from nas_search.data_sources import load_data
 from nas_search.roles import Event
 from nas_search.runs import free_folder, run_evaluation, run_search, run_training
 from nas_search.schedules import Cosine, ExponentialCosine
+from nas_search.training import TrainState
 from nas_spaces import TableError, UnknownSpaceError, nas_bench_1shot1, nas_bench_201
 
-CONFIG = RunConfig(data="fake:1x8x8", epochs=2, train_epochs=2, batch_size=32, channels=4, cells=1, device="cpu")
+CONFIG = RunConfig(
+    method="gdas", data="fake:1x8x8", epochs=2, train_epochs=2, batch_size=32, channels=4, cells=1, device="cpu"
+)
 
 
 @pytest.fixture
@@ -227,3 +233,26 @@ def test_evaluation_repeats_the_test_accuracy_of_the_training(tmp_path: Path) ->
         run_evaluation(tmp_path / "run", data="fake:3x8x8", device="cpu")
     with pytest.raises(RunFolderError, match="no trained network"):
         run_evaluation(tmp_path)
+
+
+def test_a_network_is_trained_with_the_policy_that_was_found_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Policy] = []
+
+    class Watched(TrainState):
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            used.append(settings["policy"])
+            super().__init__(*arguments, **settings)
+
+    monkeypatch.setattr("nas_search.runs.TrainState", Watched)
+    few = {"architectures": 1, "weight_architectures": 1, "operations": "grey", "policy_learning_rate": 0.1}
+    record = run_search(replace(CONFIG, method="daas", train_epochs=1, settings=few), tmp_path / "run")
+    found = Policy.from_json(json.dumps(record["policy"]))
+    run_training(tmp_path / "run", epochs=1)
+    assert used == [found] * 3  # the network, a random one beside it, and the network once more
+    assert found == SearchResult.load(tmp_path / "run").policy
+    (stage,) = found.stages
+    assert isinstance(stage, SubPolicies)
+    assert stage.space.name == "grey"
+    assert max(entry.weight for entry in stage.entries) > 1.05 / len(stage.entries)

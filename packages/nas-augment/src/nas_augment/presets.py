@@ -47,6 +47,11 @@ def _ops14_ra() -> tuple[Operation, ...]:
     return (Operation("Identity"), *(each for each in _ops14_aa() if each.name != "Invert"))
 
 
+def _grey() -> tuple[Operation, ...]:
+    changing = {"Invert", "Equalize", "Solarize", "Posterize", "Color"}
+    return (Operation("Identity"), *(operation for operation in _fast_aa() if operation.name not in changing))
+
+
 def _autoaugment() -> tuple[Operation, ...]:
     shift = Operation("TranslateX", 0.0, 150.0 / 331.0, "fraction")
     return (
@@ -92,6 +97,7 @@ _PRESETS: dict[str, tuple[Callable[[], tuple[Operation, ...]], int]] = {
     "fast_aa": (_fast_aa, 10),
     "ops14_aa": (_ops14_aa, 10),
     "ops14_ra": (_ops14_ra, 10),
+    "grey": (_grey, 10),
     "autoaugment": (_autoaugment, 10),
     "pba": (_pba, 11),
     "randaugment": (_randaugment, 31),
@@ -111,6 +117,8 @@ def preset(name: str, levels: int | None = None) -> Space:
       symmetric and mirrored again by a random sign, so the middle of the levels is the weakest.
     * ``ops14_aa``: these without Cutout, which are AutoAugment's 16 without Cutout and SamplePairing.
     * ``ops14_ra``: RandAugment's 14 (Identity instead of Invert) with the ranges of ``fast_aa``; used by DHA.
+    * ``grey``: for drawings and signs in grey: Identity, and those of ``fast_aa`` that move them or change how bright they
+      are; nothing that makes dark what is bright or has no effect without colours.
     * ``autoaugment``, ``randaugment``, ``trivial_wide``: as torchvision has them.
     * ``pba``: the 15 of Population Based Augmentation (Ho et al., 2019), levels 0 to 10.
 

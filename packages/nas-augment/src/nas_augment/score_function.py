@@ -9,6 +9,7 @@ the wrong reward of its draw (by two thirds of the gradient in an example of fou
 tests); the loss of the whole batch is the right one, and frozen statistics make the own loss right again.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from nas_augment.errors import PolicyError
 
-__all__ = ["alignment", "daas_surrogate", "leave_one_out", "score_surrogate", "unit_factor"]
+__all__ = ["Baseline", "alignment", "daas_surrogate", "leave_one_out", "score_surrogate", "unit_factor"]
 
 Baseline = Literal["none", "leave_one_out"]
 
@@ -123,7 +124,11 @@ def alignment(
     primal = {name: value.detach() for name, value in parameters.items()}
     tangent = {name: direction[name].detach() for name in primal}
     if method == "jvp":
-        return torch.func.jvp(losses, (primal,), (tangent,))[1].detach()
+        with warnings.catch_warnings():
+            # What torch loads for its first forward-mode pass still uses torch.jit, deprecated in torch 2.15.
+            warnings.filterwarnings("ignore", r".*torch\.jit\.", FutureWarning)
+            warnings.filterwarnings("ignore", r".*torch\.jit\.", DeprecationWarning)
+            return torch.func.jvp(losses, (primal,), (tangent,))[1].detach()
     if method == "difference":
         norm = torch.sqrt(sum((value.square().sum() for value in tangent.values()), torch.tensor(0.0)))
         step = 1e-2 / norm.clamp(min=1e-12)

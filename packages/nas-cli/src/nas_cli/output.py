@@ -109,10 +109,12 @@ def print_json(record: Mapping[str, Any]) -> None:
 
 def print_search(record: Mapping[str, Any]) -> None:
     """What a search found, what is to be said about it, and what to do next."""
+    from nas_search.reports.augmentation import augmentation
     from nas_search.reports.remarks import remarks
 
     metrics = record["metrics"]
     lines = [("architecture", record["architecture"])]
+    lines.append(("augmentation", augmentation(record["policy"])))
     if "stopped_after" in metrics:
         lines.append(("stopped early", f"after {metrics['stopped_after']} epochs"))
     if "test_accuracy" in metrics:

@@ -115,6 +115,8 @@ class ImageData:
         test: images and labels that only the final evaluation sees.
         policy: the augmentation that is customary for such images; used where none is searched.
         class_names: for reports; the numbers when left out.
+        valid: what validates in a search, where it comes from elsewhere: all of `train` trains the weights then. Give it
+            where what the network will meet differs from what it is trained on.
 
     Raises:
         DataError: shapes, types, ranges or numbers that do not fit together, or a single class.
@@ -125,15 +127,18 @@ class ImageData:
     test: Examples
     policy: Policy = field(default_factory=Policy)
     class_names: tuple[str, ...] = ()
+    valid: Examples | None = None
 
     def __post_init__(self) -> None:
-        for part, examples in (("train", self.train), ("test", self.test)):
+        others = {"test": self.test} if self.valid is None else {"test": self.test, "valid": self.valid}
+        for part, examples in {"train": self.train, **others}.items():
             _check(self.name, part, examples)
-        if self.train.images.shape[1:] != self.test.images.shape[1:]:
-            raise DataError(
-                f"{self.name}: train images are {tuple(self.train.images.shape[1:])}, test images "
-                f"{tuple(self.test.images.shape[1:])} (channels, height, width); they must be of one shape."
-            )
+        for part, examples in others.items():
+            if self.train.images.shape[1:] != examples.images.shape[1:]:
+                raise DataError(
+                    f"{self.name}: train images are {tuple(self.train.images.shape[1:])}, {part} images "
+                    f"{tuple(examples.images.shape[1:])} (channels, height, width); they must be of one shape."
+                )
         if len(self.train.labels.unique()) < 2:
             raise DataError(
                 f"{self.name}: all train labels are {int(self.train.labels[0])}; a search needs two classes."
@@ -143,11 +148,12 @@ class ImageData:
                 f"{self.name}: train label {self.classes - 1} is out of range for {len(self.train.labels)} images; labels "
                 f"count the classes from 0."
             )
-        highest = int(self.test.labels.max())
-        if highest >= self.classes:
-            raise DataError(
-                f"{self.name}: test label {highest} is out of range: train labels go from 0 to {self.classes - 1}."
-            )
+        for part, examples in others.items():
+            highest = int(examples.labels.max())
+            if highest >= self.classes:
+                raise DataError(
+                    f"{self.name}: {part} label {highest} is out of range: train labels go from 0 to {self.classes - 1}."
+                )
 
     @property
     def classes(self) -> int:
@@ -173,14 +179,18 @@ class ImageData:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of all images and labels: equal data has equal fingerprints."""
-        return fingerprint(self.train, self.test)
+        return fingerprint(self.train, self.test, *([] if self.valid is None else [self.valid]))
 
     def split(self, share: float, seed: int) -> tuple[Examples, Examples]:
         """Split the train images so that every class is split in the same proportion; with a share of 1 the second part is empty.
 
+        Where there are images that validate, nothing is split.
+
         Raises:
             DataError: a part would have less than two images.
         """
+        if self.valid is not None:
+            return self.train, self.valid
         first, second = split_indices(self.train.labels, share, seed)
         parts = (first,) if share == 1 else (first, second)
         if min(map(len, parts)) < 2:

@@ -1,5 +1,7 @@
 """The bilevel problem of one step: what the hypergradient estimators are given."""
 
+import copy
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -32,16 +34,18 @@ class Objective:
     Args:
         state: the search.
         batch: of this step.
+        choice: what is evaluated; drawn from the relaxation, or by the sampler where there is none, when left out.
 
     Differs from DARTS:
         1. Validation images are not augmented, so that the outer loss is that of the images as they are.
     """
 
-    def __init__(self, state: "SearchState", batch: "Batch") -> None:
+    def __init__(self, state: "SearchState", batch: "Batch", choice: ChoiceWeights | None = None) -> None:
         self._state, self._batch = state, batch
         relaxation = state.relaxation
-        self._noise = None if relaxation is None else relaxation.noise(state.generator)
-        self._fixed_choice = state.method.sampler(state) if relaxation is None else None
+        drawn = choice is None and relaxation is not None
+        self._noise = relaxation.noise(state.generator) if drawn and relaxation is not None else None
+        self._fixed_choice = None if drawn else choice or state.method.sampler(state)
         self._regularizers = state.regularizers()
         self.figures: dict[str, Tensor] = {}
         # What dropout in the supernet draws from, which every evaluation starts anew from here.
@@ -56,15 +60,33 @@ class Objective:
     def _sample(self) -> PolicySample:
         return self._state.policy.sample(len(self._batch.train.labels), generator=self._state.generator)
 
+    def redrawn(self) -> "Objective":
+        """The same with another draw of the augmentation."""
+        other = copy.copy(self)
+        other.__dict__.pop("_sample", None)
+        return other
+
+    def log_prob(self) -> Tensor:
+        """The log-probability of the augmentation that was drawn, ``(batch,)``, under the policy as it is."""
+        return self._state.policy.log_prob(self._sample)
+
     def inner_loss(self, inner: Variables, outer: Variables) -> Tensor:
         """The training loss: mean cross-entropy of the augmented train batch."""
         images, log_prob = self._augment(outer)
-        torch.random.set_rng_state(self._random)
-        logits = functional_call(self._state.require_supernet(), dict(inner), (images, *self._choose(outer)))
-        terms = cross_entropy(logits, self._batch.train.labels, reduction="none")
+        terms = self._terms(inner, outer, images)
         if log_prob.requires_grad:
             terms = terms * (log_prob - log_prob.detach()).exp().to(terms)
         return terms.mean()
+
+    def train_losses(self) -> Callable[[Variables], Tensor]:
+        """Augment the train batch; the cross-entropy of each of its images ``(batch,)`` as a function of the weights."""
+        images = self._images()
+        return lambda inner: self._terms(inner, {}, images)
+
+    def _terms(self, inner: Variables, outer: Variables, images: Tensor) -> Tensor:
+        torch.random.set_rng_state(self._random)
+        logits = functional_call(self._state.require_supernet(), dict(inner), (images, *self._choose(outer)))
+        return cross_entropy(logits, self._batch.train.labels, reduction="none")
 
     def valid_loss(self, inner: Variables, outer: Variables) -> Tensor:
         """The validation loss: mean cross-entropy of the validation batch."""
@@ -93,13 +115,15 @@ class Objective:
 
     def _augment(self, outer: Variables) -> Augmented:
         """The train batch under this step's draw, and the draw's log-probability under the outer variables."""
-        policy, sample = self._state.policy, self._sample
-        with torch.no_grad():
-            images = self._state.normalize(policy.apply(self._batch.train.images, sample))
+        policy, sample, images = self._state.policy, self._sample, self._images()
         parameters = _part(outer, "policy.")
         if not parameters:
             return Augmented(images, policy.log_prob(sample))
         return Augmented(images, functional_call(_LogProb(policy), _prefixed(parameters, "policy."), (sample,)))
+
+    def _images(self) -> Tensor:
+        with torch.no_grad():
+            return self._state.normalize(self._state.policy.apply(self._batch.train.images, self._sample))
 
 
 class _LogProb(torch.nn.Module):

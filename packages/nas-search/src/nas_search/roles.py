@@ -12,6 +12,7 @@ role                   what it does                                             
 ``Supernet``           images and choice weights -> logits                         nas_spaces
 `SupernetFactory`      a space and sizes -> the ``Supernet`` that is trained       ``supernets``
 ``AugmentationPolicy`` images -> augmented images and their log-probability        nas_augment
+`DataPolicyFactory`    the data -> the ``AugmentationPolicy`` that is learned      ``policies``
 ``Hypergradient``      a bilevel problem -> gradient of the outer variables        nas_hypergrad
 `HypergradientFactory` the search at a step -> its ``Hypergradient``               ``estimators/``
 `Sampler`              the choice weights that a weight step trains                ``samplers/``
@@ -48,12 +49,14 @@ from nas_hypergrad import Hypergradient, Loss, Variables
 from nas_spaces import Architecture, Choices, Drawn, SearchSpace, Supernet
 
 if TYPE_CHECKING:
+    from nas_search.data import Data
     from nas_search.run_state import RunState
     from nas_search.state import Batch, SearchState
 
 __all__ = [
     "AugmentationPolicy",
     "ChoiceWeights",
+    "DataPolicyFactory",
     "Evaluator",
     "Event",
     "Hypergradient",
@@ -136,6 +139,15 @@ class RelaxationOfSpace(Protocol):
 
 
 PolicyFactory: TypeAlias = Callable[[], AugmentationPolicy]
+
+
+@runtime_checkable
+class DataPolicyFactory(Protocol):
+    """Makes the ``AugmentationPolicy`` for some data, where it depends on their channels or on what is customary for them."""
+
+    def on(self, data: "Data") -> AugmentationPolicy:
+        """Return the policy."""
+        ...
 
 
 class SupernetFactory(Protocol):

@@ -17,6 +17,7 @@ from nas_spaces.mobile import mobile
 from nas_spaces.nas_bench_1shot1 import nas_bench_1shot1
 from nas_spaces.nas_bench_101 import nas_bench_101
 from nas_spaces.nas_bench_201 import nas_bench_201
+from nas_spaces.single import single
 from nas_spaces.space import RowwiseSpace, SearchSpace
 from nas_spaces.supernet import Drawn, SharedOperation, Supernet
 from nas_spaces.tables import Table, load_table
@@ -52,4 +53,5 @@ __all__ = [
     "nas_bench_1shot1",
     "nas_bench_101",
     "nas_bench_201",
+    "single",
 ]

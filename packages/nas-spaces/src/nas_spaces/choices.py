@@ -48,13 +48,14 @@ class Choices:
     @property
     def shape(self) -> tuple[int, int]:
         """``(choices, options)``: the shape of a tensor of choice weights."""
-        return len(self.options), max(len(row) for row in self.options)
+        return len(self.options), max((len(row) for row in self.options), default=0)
 
     @property
     def mask(self) -> Tensor:
         """Which entries of a weight tensor exist, ``(choices, options)`` bool."""
         width = self.shape[1]
-        return torch.tensor([[column < len(row) for column in range(width)] for row in self.options])
+        rows = [[column < len(row) for column in range(width)] for row in self.options]
+        return torch.tensor(rows, dtype=torch.bool).view(self.shape)
 
     def one_hot(self, options: Sequence[Sequence[int]]) -> Tensor:
         """How often each option is taken, mostly 0 or 1, ``(choices, options)`` float32."""

@@ -22,7 +22,7 @@ from nas_spaces.supernet import SharedOperation, Supernet
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["EDGES", "OPERATIONS", "NasBench201", "nas_bench_201"]
+__all__ = ["EDGES", "NODES", "OPERATIONS", "NasBench201", "nas_bench_201"]
 
 DEPTH = 5
 """Cells per stage in the benchmark; there are three stages."""

@@ -17,7 +17,7 @@ def command(runs: tuple[Path, ...], out: Path | None) -> None:
 
     \b
     Example:
-      nascli report runs/gdas-digits-seed0-1 runs/darts-digits-seed0-1 --out compared.html
+      nascli report runs/daas-digits-seed0-1 runs/darts-digits-seed0-1 --out compared.html
     """
     from nas_search import ConfigError
     from nas_search.reports import write_report

@@ -13,12 +13,12 @@ __all__ = ["command"]
 
 @click.command("search")
 @click.option("--space", metavar="S", help="Search space (nas_bench_201); see `nascli list spaces`.")
-@click.option("--method", metavar="M", help="Search method (gdas); see `nascli list methods`.")
+@click.option("--method", metavar="M", help="Search method (daas); see `nascli list methods`.")
 @click.option("--data", metavar="D", help="Data source (digits); see `nascli list data`.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder; a new one under runs/ by default."
 )
-@click.option("--epochs", type=int, metavar="N", help="Epochs of the search (40).")
+@click.option("--epochs", type=int, metavar="N", help="Epochs of the search (24).")
 @click.option(
     "--train-epochs", type=int, metavar="N", help="Epochs of the training of the result; 0 for none (as --epochs)."
 )
@@ -39,7 +39,8 @@ def command(
 ) -> None:
     r"""Search a network on images, train it, and write a report.
 
-    Without any option this searches a small NAS-Bench-201 network for scikit-learn's digits. Options override --config,
+    Without any option this searches a small NAS-Bench-201 network for scikit-learn's digits, and the augmentation to train it
+    with. Options override --config,
     which overrides the defaults.
 
     \b

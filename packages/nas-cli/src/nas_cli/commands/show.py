@@ -20,7 +20,7 @@ def command(what: str, space: str, out: Path | None) -> None:
 
     \b
     Examples:
-      nascli show runs/gdas-digits-seed0-1
+      nascli show runs/daas-digits-seed0-1
       nascli show "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|" --out cell.png
     """
     from nas_search import ConfigError, SearchResult

@@ -23,7 +23,7 @@ def command(run: Path, epochs: int | None, device: str | None, resume: bool, as_
 
     \b
     Example:
-      nascli train runs/gdas-digits-seed0-1 --epochs 100
+      nascli train runs/daas-digits-seed0-1 --epochs 100
     """
     from nas_search.runs import run_training
 

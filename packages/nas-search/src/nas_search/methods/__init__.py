@@ -6,8 +6,10 @@ no value. `nas_search.method.Method` has more than any of these uses: compose yo
 
 from nas_search.methods.allegro import allegro
 from nas_search.methods.amended_darts import amended_darts
+from nas_search.methods.augment_only import augment_only
 from nas_search.methods.balenas import balenas
 from nas_search.methods.bayesian_optimization import bayesian_optimization
+from nas_search.methods.daas import daas
 from nas_search.methods.darts import darts
 from nas_search.methods.drnas import drnas
 from nas_search.methods.e2nas import e2nas
@@ -30,8 +32,10 @@ from nas_search.methods.snas import snas
 __all__ = [
     "allegro",
     "amended_darts",
+    "augment_only",
     "balenas",
     "bayesian_optimization",
+    "daas",
     "darts",
     "drnas",
     "e2nas",

@@ -1,6 +1,5 @@
 """One self-contained page about one or several runs: figures, curves and the cells that were found."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -9,6 +8,7 @@ from typing import Any
 
 from nas_search.errors import RunFolderError
 from nas_search.files import write_atomically
+from nas_search.reports.augmentation import augmentation
 from nas_search.reports.chart import line_chart
 from nas_search.reports.front import front_of, front_table
 from nas_search.reports.remarks import remarks
@@ -157,7 +157,7 @@ def _facts(run: _Run) -> dict[str, str]:
         facts["Search"] += f", {result['images_per_second']:,.0f} {what} per second"
     if result["peak_memory_mib"]:
         facts["Peak memory"] = f"{result['peak_memory_mib']:,.0f} MiB"
-    facts["Augmentation"] = json.dumps(result["policy"].get("stages", result["policy"]))
+    facts["Augmentation"] = augmentation(result["policy"])
     facts |= {f"Remark {number}": remark for number, remark in enumerate(remarks(metrics), start=1)}
     facts["Seed"] = str(result["seed"])
     facts["Versions"] = ", ".join(f"{name} {version}" for name, version in result["versions"].items())

@@ -4,6 +4,7 @@ from nas_search.samplers.archived import Archived
 from nas_search.samplers.bayesian import Bayesian
 from nas_search.samplers.derived import Categorical, DrawnArchitecture, architecture_of
 from nas_search.samplers.evolution import Evolution
+from nas_search.samplers.fixed import Fixed, Settled
 from nas_search.samplers.local import Local
 from nas_search.samplers.novelty import Novelty
 from nas_search.samplers.relaxed import Relaxed
@@ -15,9 +16,11 @@ __all__ = [
     "Categorical",
     "DrawnArchitecture",
     "Evolution",
+    "Fixed",
     "Local",
     "Novelty",
     "Relaxed",
+    "Settled",
     "Uniform",
     "architecture_of",
 ]

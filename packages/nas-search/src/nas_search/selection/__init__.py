@@ -4,5 +4,6 @@ from nas_search.selection.before_stop import BeforeStop
 from nas_search.selection.best_evaluated import BestEvaluated
 from nas_search.selection.best_sampled import BestSampled
 from nas_search.selection.derive import Derive
+from nas_search.selection.given import Given
 
-__all__ = ["BeforeStop", "BestEvaluated", "BestSampled", "Derive"]
+__all__ = ["BeforeStop", "BestEvaluated", "BestSampled", "Derive", "Given"]

@@ -1,0 +1,64 @@
+"""A policy for a given network."""
+
+from typing import Literal
+
+from nas_search.method import Method
+from nas_search.optimizers import SGD, Adam
+from nas_search.policies import LearnedOnTop
+from nas_search.policy_gradient import PolicyStep
+from nas_search.samplers import Fixed
+from nas_search.schedules import Constant, Cosine
+from nas_search.selection import Given
+from nas_search.updates import After, Until, WeightStep
+
+__all__ = ["augment_only"]
+
+
+def augment_only(
+    *,
+    architecture: str = "",
+    policies: int = 2,
+    warmup: float = 0.0,
+    baseline: bool = True,
+    operations: str = "fast_aa",
+    share: Literal["position", "operation", "pair"] = "pair",
+    per: Literal["image", "batch"] = "batch",
+    learning_rate: float = 0.025,
+    weight_decay: float = 3e-4,
+    policy_learning_rate: float = 5e-3,
+    momentum: float = 0.9,
+    clip: float = 5.0,
+) -> Method:
+    """An augmentation policy for one network, by the policy gradient of DAAS without a search of the architecture (Table 5).
+
+    For a network of your own, search in ``nas_spaces.single(make)``, a space that has no other; `architecture` chooses
+    one in any other space.
+
+    Args:
+        architecture: the text of the network in the space; may be left empty in a space of one.
+        policies: n_aug of Eq. 13.
+        warmup: the part of the search in which no policy is used or learned.
+        baseline: subtract the other policies' rewards from each (leave one out); the paper has no baseline.
+        operations: the space of the policy, a preset of nas-augment; 15 operations in the paper.
+        share: what has a probability and levels of its own; a pair in the paper.
+        per: one policy for each ``batch``, as in the paper, or for each ``image``.
+        learning_rate: of the weights at the beginning, and xi; cosine to a twenty-fifth of it.
+        weight_decay: of the weights.
+        policy_learning_rate: of Adam on the policy's parameters.
+        momentum: of the weights.
+        clip: largest norm of the gradient of the weights.
+    """
+    fixed = Fixed(architecture)
+    return Method(
+        name="augment_only",
+        updates=(
+            After(warmup, PolicyStep(1, policies, baseline)),
+            Until(warmup, WeightStep(customary=True)),
+            After(warmup, WeightStep()),
+        ),
+        sampler=fixed,
+        selector=Given(fixed),
+        policy=LearnedOnTop(operations, share=share, per=per),
+        weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),
+        policy_optimizer=Adam(Constant(policy_learning_rate), weight_decay=0.0),
+    )

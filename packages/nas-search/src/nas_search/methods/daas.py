@@ -1,0 +1,103 @@
+"""DAAS."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Literal
+
+from nas_search.method import Method
+from nas_search.optimizers import SGD, Adam
+from nas_search.policies import LearnedOnTop
+from nas_search.policy_gradient import PolicyStep
+from nas_search.relaxations import HardGumbel
+from nas_search.roles import Sampler, Update
+from nas_search.samplers import Relaxed, Settled
+from nas_search.schedules import Constant, Cosine, Linear
+from nas_search.selection import Derive
+from nas_search.updates import After, OuterStep, Until, WeightStep
+
+__all__ = ["daas"]
+
+
+def daas(
+    architectures: int = 5,
+    policies: int = 2,
+    weight_architectures: int = 10,
+    *,
+    warmup: float = 0.4,
+    independent: bool = False,
+    baseline: bool = True,
+    average: bool = True,
+    operations: str = "fast_aa",
+    share: Literal["position", "operation", "pair"] = "pair",
+    per: Literal["image", "batch"] = "batch",
+    temperature: float = 10.0,
+    final_temperature: float = 0.1,
+    learning_rate: float = 0.025,
+    weight_decay: float = 3e-4,
+    architecture_learning_rate: float = 3e-4,
+    architecture_weight_decay: float = 1e-3,
+    policy_learning_rate: float = 5e-3,
+    momentum: float = 0.9,
+    clip: float = 5.0,
+) -> Method:
+    """Differentiable architecture and augmentation policy search, jointly (DAAS, seed paper 000).
+
+    A step draws `architectures` paths by Gumbel (one operation a row, two inputs a node where the space has rows of
+    inputs) and updates, each at the point that the step before left (Algorithm 1):
+
+    * the policy by its policy gradient through one step of the weights (Eq. 10 to 13), after the warm-up;
+    * the architecture by the mean of the straight-through gradients of the paths (Eq. 9);
+    * the weights by the gradient accumulated over `weight_architectures` other paths on one augmented batch (Eq. 14).
+
+    The result has the architecture of the largest logits, and all pairs of operations with their probabilities (4.3). The
+    learned operations come before what is customary for the data, which alone is used in the warm-up.
+
+    Args:
+        architectures: n_arch of Eq. 9 and 13.
+        policies: n_aug of Eq. 13, for each architecture.
+        weight_architectures: n_w of Eq. 14.
+        warmup: the part of the search in which no policy is used or learned; 20 of 50 epochs in the paper.
+        independent: search the architecture in the warm-up alone, and then a policy for it with the weights that there are
+            (Table 6, with ``warmup=0.5``), instead of both at once.
+        baseline: subtract the other policies' rewards from each (leave one out); the paper has no baseline.
+        average: divide the accumulated gradient of the weights by `weight_architectures`; the paper has the sum.
+        operations: the space of the policy, a preset of nas-augment; 15 operations in the paper.
+        share: what has a probability and levels of its own; a pair in the paper.
+        per: one policy for each ``batch``, as in the paper, or for each ``image``.
+        temperature: of the Gumbel-softmax at the beginning.
+        final_temperature: and at the end, linearly.
+        learning_rate: of the weights at the beginning, and xi; cosine to a twenty-fifth of it.
+        weight_decay: of the weights.
+        architecture_learning_rate: of Adam on the architecture parameters.
+        architecture_weight_decay: of the architecture parameters.
+        policy_learning_rate: of Adam on the policy's parameters.
+        momentum: of the weights.
+        clip: largest norm of the gradient of the weights.
+
+    Differs from the paper:
+        1. `baseline` and `average`, see there; with ``average=False`` the learning rate should be smaller.
+        2. Learning rates, weight decays and temperatures are not printed; these are those of GDAS, DARTS and DADA.
+        3. A training of the result draws a pair for every image, where the paper draws one for every batch.
+    """
+    weights = WeightStep(weight_architectures, average)
+    architecture_step: Update = OuterStep(architectures)
+    sampler: Sampler = Relaxed()
+    if independent:
+        architecture_step, sampler = Until(warmup, architecture_step), Settled(warmup, sampler)
+    return Method(
+        name="daas",
+        updates=(
+            After(warmup, PolicyStep(architectures, policies, baseline)),
+            architecture_step,
+            Until(warmup, replace(weights, customary=True)),
+            # All paths are one when the architecture is settled.
+            After(warmup, replace(weights, paths=1) if independent else weights),
+        ),
+        relaxation=partial(HardGumbel, temperature=Linear(temperature, final_temperature)),
+        sampler=sampler,
+        selector=Derive(),
+        policy=LearnedOnTop(operations, share=share, per=per),
+        weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),
+        outer=Adam(Constant(architecture_learning_rate), weight_decay=architecture_weight_decay),
+        policy_optimizer=Adam(Constant(policy_learning_rate), weight_decay=0.0),
+    )
