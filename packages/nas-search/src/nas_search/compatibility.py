@@ -19,7 +19,8 @@ def check_parts(state: "SearchState") -> None:
     """Refuse a method whose parts contradict each other.
 
     Raises:
-        ConfigError: outer parts without anything to learn, or without a supernet whose losses they use; a hypergradient that
+        ConfigError: outer parts without anything to learn, or without a supernet whose losses they use; hyper-parameters of
+            an optimiser that there is not; a hypergradient that
             the optimiser or the learning rate of the weights does not allow; implicit differentiation of drawn paths.
     """
     method = state.method
@@ -38,6 +39,11 @@ def check_parts(state: "SearchState") -> None:
         raise ConfigError(
             f"method {method.name!r} sets {', '.join(given)}, but trains no supernet (weights=None): a black-box method has no "
             "loss to differentiate."
+        )
+    if method.hyperparameters is not None and state.supernet is None:
+        raise ConfigError(
+            f"method {method.name!r} learns hyper-parameters of the weights' optimiser, but trains no supernet (weights=None); "
+            "leave hyperparameters out."
         )
     hypergradient = method.hypergradient
     if isinstance(hypergradient, HypergradientFactory):

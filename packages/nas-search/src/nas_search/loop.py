@@ -181,6 +181,7 @@ def _finish(state: SearchState) -> SearchResult:
     return SearchResult(
         architecture=architecture,
         policy=state.policy.decide(),
+        hyperparameters={} if state.hyperparameters is None else state.hyperparameters.learned(state.history),
         history=tuple(state.history),
         method=state.method.name,
         seed=state.seed,

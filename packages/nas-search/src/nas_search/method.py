@@ -8,6 +8,7 @@ from nas_search.losses import Plain, Validation
 from nas_search.optimizers import SGD, Adam, OptimizerSettings
 from nas_search.roles import (
     HypergradientFactory,
+    HyperparameterFactory,
     Observer,
     OuterLoss,
     PolicyFactory,
@@ -46,6 +47,7 @@ class Method:
         regularizers: terms of the outer loss.
         weights: optimiser of the supernet's weights; None for black-box methods, which have no supernet.
         outer: optimiser of the outer variables.
+        hyperparameters: what is learned of the options of the weights' optimiser, after every step; None for nothing.
         train_share: the share of the train images that weight steps see; the rest validates. With 1 there is no rest, and
             nothing of the method may ask for a validation image.
         steps: steps of an epoch; None for one pass over the training part.
@@ -67,8 +69,14 @@ class Method:
     regularizers: tuple[Regularizer, ...] = ()
     weights: OptimizerSettings | None = SGD()
     outer: OptimizerSettings = Adam()
+    hyperparameters: HyperparameterFactory | None = None
     train_share: float = 0.5
     steps: int | None = None
     observers: tuple[Observer, ...] = ()
     stop: StopRule = Never()
     annealing: Callable[[float], Schedule] = Cosine
+
+    @property
+    def sequence(self) -> tuple[Update, ...]:
+        """All updates of a step in order: the method's own, and that of the hyper-parameters after them."""
+        return self.updates if self.hyperparameters is None else (*self.updates, self.hyperparameters.update)

@@ -23,7 +23,8 @@ class SearchResult:
     Args:
         architecture: the one that was found.
         policy: the augmentation to train it with.
-        hyperparameters: those of training that were learned; empty if none were.
+        hyperparameters: those of training that were learned: the last value of each, such as ``learning_rate``, and under
+            ``schedule`` a list of the first one and those after every epoch; empty if none were learned.
         history: one record per epoch: losses, accuracies, entropy of the weights, timings.
         method: name of the method.
         seed: of the search.
@@ -35,7 +36,7 @@ class SearchResult:
 
     architecture: Architecture
     policy: Policy
-    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
     method: str = ""
     seed: int = 0

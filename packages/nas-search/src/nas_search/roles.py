@@ -23,6 +23,7 @@ role                   what it does                                             
 `Schedule`             progress of the run -> value                                ``schedules``
 `Observer`             is told of every step and epoch                             ``diagnostics/``, third parties
 `StopRule`             the records of the epochs -> end now?                       ``stopping``, ``recovery``
+`HyperparameterFactory` parameter names -> options of their optimiser that learn   ``hyperparameters``
 =====================  ==========================================================  =====================================
 
 Letters: `images` ``(batch, channels, height, width)``, `labels` ``(batch,)``, `weights` ``(choices, options)``,
@@ -44,6 +45,8 @@ from nas_hypergrad import Hypergradient, Loss, Variables
 from nas_spaces import Architecture, Choices, Drawn, SearchSpace, Supernet
 
 if TYPE_CHECKING:
+    from nas_search.hyperparameters import Hyperparameters
+    from nas_search.optimizers import OptimizerSettings
     from nas_search.run_state import RunState
     from nas_search.state import Batch, SearchState
 
@@ -54,6 +57,7 @@ __all__ = [
     "Event",
     "Hypergradient",
     "HypergradientFactory",
+    "HyperparameterFactory",
     "Observer",
     "OuterLoss",
     "PolicyFactory",
@@ -143,6 +147,23 @@ class HypergradientFactory(Protocol):
 
     def at(self, state: "SearchState") -> Hypergradient:
         """Return the estimator for the search as it is now; change nothing."""
+        ...
+
+
+class HyperparameterFactory(Protocol):
+    """Makes what is learned of the options of the weights' optimiser, and learns it."""
+
+    @property
+    def optimizer(self) -> "OptimizerSettings":
+        """What learns it."""
+        ...
+
+    def make(self, names: Sequence[str]) -> "Hyperparameters":
+        """Return a module with what is learned, for the supernet's parameters of these names."""
+        ...
+
+    def update(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
+        """Learn from the weight step that was just taken: an `Update`, which runs after those of the method."""
         ...
 
 
