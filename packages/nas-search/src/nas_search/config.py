@@ -66,7 +66,8 @@ class RunConfig:
         epochs: of the search.
         train_epochs: of the training of the result; 0 for none, the same as `epochs` when left out (-1).
         train_learning_rate: of the training at the beginning; to 0 along the method's annealing, mostly a cosine. When left
-            out (-1) 0.05 for images and 20 for text, whose optimiser is another (see `nas_search.runs`).
+            out (-1) the learned one, of a method that learns hyper-parameters; else 0.05 for images and 20 for text, whose
+            optimiser is another (see `nas_search.runs`).
         batch_size: images, or segments of text, of a batch.
         channels: width of the first cell; of a recurrent cell the units.
         cells: depth, in the unit of the space.
@@ -117,7 +118,7 @@ class RunConfig:
 
     @property
     def training_learning_rate(self) -> float:
-        """Learning rate of the training of the result, at the beginning."""
+        """Learning rate of the training of the result, at the beginning, where none was learned."""
         if self.train_learning_rate != -1:
             return self.train_learning_rate
         return 20.0 if self.reads_text else 0.05
@@ -138,7 +139,7 @@ class RunConfig:
         """
         method = self.method.replace("-", "_")
         settings = {key: value for key, value in catalog.settings(method).items() if value is not None}
-        catalog.method(method, self.settings)
+        learns = catalog.method(method, self.settings).hyperparameters is not None
         presets = _PRESETS.get((method, self.data), {})
         if self.reads_text and "clip" in settings:  # the learning rate is nothing without the limit of the gradient
             presets = {key: value for key, value in _TEXT.items() if key in settings}
@@ -149,7 +150,7 @@ class RunConfig:
             data=_full_path(self.data),
             table=str(Path(self.table).resolve()) if self.table else "",
             train_epochs=self.training_epochs,
-            train_learning_rate=self.training_learning_rate,
+            train_learning_rate=self.train_learning_rate if learns else self.training_learning_rate,
             settings={**settings, **presets, **self.settings},
         )
 
