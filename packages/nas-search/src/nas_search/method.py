@@ -7,6 +7,7 @@ from nas_hypergrad import FirstOrder, Hypergradient
 from nas_search.losses import Plain, Validation
 from nas_search.optimizers import SGD, Adam, OptimizerSettings
 from nas_search.roles import (
+    DataPolicyFactory,
     HypergradientFactory,
     HyperparameterFactory,
     Observer,
@@ -43,10 +44,12 @@ class Method:
         hypergradient: how the gradient of the outer variables is estimated; a factory where that depends on the step.
         outer_loss: what the outer variables minimise.
         loss: of a weight step.
-        policy: makes the augmentation policy; None for the one that is customary for the data.
+        policy: makes the augmentation policy, for some data or for any; None for the one that is customary for the data.
         regularizers: terms of the outer loss.
         weights: optimiser of the supernet's weights; None for black-box methods, which have no supernet.
         outer: optimiser of the outer variables.
+        policy_optimizer: optimiser of the policy alone, where an update of its own learns it (`PolicyStep`); None where
+            the policy is one of the outer variables, or nothing is learned of it.
         hyperparameters: what is learned of the options of the weights' optimiser, after every step; None for nothing.
         train_share: the share of the train images that weight steps see; the rest validates. With 1 there is no rest, and
             nothing of the method may ask for a validation image.
@@ -65,10 +68,11 @@ class Method:
     hypergradient: Hypergradient | HypergradientFactory = FirstOrder()
     outer_loss: OuterLoss = Validation()
     loss: SupernetLoss = Plain()
-    policy: PolicyFactory | None = None
+    policy: PolicyFactory | DataPolicyFactory | None = None
     regularizers: tuple[Regularizer, ...] = ()
     weights: OptimizerSettings | None = SGD()
     outer: OptimizerSettings = Adam()
+    policy_optimizer: OptimizerSettings | None = None
     hyperparameters: HyperparameterFactory | None = None
     train_share: float = 0.5
     steps: int | None = None

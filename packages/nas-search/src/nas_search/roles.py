@@ -11,6 +11,7 @@ role                   what it does                                             
 ``Supernet``           images and choice weights -> logits                         nas_spaces
 `SupernetFactory`      a space and sizes -> the ``Supernet`` that is trained       ``supernets``
 ``AugmentationPolicy`` images -> augmented images and their log-probability        nas_augment
+`DataPolicyFactory`    the data -> the ``AugmentationPolicy`` that is learned      ``policies``
 ``Hypergradient``      a bilevel problem -> gradient of the outer variables        nas_hypergrad
 `HypergradientFactory` the search at a step -> its ``Hypergradient``               ``estimators/``
 `Sampler`              the choice weights that a weight step trains                ``samplers/``
@@ -45,6 +46,7 @@ from nas_hypergrad import Hypergradient, Loss, Variables
 from nas_spaces import Architecture, Choices, Drawn, SearchSpace, Supernet
 
 if TYPE_CHECKING:
+    from nas_search.data import Data
     from nas_search.hyperparameters import Hyperparameters
     from nas_search.optimizers import OptimizerSettings
     from nas_search.run_state import RunState
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AugmentationPolicy",
     "ChoiceWeights",
+    "DataPolicyFactory",
     "Evaluator",
     "Event",
     "Hypergradient",
@@ -111,6 +114,15 @@ class Relaxation(nn.Module, ABC):
 
 RelaxationFactory: TypeAlias = Callable[[Choices], Relaxation]
 PolicyFactory: TypeAlias = Callable[[], AugmentationPolicy]
+
+
+@runtime_checkable
+class DataPolicyFactory(Protocol):
+    """Makes the ``AugmentationPolicy`` for some data, where it depends on their channels or on what is customary for them."""
+
+    def on(self, data: "Data") -> AugmentationPolicy:
+        """Return the policy."""
+        ...
 
 
 class SupernetFactory(Protocol):

@@ -13,7 +13,7 @@ from nas_search.data import BatchStream, Data, Examples, preparation, stream_see
 from nas_search.errors import ConfigError
 from nas_search.method import Method
 from nas_search.regularizers import entropy
-from nas_search.roles import Relaxation
+from nas_search.roles import DataPolicyFactory, Relaxation
 from nas_search.run_state import RunState, check_positive
 from nas_spaces import Architecture, SearchSpace, Supernet
 
@@ -122,7 +122,8 @@ class SearchState(RunState):
         """Make all modules, on the host first, so that they start equal on every device."""
         method = self.method
         self.normalize = preparation(self.data.train.images).to(self.device)
-        self.policy: AugmentationPolicy = method.policy() if method.policy else self.data.augmentation()
+        self.customary_policy = self.data.augmentation()
+        self.policy = self._make_policy()
         self.relaxation: Relaxation | None = method.relaxation(self.space.choices) if method.relaxation else None
         self.supernet: Supernet | None = None
         self.weight_optimizer: torch.optim.Optimizer | None = None
@@ -140,6 +141,15 @@ class SearchState(RunState):
         self._build_hyperparameters()
         outer = self.outer_parameters()
         self.outer_optimizer = method.outer.build(outer.values()) if outer else None
+        learned = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
+        own = method.policy_optimizer
+        self.policy_optimizer = own.build(learned) if own is not None and learned else None
+
+    def _make_policy(self) -> AugmentationPolicy:
+        factory = self.method.policy
+        if factory is None:
+            return self.customary_policy
+        return factory.on(self.data) if isinstance(factory, DataPolicyFactory) else factory()
 
     def _build_hyperparameters(self) -> None:
         self.hyperparameters: Hyperparameters | None = None
@@ -153,8 +163,9 @@ class SearchState(RunState):
         self.hyperparameter_optimizer = factory.optimizer.build(self.hyperparameters.parameters())
 
     def outer_parameters(self) -> dict[str, nn.Parameter]:
-        """What the outer loss is minimised over: ``relaxation.*`` and ``policy.*``."""
-        modules = {"relaxation": self.relaxation, "policy": self.policy}
+        """What the outer loss is minimised over: ``relaxation.*``, and ``policy.*`` where the policy has no own optimiser."""
+        policy = self.policy if self.method.policy_optimizer is None else None
+        modules = {"relaxation": self.relaxation, "policy": policy}
         return {
             f"{prefix}.{name}": parameter
             for prefix, module in modules.items()
@@ -203,10 +214,11 @@ class SearchState(RunState):
         return {name: module for name, module in modules.items() if module is not None}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The optimisers of the weights, the outer variables and the hyper-parameters, those that there are."""
+        """The optimisers of the weights, the outer variables, the policy and the hyper-parameters, those that there are."""
         optimizers = {
             "weights": self.weight_optimizer,
             "outer": self.outer_optimizer,
+            "policy": self.policy_optimizer,
             "hyperparameters": self.hyperparameter_optimizer,
         }
         return {name: optimizer for name, optimizer in optimizers.items() if optimizer is not None}
