@@ -117,6 +117,8 @@ def _check(name: str, key: str, value: Any, defaults: Mapping[str, Any]) -> Any:
     wanted = type(default)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if wanted is tuple and isinstance(value, list):  # TOML has no tuples
+        return tuple(value)
     if default is not None and (not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)):
         raise ConfigError(
             f"setting {key!r} of method {name!r} is {value!r}; expected {wanted.__name__}, such as {default!r}."

@@ -1,5 +1,6 @@
 """Whether the parts of a method fit together: found before a search starts, and before anything is written."""
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from nas_hypergrad import FirstOrder, HypergradError, Implicit
 from nas_search.errors import ConfigError
 from nas_search.losses import Validation
-from nas_search.roles import HypergradientFactory, Relaxation
+from nas_search.roles import Checked, HypergradientFactory, Relaxation, Update
 
 if TYPE_CHECKING:
     from nas_search.state import SearchState
@@ -45,6 +46,9 @@ def check_parts(state: "SearchState") -> None:
             f"method {method.name!r} learns hyper-parameters of the weights' optimiser, but trains no supernet (weights=None); "
             "leave hyperparameters out."
         )
+    for update in _every(method.updates):
+        if isinstance(update, Checked):
+            update.check(state)
     hypergradient = method.hypergradient
     if isinstance(hypergradient, HypergradientFactory):
         try:
@@ -59,6 +63,14 @@ def check_parts(state: "SearchState") -> None:
             "implicit differentiation needs weights near a minimum of the very loss that is differentiated, and no weights "
             "are trained to that of one path. Take FirstOrder or OneStep, or a relaxation that weights every option."
         )
+
+
+def _every(updates: Iterable[Update]) -> Iterator[Update]:
+    """Those inside of others too, such as `After` and `OnFreshBatches`."""
+    for update in updates:
+        yield update
+        inside = getattr(update, "update", None)
+        yield from _every([*getattr(update, "updates", ()), *([] if inside is None else [inside])])
 
 
 def _draws_paths(relaxation: Relaxation) -> bool:

@@ -30,15 +30,20 @@ _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "amended_darts",
         "balenas",
         "darts",
+        "dha",
         "drnas",
         "gdas",
         "idarts",
         "ista",
         "nsas",
         "pc_darts",
+        "sequential_dha",
         "snas",
     )
 }
+# Nor do 1e-8 of the gradient move a learning rate in so few steps.
+for _name in ("dha", "sequential_dha"):
+    _PRESETS[_name, "digits"] |= {"logarithmic": True, "hyperparameter_learning_rate": 0.01}
 
 # Recurrent cells need other optimisers than convolutions do: those of DARTS' search on Penn Treebank (whose learning rate
 # does not fall, as ours does). That rate is of use only with its clipping, so that methods without that setting keep theirs.
@@ -138,7 +143,11 @@ class RunConfig:
             ConfigError: an unknown method or setting.
         """
         method = self.method.replace("-", "_")
-        settings = {key: value for key, value in catalog.settings(method).items() if value is not None}
+        settings = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in catalog.settings(method).items()
+            if value is not None
+        }
         learns = catalog.method(method, self.settings).hyperparameters is not None
         presets = _PRESETS.get((method, self.data), {})
         if self.reads_text and "clip" in settings:  # the learning rate is nothing without the limit of the gradient

@@ -229,6 +229,7 @@ class LearnedHyperparameters:
         examples: whose loss is differentiated: ``train``, the images of the next weight step, which are not augmented;
             ``valid``, the validation batch, or ``same``, the images of the step itself, not augmented.
         optimizer: of the values.
+        start: the part of the run after which learning begins.
 
     Differs from the paper:
         1. Values are learned as logarithms by Adam; with ``log=False`` and the settings of ``methods.dha`` as there.
@@ -248,6 +249,7 @@ class LearnedHyperparameters:
     groups: tuple[str, ...] = ("",)
     examples: Literal["train", "valid", "same"] = "train"
     optimizer: OptimizerSettings = Adam(Constant(0.02), (0.9, 0.999), 0.0)
+    start: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.ranges:
@@ -259,6 +261,8 @@ class LearnedHyperparameters:
                 )
         if self.momentum is not None and self.momentum.high >= 1:
             raise ConfigError(f"the range of momentum goes up to {self.momentum.high}; expected a number below 1.")
+        if not 0 <= self.start <= 1:
+            raise ConfigError(f"learning starts at {self.start}; expected a part of the run, from 0 to 1.")
         if self.examples not in ("train", "valid", "same"):
             raise ConfigError(f"examples is {self.examples!r}; expected train, valid or same.")
         if not self.groups or len(set(self.groups)) < len(self.groups):
@@ -275,7 +279,7 @@ class LearnedHyperparameters:
         return Hyperparameters(self.ranges, names, self.groups, self.log)
 
     def update(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
-        """Learn from the weight step that was just taken; nothing if none was.
+        """Learn from the weight step that was just taken; nothing if none was, or before the start.
 
         Report ``hyperparameter_loss``, the loss that is differentiated.
         """
@@ -288,7 +292,7 @@ class LearnedHyperparameters:
         assert weights is not None
         assert optimizer is not None
         taken, hyperparameters.last = hyperparameters.last, None
-        if taken is None:
+        if taken is None or state.progress < self.start:
             return {}
         loss, vector = self._gradient(state, batch, taken)
         for name, grad in hypergradient(hyperparameters, taken, vector).items():

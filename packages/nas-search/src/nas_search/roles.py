@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AugmentationPolicy",
+    "Checked",
     "ChoiceWeights",
     "DataPolicyFactory",
     "Evaluator",
@@ -200,6 +201,19 @@ class Update(Protocol):
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Change the state, and return scalars to be averaged over the epoch."""
+        ...
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """What an `Update` has besides where it can say beforehand that it will not run."""
+
+    def check(self, state: "SearchState") -> None:
+        """Refuse a search that this update does not fit; called when it is made.
+
+        Raises:
+            ConfigError: what does not fit.
+        """
         ...
 
 

@@ -128,15 +128,8 @@ class SearchState(RunState):
         self.supernet: Supernet | None = None
         self.weight_optimizer: torch.optim.Optimizer | None = None
         if method.weights is not None:
-            supernet = method.supernet(
-                self.space,
-                classes=self.data.classes,
-                channels=self.channels,
-                cells=self.cells,
-                in_channels=self.data.in_channels,
-            )
             # Channels last is what convolutions like best, on a CPU (1.2 to 1.9 times as fast: benchmarks/RESULTS.md).
-            self.supernet = supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.supernet = self.make_supernet().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.weight_optimizer = method.weights.build(self.supernet.parameters())
         self._build_hyperparameters()
         outer = self.outer_parameters()
@@ -144,6 +137,21 @@ class SearchState(RunState):
         learned = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
         own = method.policy_optimizer
         self.policy_optimizer = own.build(learned) if own is not None and learned else None
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Of the supernet and of its networks: ``classes``, ``channels``, ``cells``, ``in_channels``."""
+        data = self.data
+        return {
+            "classes": data.classes,
+            "channels": self.channels,
+            "cells": self.cells,
+            "in_channels": data.in_channels,
+        }
+
+    def make_supernet(self) -> Supernet:
+        """A supernet with new weights, on the host."""
+        return self.method.supernet(self.space, **self.sizes)
 
     def _make_policy(self) -> AugmentationPolicy:
         factory = self.method.policy

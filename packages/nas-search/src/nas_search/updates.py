@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from nas_augment import AugmentationPolicy
 from nas_hypergrad import BilevelProblem, ConvergenceWarning, Hypergradient, Implicit, Variables
 from nas_hypergrad import NonFiniteError as NonFiniteVector
 from nas_search.errors import ConfigError, NonFiniteError
@@ -19,32 +20,70 @@ from nas_search.run_state import check_positive
 if TYPE_CHECKING:
     from nas_search.state import Batch, SearchState
 
-__all__ = ["After", "EvaluateCandidate", "JointStep", "OnFreshBatches", "OuterStep", "PosteriorStep", "WeightStep"]
+__all__ = [
+    "After",
+    "EvaluateCandidate",
+    "JointStep",
+    "OnFreshBatches",
+    "OuterStep",
+    "PosteriorStep",
+    "Until",
+    "WeightStep",
+]
 
 
 @dataclass(frozen=True)
 class WeightStep:
-    """One optimiser step of the supernet's weights on an augmented train batch, under the weights that the sampler draws."""
+    """One optimiser step of the supernet's weights on an augmented train batch, under the weights that the sampler draws.
+
+    With several paths their gradients are accumulated one after the other on the same augmented batch (DAAS, Eq. 14;
+    Wang et al., "ROME", 2020): memory is that of one path.
+
+    Args:
+        paths: how many draws of the sampler.
+        average: divide the accumulated gradient by their number. Eq. 14 has the sum, which is a larger learning rate.
+        customary: augment as is customary for the data, and not by the policy that is learned: a warm-up of the weights.
+    """
+
+    paths: int = 1
+    average: bool = True
+    customary: bool = False
+
+    def __post_init__(self) -> None:
+        check_positive(paths=self.paths)
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
-        """Report ``train_loss``, ``train_accuracy`` under the sampled weights, and ``gradient_norm``."""
+        """Report the means of ``train_loss`` and ``train_accuracy`` over the sampled weights, and ``gradient_norm``."""
         optimizer, settings = state.weight_optimizer, state.method.weights
         state.require_supernet()
         assert optimizer is not None
         assert settings is not None
-        loss, figures = _training_loss(state, batch, state.method.sampler(state))
+        choices = [state.method.sampler(state) for _ in range(self.paths)]
+        images = _augmented(state, batch, state.customary_policy if self.customary else state.policy)
         optimizer.zero_grad()
-        loss.backward()
+        figures: dict[str, Tensor] = {}
+        for choice in choices:
+            loss, found = _training_loss(state, batch, images, choice)
+            (loss / self.paths if self.average else loss).backward()
+            for name, value in found.items():
+                figures[name] = figures.get(name, 0) + value / self.paths
         # Looked at like the losses: a gradient that is not finite stops the run before its weights are saved.
         figures["gradient_norm"] = apply_step(optimizer, settings, state.progress)
+        state.images += len(batch.train.labels)
         return figures
 
 
-def _training_loss(state: "SearchState", batch: "Batch", choice: ChoiceWeights) -> tuple[Tensor, dict[str, Tensor]]:
-    """The method's loss of an augmented train batch under a choice; with ``train_loss`` and ``train_accuracy``."""
-    supernet, labels = state.require_supernet(), batch.train.labels
+def _augmented(state: "SearchState", batch: "Batch", policy: AugmentationPolicy) -> Tensor:
+    """The train images under a draw of a policy, ready for the supernet."""
     with torch.no_grad():
-        images = state.normalize(state.policy(batch.train.images, generator=state.generator).images)
+        return state.normalize(policy(batch.train.images, generator=state.generator).images)
+
+
+def _training_loss(
+    state: "SearchState", batch: "Batch", images: Tensor, choice: ChoiceWeights
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The method's loss of augmented train images under a choice; with ``train_loss`` and ``train_accuracy``."""
+    supernet, labels = state.require_supernet(), batch.train.labels
     figures: dict[str, Tensor] = {}
 
     def evaluate(choice: ChoiceWeights) -> Tensor:
@@ -53,13 +92,24 @@ def _training_loss(state: "SearchState", batch: "Batch", choice: ChoiceWeights) 
         return cross_entropy(logits, labels)
 
     loss = state.method.loss(evaluate, choice, state)
-    state.images += len(labels)
     return loss, {"train_loss": loss.detach(), **figures}
 
 
 @dataclass(frozen=True)
 class OuterStep:
-    """One optimiser step of the outer variables along the hypergradient that the method's estimator gives."""
+    """One optimiser step of the outer variables along the hypergradient that the method's estimator gives.
+
+    With several samples along the mean over as many draws of the relaxation, taken one after the other (DAAS, Eq. 9):
+    memory is that of one.
+
+    Args:
+        samples: how many.
+    """
+
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        check_positive(samples=self.samples)
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``valid_loss`` and ``valid_accuracy`` of the last evaluation of the outer loss.
@@ -75,11 +125,13 @@ class OuterStep:
             raise ConfigError(
                 f"method {state.method.name!r} has an OuterStep, but nothing to learn in the outer problem."
             )
-        objective = Objective(state, batch)
         inner = dict(state.require_supernet().named_parameters())
-        grads, figures = _hypergradient(state, objective, inner, outer)
-        for name, parameter in outer.items():
-            parameter.grad = grads[name]
+        state.outer_optimizer.zero_grad()
+        for _ in range(self.samples):
+            grads, figures = _hypergradient(state, Objective(state, batch), inner, outer)
+            for name, parameter in outer.items():
+                share = grads[name] / self.samples
+                parameter.grad = share if parameter.grad is None else parameter.grad + share
         apply_step(state.outer_optimizer, state.method.outer, state.progress)
         return figures
 
@@ -161,7 +213,12 @@ class JointStep:
     """One step of the weights and one of the architecture along the gradient of one loss, that of a train batch.
 
     The single-level search of SNAS and one-stage ISTA-NAS: one forward and one backward pass give both gradients.
+
+    Args:
+        customary: augment as is customary for the data, and not by the policy that is learned.
     """
+
+    customary: bool = False
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``train_loss``, ``train_accuracy``, and ``gradient_norm`` of the weights.
@@ -178,7 +235,8 @@ class JointStep:
         state.require_supernet()
         optimizers = (state.weight_optimizer, state.method.weights), (state.outer_optimizer, state.method.outer)
         choice = relaxation(relaxation.noise(state.generator), state.progress)
-        loss, figures = _training_loss(state, batch, choice)
+        policy = state.customary_policy if self.customary else state.policy
+        loss, figures = _training_loss(state, batch, _augmented(state, batch, policy), choice)
         for regularizer in state.method.regularizers:
             loss = loss + regularizer(choice.weights, state.progress, outer).to(loss)
         for optimizer, _ in optimizers:
@@ -190,6 +248,7 @@ class JointStep:
             assert optimizer is not None
             assert settings is not None
             norms.append(apply_step(optimizer, settings, state.progress))
+        state.images += len(batch.train.labels)
         return {**figures, "gradient_norm": norms[0]}
 
 
@@ -215,6 +274,30 @@ class After:
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report what the update does; nothing before it starts."""
         return self.update(state, batch) if state.progress >= self.start else {}
+
+
+@dataclass(frozen=True)
+class Until:
+    """An update that is left out from some point of the run on.
+
+    Args:
+        end: the progress up to which it runs, in [0, 1]; `After` with the same number begins where this ends.
+        update: what is done until then.
+
+    Raises:
+        ConfigError: an end outside of [0, 1].
+    """
+
+    end: float
+    update: Update
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.end <= 1:
+            raise ConfigError(f"an update ends at {self.end}; expected a part of the run, from 0 to 1.")
+
+    def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
+        """Report what the update does; nothing after it has ended."""
+        return self.update(state, batch) if state.progress < self.end else {}
 
 
 @dataclass(frozen=True)
