@@ -18,7 +18,7 @@ from nas_spaces.nas_bench_1shot1 import nas_bench_1shot1
 from nas_spaces.nas_bench_101 import nas_bench_101
 from nas_spaces.nas_bench_201 import nas_bench_201
 from nas_spaces.space import RowwiseSpace, SearchSpace
-from nas_spaces.supernet import Drawn, Supernet
+from nas_spaces.supernet import Drawn, SharedOperation, Supernet
 from nas_spaces.tables import Table, load_table
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Layer",
     "RowwiseSpace",
     "SearchSpace",
+    "SharedOperation",
     "SpacesError",
     "Supernet",
     "Table",

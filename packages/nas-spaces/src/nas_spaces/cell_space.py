@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, combinations_with_replacement
 from math import prod
@@ -16,11 +17,11 @@ from nas_spaces.cell_text import format_cells, read_cells
 from nas_spaces.cells import Cell, CellShape, Connection, MakeOperation, MixedCell
 from nas_spaces.choices import Choices
 from nas_spaces.errors import ArchitectureError, InputError
-from nas_spaces.operations import Zero
+from nas_spaces.operations import Pool, Zero
 from nas_spaces.partial_cells import PartialMixedCell
 from nas_spaces.skeleton import CellNetwork, CellSupernetBody
 from nas_spaces.space import SearchSpace
-from nas_spaces.supernet import Supernet
+from nas_spaces.supernet import SharedOperation, Supernet
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -354,20 +355,41 @@ class CellSpace(SearchSpace):
             stem: ``cifar``, or ``imagenet``, which divides the resolution by 8 first.
             auxiliary: whether there is a second classifier behind the second reduction (see `CellNetwork`).
         """
+        sizes = _Sizes(classes, channels, self.depth[1] if cells is None else cells, in_channels, stem, auxiliary)
+        return self._network(architecture, self._operation, sizes)
+
+    def inheriting_network(
+        self,
+        architecture: Architecture,
+        *,
+        classes: int = 10,
+        channels: int = 16,
+        cells: int | None = None,
+        in_channels: int = 3,
+    ) -> CellNetwork:
+        """See `SearchSpace.inheriting_network`: pooling is followed by a normalisation, as in the supernet."""
+
+        def make(name: str, channels: int, stride: int, affine: bool) -> nn.Module:
+            module = self._operation(name, channels, stride, affine)
+            return nn.Sequential(module, nn.BatchNorm2d(channels, affine=False)) if isinstance(module, Pool) else module
+
+        sizes = _Sizes(classes, channels, self.depth[0] if cells is None else cells, in_channels)
+        return self._network(architecture, make, sizes)
+
+    def _network(self, architecture: Architecture, operation: MakeOperation, sizes: "_Sizes") -> CellNetwork:
         connections = self.cells(architecture)
 
         def make(index: int, inputs: tuple[int, int], width: int, reduction: bool, halve: bool) -> nn.Module:
-            return Cell(connections[self.cell_name(index, reduction)], self._operation, inputs, width, reduction, halve)
+            return Cell(connections[self.cell_name(index, reduction)], operation, inputs, width, reduction, halve)
 
-        depth = self._depth(self.depth[1] if cells is None else cells)
         return CellNetwork(
             make,
-            classes=classes,
-            channels=channels,
-            cells=depth,
-            in_channels=in_channels,
-            stem=stem,
-            auxiliary=auxiliary,
+            classes=sizes.classes,
+            channels=sizes.channels,
+            cells=self._depth(sizes.cells),
+            in_channels=sizes.in_channels,
+            stem=sizes.stem,
+            auxiliary=sizes.auxiliary,
             nodes=self.shape.nodes,
         )
 
@@ -385,9 +407,41 @@ class CellSpace(SearchSpace):
                     row = self.choices.groups[name].start + edges[state, node]
                     yield row, self.shape.operations.index(operation), module
 
+    def shared_operations(self, supernet: Supernet, architecture: Architecture) -> Iterator[SharedOperation]:
+        """See `SearchSpace.shared_operations`."""
+        assert isinstance(supernet, CellSupernet)
+        connections = self.cells(architecture)
+        edges = {edge: row for row, edge in enumerate(self.shape.edges)}
+        for name, cell in zip(supernet.names, supernet.body.stack.cells, strict=True):
+            if not isinstance(cell, MixedCell):
+                raise InputError("operations on a part of the channels are narrower than those of a network.")
+            for node, taken in enumerate(connections[name]):
+                for operation, state in taken:
+                    edge = edges[state, node]
+                    choices = [(self.choices.groups[name].start + edge, self.shape.operations.index(operation))]
+                    if self.inputs:
+                        column = self.shape.predecessors[node].index(state)
+                        choices.append((self.choices.groups[f"{name}.inputs"].start + node, column))
+                    modules = cell.edges[edge]
+                    assert isinstance(modules, nn.ModuleDict)
+                    weights = {} if operation == "none" else modules[operation].state_dict()
+                    yield SharedOperation(tuple(choices), weights, 1 / taken.count((operation, state)))
+
     def _operation(self, name: str, channels: int, stride: int, affine: bool) -> nn.Module:
         # Only free spaces have architectures with ``none``.
         return Zero(stride) if name == "none" else self._make(name, channels, stride, affine)
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What a network is built of besides its cells; see `CellSpace.network`."""
+
+    classes: int
+    channels: int
+    cells: int
+    in_channels: int
+    stem: str = "cifar"
+    auxiliary: bool = False
 
 
 def _with(cells: Cells, name: str, index: int, node: Node) -> dict[str, list[Node]]:

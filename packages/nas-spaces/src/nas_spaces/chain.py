@@ -13,7 +13,7 @@ from nas_spaces.operations import forget_statistics
 from nas_spaces.parsing import Reader
 from nas_spaces.skeleton import require_images
 from nas_spaces.space import RowwiseSpace
-from nas_spaces.supernet import Drawn, Supernet
+from nas_spaces.supernet import Drawn, SharedOperation, Supernet
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -194,6 +194,14 @@ class ChainSpace(RowwiseSpace):
         for row, (layer, (option,)) in enumerate(zip(network.body.layers, architecture.options, strict=True)):
             assert isinstance(layer, nn.ModuleList)
             yield row, option, layer[0]
+
+    def shared_operations(self, supernet: Supernet, architecture: Architecture) -> Iterator[SharedOperation]:
+        """See `SearchSpace.shared_operations`."""
+        self.require(architecture)
+        assert isinstance(supernet, _Supernet)
+        for row, (layer, (option,)) in enumerate(zip(supernet.body.layers, architecture.options, strict=True)):
+            assert isinstance(layer, nn.ModuleList)
+            yield SharedOperation(((row, option),), layer[option].state_dict())
 
     def _check_depth(self, cells: int | None) -> None:
         if cells not in (None, len(self.layers)):

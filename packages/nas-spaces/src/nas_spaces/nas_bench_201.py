@@ -13,12 +13,13 @@ from torch.nn import functional as F
 
 from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
+from nas_spaces.errors import InputError
 from nas_spaces.operations import forget_statistics
 from nas_spaces.parsing import Reader
 from nas_spaces.partial_channels import PartialEdges, part_width
 from nas_spaces.skeleton import require_images
 from nas_spaces.space import RowwiseSpace
-from nas_spaces.supernet import Drawn, Supernet, connected
+from nas_spaces.supernet import Drawn, SharedOperation, Supernet, connected
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -167,6 +168,17 @@ class NasBench201(RowwiseSpace):
                 for row, ((source, target), (option,)) in enumerate(zip(EDGES, architecture.options, strict=True)):
                     if option != NONE:
                         yield row, option, cell.edges[f"{source}-{target}"]
+
+    def shared_operations(self, supernet: Supernet, architecture: Architecture) -> Iterator[SharedOperation]:
+        """See `SearchSpace.shared_operations`."""
+        self.require(architecture)
+        for cell in supernet.modules():
+            if isinstance(cell, _PartialCell):
+                raise InputError("operations on a part of the channels are narrower than those of a network.")
+            if isinstance(cell, _MixedCell):
+                for row, (option,) in enumerate(architecture.options):
+                    if option != NONE:
+                        yield SharedOperation(((row, option),), cell.state(row, option))
 
 
 class _Skeleton(nn.Module):
@@ -328,10 +340,21 @@ class _MixedCell(nn.Module):
             return scale * node
         if option == AVG_POOL:
             return scale * _pool(node)
+        kernel = self._kernel(source, position, option)
+        padding = kernel.shape[-1] // 2
+        return self._scaled_norm(F.conv2d(F.relu(node), kernel, padding=padding), scale[None])
+
+    def _kernel(self, source: int, position: int, option: int) -> Tensor:
+        """The slice of one edge; `position` counts the edges that leave its source."""
         convolution = (self.conv_1x1 if option == CONV_1X1 else self.conv_3x3)[source]
         assert isinstance(convolution, nn.Conv2d)
-        kernel = convolution.weight[position * self.channels : (position + 1) * self.channels]
-        return self._scaled_norm(F.conv2d(F.relu(node), kernel, padding=convolution.padding), scale[None])
+        return convolution.weight[position * self.channels : (position + 1) * self.channels]
+
+    def state(self, row: int, option: int) -> dict[str, Tensor]:
+        """The weights of an edge's operation, named as in `_operation`."""
+        source, target = EDGES[row]
+        position = [t for s, t in EDGES if s == source].index(target)
+        return {"1.weight": self._kernel(source, position, option).detach()} if option in (CONV_1X1, CONV_3X3) else {}
 
     def _scaled_norm(self, features: Tensor, scales: Tensor) -> Tensor:
         """Batch normalisation whose factor is the choice weight: the multiplication costs no pass of its own."""

@@ -12,7 +12,7 @@ from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
 from nas_spaces.counting import Counts, count
 from nas_spaces.errors import ArchitectureError, InputError
-from nas_spaces.supernet import Supernet
+from nas_spaces.supernet import SharedOperation, Supernet
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -108,6 +108,26 @@ class SearchSpace(ABC):
             InputError: the space does not say it.
         """
         raise InputError(f"{self.name} does not say where its operations stand; implement operation_modules().")
+
+    def inheriting_network(
+        self,
+        architecture: Architecture,
+        *,
+        classes: int = 10,
+        channels: int = 16,
+        cells: int | None = None,
+        in_channels: int = 3,
+    ) -> nn.Module:
+        """`network` at the supernet's depth, with the normalisations that only the supernet has: it can take over its weights."""
+        return self.network(architecture, classes=classes, channels=channels, cells=cells, in_channels=in_channels)
+
+    def shared_operations(self, supernet: Supernet, architecture: Architecture) -> Iterator[SharedOperation]:
+        """Where a supernet holds the operations of an architecture, in the order of `operation_modules`.
+
+        Raises:
+            InputError: the space does not say it, or the supernet has operations of another width.
+        """
+        raise InputError(f"{self.name} does not say what its supernet shares; implement shared_operations().")
 
     def weights(self, architecture: Architecture) -> Tensor:
         """The choice weights of one architecture: 1 at the options taken, ``(choices, options)``."""

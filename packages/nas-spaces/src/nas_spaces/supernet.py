@@ -1,12 +1,13 @@
 """The interface of a supernet: one network that holds the weights of every architecture of a space."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from torch import Tensor, nn
 
-__all__ = ["Drawn", "Supernet", "connected"]
+__all__ = ["Drawn", "SharedOperation", "Supernet", "connected"]
 
 Drawn: TypeAlias = Sequence[Sequence[int]]
 
@@ -33,6 +34,21 @@ class Supernet(nn.Module, ABC):
             Logits ``(batch, classes)``; ``(batch, classes, time)`` where every token has a label of its own, as
             ``torch.nn.functional.cross_entropy`` takes them.
         """
+
+
+@dataclass(frozen=True)
+class SharedOperation:
+    """An operation of one architecture, where it stands in the supernet.
+
+    Args:
+        choices: the ``(row, option)`` whose weights, multiplied, are its factor.
+        share: the part of that factor that is this operation's, where an architecture takes one several times.
+        state: its weights, by the names that they have in the module of the architecture's own network.
+    """
+
+    choices: tuple[tuple[int, int], ...]
+    state: Mapping[str, Tensor]
+    share: float = 1.0
 
 
 def connected(logits: Tensor, weights: Tensor) -> Tensor:
