@@ -10,6 +10,7 @@ from nas_search.roles import (
     DataPolicyFactory,
     HypergradientFactory,
     HyperparameterFactory,
+    NetworkFactory,
     Observer,
     OuterLoss,
     PolicyFactory,
@@ -39,6 +40,7 @@ class Method:
         updates: what one step of the search does, in order.
         sampler: what a weight step trains, or what a black-box method evaluates next.
         selector: how the search ends with an architecture.
+        network: takes the trained network of what was found out of the search; None where it is to be trained anew.
         relaxation: makes the architecture parameters for a space's choices; None if there are none.
         supernet: which supernet of the space is trained.
         hypergradient: how the gradient of the outer variables is estimated; a factory where that depends on the step.
@@ -63,6 +65,7 @@ class Method:
     updates: tuple[Update, ...]
     sampler: Sampler
     selector: Selector
+    network: NetworkFactory | None = None
     relaxation: RelaxationFactory | None = None
     supernet: SupernetFactory = WholeChannels()
     hypergradient: Hypergradient | HypergradientFactory = FirstOrder()

@@ -20,6 +20,7 @@ role                   what it does                                             
 `Regularizer`          a term added to the outer loss                              ``regularizers``, ``gates``
 `Update`               what one step of the search does, in order                  ``updates``, ``recovery``
 `Selector`             the finished search -> architecture                         ``selection/``
+`NetworkFactory`       the finished search -> a trained network                    ``selection/``
 `Evaluator`            architecture -> score                                       ``evaluation/``
 `Schedule`             progress of the run -> value                                ``schedules``
 `Observer`             is told of every step and epoch                             ``diagnostics/``, third parties
@@ -62,6 +63,7 @@ __all__ = [
     "Hypergradient",
     "HypergradientFactory",
     "HyperparameterFactory",
+    "NetworkFactory",
     "Observer",
     "OuterLoss",
     "PolicyFactory",
@@ -222,6 +224,14 @@ class Selector(Protocol):
 
     def __call__(self, state: "SearchState") -> Architecture:
         """Return the architecture that the finished search stands for."""
+        ...
+
+
+class NetworkFactory(Protocol):
+    """Ends a search of one stage with a network that needs no training."""
+
+    def __call__(self, state: "SearchState", architecture: Architecture) -> nn.Module:
+        """Return it in evaluation mode: images as they are in the data to logits."""
         ...
 
 

@@ -124,6 +124,9 @@ def run_search(
         write_atomically(folder.config, config.to_toml())
     result = complete(state, folder, observers=[*watchers, *observers])
     metrics: dict[str, Any] = {**result.metrics, **_counts(parts, result.architecture)}
+    if result.network is not None and "test_accuracy" not in metrics:
+        metrics["test_accuracy"] = top1(result.network, parts.data.test, parts.device)
+        metrics["train_epochs"] = config.epochs
     if table is not None:
         metrics.update(_table_metrics(table, result.architecture))
     result = replace(result, metrics=metrics)

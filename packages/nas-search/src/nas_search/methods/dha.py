@@ -11,7 +11,7 @@ from nas_search.recovery import Limit, RecoverCodes
 from nas_search.relaxations import SparseCode
 from nas_search.samplers import Relaxed
 from nas_search.schedules import Constant
-from nas_search.selection import Derive
+from nas_search.selection import Derive, InheritWeights
 from nas_search.updates import JointStep
 
 __all__ = ["PARTS", "dha"]
@@ -109,6 +109,7 @@ def dha(
         relaxation=partial(SparseCode, sparsity=sparsity, penalty=penalty),
         sampler=Relaxed(),
         selector=Derive(),
+        network=InheritWeights(),
         policy=UniformPairs(customary, cutout) if augments else None,
         policy_optimizer=SGD(Constant(augmentation_learning_rate), 0.9, 5e-4, clip=None) if augments else None,
         weights=SGD(Constant(learning_rate), weight_decay=weight_decay, nesterov=False),
