@@ -92,14 +92,16 @@ def dha(
         raise ConfigError(
             f"learn of dha is {tuple(learn)}; expected the architecture and any others of {', '.join(PARTS)}."
         )
-    augments, tunes = "augmentation" in learn, "hyperparameters" in learn
-    beta = Constant(hyperparameter_learning_rate)
-    learned = LearnedHyperparameters(
-        learning_rate=Range(learning_rate, lowest_learning_rate, highest_learning_rate),
-        weight_decay=Range(weight_decay, lowest_weight_decay, highest_weight_decay),
-        log=logarithmic,
-        optimizer=Adam(beta, (0.9, 0.999), 0.0) if logarithmic else SGD(beta, 0.9, 5e-4, clip=None),
-    )
+    augments = "augmentation" in learn
+    learned = None
+    if "hyperparameters" in learn:
+        beta = Constant(hyperparameter_learning_rate)
+        learned = LearnedHyperparameters(
+            learning_rate=Range(learning_rate, lowest_learning_rate, highest_learning_rate),
+            weight_decay=Range(weight_decay, lowest_weight_decay, highest_weight_decay),
+            log=logarithmic,
+            optimizer=Adam(beta, (0.9, 0.999), 0.0) if logarithmic else SGD(beta, 0.9, 5e-4, clip=None),
+        )
     caps = [Limit("parameters", max_parameters)] if max_parameters else []
     caps += [Limit("multiply_adds", max_multiply_adds)] if max_multiply_adds else []
     adversarial = (AdversarialStep(weighting),) if augments else ()
@@ -113,7 +115,7 @@ def dha(
         policy=UniformPairs(customary, cutout) if augments else None,
         policy_optimizer=SGD(Constant(augmentation_learning_rate), 0.9, 5e-4, clip=None) if augments else None,
         weights=SGD(Constant(learning_rate), weight_decay=weight_decay, nesterov=False),
-        hyperparameters=learned if tunes else None,
+        hyperparameters=learned,
         outer=Adam(Constant(architecture_learning_rate), weight_decay=architecture_weight_decay),
         train_share=1.0,
     )
