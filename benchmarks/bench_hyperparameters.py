@@ -26,8 +26,8 @@ from nas_search.optimizers import SGD, Adam
 from nas_search.schedules import Constant
 from nas_spaces import nas_bench_201
 
-GOOD_RATE, GOOD_DECAY = 0.15, 5e-4
-FACTORS = (0.1, 0.3, 1, 3, 10)
+GOOD_RATE, GOOD_DECAY = 0.03, 5e-4
+FACTORS = (0.1, 0.3, 1, 3, 10, 30)
 SEEDS = (0, 1, 2)
 
 
@@ -39,7 +39,7 @@ def fixed(rate: float, decay: float = GOOD_DECAY) -> Method:
 def learned(rate: float, decay: float = GOOD_DECAY, **settings: Any) -> Method:
     """The same with both learned, in ranges of three to five decades."""
     tuned = LearnedHyperparameters(
-        learning_rate=Range(rate, 1e-3, 10.0),
+        learning_rate=Range(rate, 1e-4, 10.0),
         weight_decay=Range(decay, 1e-6, 0.1),
         **{"optimizer": Adam(Constant(0.03), (0.9, 0.999), 0.0), **settings},
     )

@@ -21,7 +21,8 @@ def check_parts(state: "SearchState") -> None:
 
     Raises:
         ConfigError: outer parts without anything to learn, or without a supernet whose losses they use; hyper-parameters of
-            an optimiser that there is not; a hypergradient that
+            an optimiser that there is not; an update that says it does not fit; a policy that nothing would move, or an
+            optimiser of one that does not learn; a hypergradient that
             the optimiser or the learning rate of the weights does not allow; implicit differentiation of drawn paths.
     """
     method = state.method
@@ -49,7 +50,24 @@ def check_parts(state: "SearchState") -> None:
     for update in _every(method.updates):
         if isinstance(update, Checked):
             update.check(state)
+    if method.policy_optimizer is not None and state.policy_optimizer is None:
+        raise ConfigError(
+            f"method {method.name!r} has a policy_optimizer, but nothing of its policy {type(state.policy).__name__} is learned; "
+            "leave it out, or give the method a policy that learns."
+        )
+    if isinstance(method.hyperparameters, Checked):
+        method.hyperparameters.check(state)
     hypergradient = method.hypergradient
+    if (
+        any(name.startswith("policy.") for name in state.outer_parameters())
+        and isinstance(hypergradient, FirstOrder)
+        and method.outer_loss == Validation()
+    ):
+        raise ConfigError(
+            f"method {method.name!r} learns a policy by the first-order gradient of the validation loss, which is that of images "
+            "as they are: the policy would never move. Take OneStep or an implicit hypergradient, or an update and a "
+            "policy_optimizer of its own."
+        )
     if isinstance(hypergradient, HypergradientFactory):
         try:
             hypergradient = hypergradient.at(state)

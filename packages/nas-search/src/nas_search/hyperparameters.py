@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from nas_hypergrad import InnerStep, Variables, optimizer_step
+from nas_hypergrad import HypergradError, InnerStep, Variables, optimizer_step
+from nas_search.data import NO_VALIDATION
 from nas_search.errors import ConfigError
 from nas_search.objective import Objective
 from nas_search.optimizers import SGD, Adam, OptimizerSettings, apply_step
@@ -132,7 +133,7 @@ class Hyperparameters(nn.Module):
         """Make an optimiser take its next steps with these values, whatever a schedule says, and note each of them in `last`.
 
         Raises:
-            ConfigError: the optimiser lacks an option that is learned.
+            ConfigError: the optimiser lacks an option that is learned, or its step cannot be differentiated.
         """
         (options,) = optimizer.param_groups
         lacking = [name for name in self.ranges if _OPTIONS[name] not in options]
@@ -141,6 +142,12 @@ class Hyperparameters(nn.Module):
                 f"{', '.join(lacking)} cannot be learned of {type(optimizer).__name__}, which has no such option; learn only "
                 f"what it has, or give the weights another optimiser."
             )
+        try:
+            optimizer_step(optimizer, dict(parameters))
+        except HypergradError as error:
+            raise ConfigError(
+                f"hyper-parameters cannot be learned through a step of the weights' optimiser: {error}"
+            ) from error
         shared = {key: value for key, value in options.items() if key != "params"}
         optimizer.param_groups.clear()
         for members in self.members:
@@ -277,6 +284,15 @@ class LearnedHyperparameters:
     def make(self, names: Sequence[str]) -> Hyperparameters:
         """See `HyperparameterFactory`."""
         return Hyperparameters(self.ranges, names, self.groups, self.log)
+
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`.
+
+        Raises:
+            ConfigError: validation images are asked for, and there are none.
+        """
+        if self.examples == "valid" and not len(state.valid_examples.labels):
+            raise ConfigError(f"hyper-parameters are to be learned on validation images, but {NO_VALIDATION}")
 
     def update(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Learn from the weight step that was just taken; nothing if none was, or before the start.

@@ -199,11 +199,11 @@ class SearchState(RunState):
             return self.hyperparameters.values()["learning_rate"]
         return None if self.method.weights is None else self.method.weights.learning_rate(self.progress)
 
-    def weight_options(self) -> dict[str, float | dict[str, float]]:
-        """What the weights' optimiser sets in its next step, by torch's names; by group, see `Hyperparameters`."""
-        options: dict[str, float | dict[str, float]] = {}
+    def weight_options(self) -> dict[str, dict[str, float]]:
+        """What the weights' optimiser sets in its next step, by torch's names, and by prefixes of its parameters' names."""
+        options: dict[str, dict[str, float]] = {}
         if self.method.weights is not None:
-            options["lr"] = self.method.weights.learning_rate(self.progress)
+            options["lr"] = {"": self.method.weights.learning_rate(self.progress)}
         return options if self.hyperparameters is None else {**options, **self.hyperparameters.options()}
 
     @property
