@@ -17,7 +17,7 @@ _COMMANDS = {
     "report": "Write one self-contained page about RUNS, side by side if there are several.",
     "show": "Show an architecture as text and as a picture, of a run or written out.",
     "query": "Say what a tabular benchmark knows of an architecture.",
-    "list": "List what is installed, ours and others'; with the NAME of a method, its settings.",
+    "list": "List what is installed, ours and others'; with the NAME of a method, its settings and parts.",
     "doctor": "Show versions and devices, and what is missing for what.",
 }
 
