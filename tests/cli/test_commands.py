@@ -158,6 +158,19 @@ def test_list_shows_the_settings_of_a_method(nascli: Any) -> None:
     assert "temperature = 10.0" in nascli("list", "methods", "gdas").stdout
     assert json.loads(nascli("list", "methods", "random-nas", "--json").stdout)["samples"] == 100
     assert nascli("list", "methods", "gadas").status == 2
+    shown = nascli("list", "methods", "dha").stdout
+    for part in (
+        "relaxation        SparseCode(sparsity=2",
+        "AdversarialStep(weighting='score')",
+        "LearnedHyperparameters(",
+        "UniformPairs(",
+    ):
+        assert part in shown
+    assert "hyperparameters   " not in nascli("list", "methods", "darts").stdout
+    assert (
+        json.loads(nascli("list", "methods", "dha", "--json").stdout)["roles"]["network"]
+        == "InheritWeights(batches=50)"
+    )
     assert nascli("list", "spaces", "nas_bench_201").status == 2
     assert nascli("list", "method").status == 2
 

@@ -28,6 +28,7 @@ METHODS: dict[str, Method] = {
     "balenas": methods.balenas(),
     "balenas, second order": methods.balenas(2),
     "pc_darts": methods.pc_darts(parts=2, warm_up=0.0),
+    "dha": methods.dha(),
     "ista, one stage": methods.ista(1),
     "ista, two stages": methods.ista(2),
     "en2as": methods.en2as(archive=2, perturbations=2, samples=3, validation_images=8),
@@ -46,6 +47,8 @@ LARGE_SPACES: dict[str, tuple[SearchSpace, int | None]] = {
 }
 REFUSED = {
     ("pc_darts", "mobile"): "this space has no nodes",
+    ("dha", "darts_inputs"): "rows 28 to 35 are no such edges",
+    ("dha", "mobile"): "rows 0 to 20 are no such edges",
     ("ista, one stage", "darts_inputs"): "rows 28 to 35 are no such edges",
     ("ista, two stages", "darts_inputs"): "rows 28 to 35 are no such edges",
     ("ista, one stage", "mobile"): "rows 0 to 20 are no such edges",

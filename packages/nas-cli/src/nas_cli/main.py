@@ -20,7 +20,7 @@ _COMMANDS = {
     "show": "Show an architecture as text and as a picture, of a run or written out.",
     "query": "Say what a tabular benchmark knows of an architecture.",
     "sweep": "Run several methods with several seeds, and put them side by side.",
-    "list": "List what is installed, ours and others'; with the NAME of a method, its settings.",
+    "list": "List what is installed, ours and others'; with the NAME of a method, its settings and parts.",
     "doctor": "Show versions and devices, and what is missing for what.",
 }
 

@@ -11,10 +11,11 @@ from typing import Any
 from nas_augment import Policy, UnknownPolicyError
 from nas_augment import catalog as augment_catalog
 from nas_search import methods as our_methods
+from nas_search.describe import describe
 from nas_search.errors import ConfigError
 from nas_search.method import Method
 
-__all__ = ["load", "method", "methods", "nearest", "policies", "policy", "settings"]
+__all__ = ["load", "method", "methods", "nearest", "parts", "policies", "policy", "settings"]
 
 _METHODS = {name: f"nas_search.methods:{name}" for name in our_methods.__all__}
 
@@ -64,6 +65,28 @@ def settings(name: str) -> dict[str, Any]:
                 f"setting {key!r} of method {name!r} has no default; a method that is called by its name needs one."
             )
     return named
+
+
+def parts(name: str) -> dict[str, str]:
+    """The parts of a method by their role, as they would be made; those that are left out are not there.
+
+    Raises:
+        ConfigError: as `method`.
+    """
+    made = method(name)
+    roles = (
+        "supernet",
+        "relaxation",
+        "sampler",
+        "updates",
+        "loss",
+        "outer_loss",
+        "hypergradient",
+        "regularizers",
+        "policy",
+    )
+    learned = ("policy_optimizer", "hyperparameters", "weights", "outer", "selector", "network", "stop")
+    return {role: describe(getattr(made, role)) for role in (*roles, *learned) if getattr(made, role) not in (None, ())}
 
 
 def policy(name: str) -> Policy:
@@ -117,6 +140,8 @@ def _check(name: str, key: str, value: Any, defaults: Mapping[str, Any]) -> Any:
     wanted = type(default)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if wanted is tuple and isinstance(value, list):  # TOML has no tuples
+        return tuple(value)
     if default is not None and (not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)):
         raise ConfigError(
             f"setting {key!r} of method {name!r} is {value!r}; expected {wanted.__name__}, such as {default!r}."

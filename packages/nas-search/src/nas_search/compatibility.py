@@ -1,5 +1,6 @@
 """Whether the parts of a method fit together: found before a search starts, and before anything is written."""
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -7,7 +8,7 @@ import torch
 from nas_hypergrad import FirstOrder, HypergradError, Implicit
 from nas_search.errors import ConfigError
 from nas_search.losses import Validation
-from nas_search.roles import HypergradientFactory, Relaxation
+from nas_search.roles import Checked, HypergradientFactory, Relaxation, Update
 
 if TYPE_CHECKING:
     from nas_search.state import SearchState
@@ -19,9 +20,10 @@ def check_parts(state: "SearchState") -> None:
     """Refuse a method whose parts contradict each other.
 
     Raises:
-        ConfigError: outer parts without anything to learn, or without a supernet whose losses they use; a hypergradient that
-            the optimiser or the learning rate of the weights does not allow; a regulariser that asks for another
-            relaxation; implicit differentiation of drawn paths.
+        ConfigError: outer parts without anything to learn, or without a supernet whose losses they use; hyper-parameters of
+            an optimiser that there is not; an update that says it does not fit; a policy that nothing would move, or an
+            optimiser of one that does not learn; a hypergradient that the optimiser or the learning rate of the weights does
+            not allow; a regulariser that asks for another relaxation; implicit differentiation of drawn paths.
     """
     method = state.method
     outer_parts = {
@@ -43,7 +45,32 @@ def check_parts(state: "SearchState") -> None:
     before = state.generator.get_state()
     state.regularizers()  # those that depend on the search refuse one that has not what they are about
     state.generator.set_state(before)
+    if method.hyperparameters is not None and state.supernet is None:
+        raise ConfigError(
+            f"method {method.name!r} learns hyper-parameters of the weights' optimiser, but trains no supernet (weights=None); "
+            "leave hyperparameters out."
+        )
+    for update in _every(method.updates):
+        if isinstance(update, Checked):
+            update.check(state)
+    if method.policy_optimizer is not None and state.policy_optimizer is None:
+        raise ConfigError(
+            f"method {method.name!r} has a policy_optimizer, but nothing of its policy {type(state.policy).__name__} is learned; "
+            "leave it out, or give the method a policy that learns."
+        )
+    if isinstance(method.hyperparameters, Checked):
+        method.hyperparameters.check(state)
     hypergradient = method.hypergradient
+    if (
+        any(name.startswith("policy.") for name in state.outer_parameters())
+        and isinstance(hypergradient, FirstOrder)
+        and method.outer_loss == Validation()
+    ):
+        raise ConfigError(
+            f"method {method.name!r} learns a policy by the first-order gradient of the validation loss, which is that of images "
+            "as they are: the policy would never move. Take OneStep or an implicit hypergradient, or an update and a "
+            "policy_optimizer of its own."
+        )
     if isinstance(hypergradient, HypergradientFactory):
         try:
             hypergradient = hypergradient.at(state)
@@ -57,6 +84,14 @@ def check_parts(state: "SearchState") -> None:
             "implicit differentiation needs weights near a minimum of the very loss that is differentiated, and no weights "
             "are trained to that of one path. Take FirstOrder or OneStep, or a relaxation that weights every option."
         )
+
+
+def _every(updates: Iterable[Update]) -> Iterator[Update]:
+    """Those inside of others too, such as `After` and `OnFreshBatches`."""
+    for update in updates:
+        yield update
+        inside = getattr(update, "update", None)
+        yield from _every([*getattr(update, "updates", ()), *([] if inside is None else [inside])])
 
 
 def _draws_paths(relaxation: Relaxation) -> bool:

@@ -33,6 +33,7 @@ _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "amended_darts",
         "balenas",
         "darts",
+        "dha",
         "drnas",
         "e2nas",
         "e2nas_r",
@@ -42,6 +43,7 @@ _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "nsas",
         "pc_darts",
         "setn",
+        "sequential_dha",
         "snas",
     )
 } | {
@@ -55,6 +57,9 @@ _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "policy_learning_rate": 0.05,
     }
 }
+# Nor do 1e-8 of the gradient move a learning rate in so few steps.
+for _name in ("dha", "sequential_dha"):
+    _PRESETS[_name, "digits"] |= {"logarithmic": True, "hyperparameter_learning_rate": 0.01}
 
 # Recurrent cells need other optimisers than convolutions do: those of DARTS' search on Penn Treebank (whose learning rate
 # does not fall, as ours does). That rate is of use only with its clipping, so that methods without that setting keep theirs.
@@ -82,7 +87,8 @@ class RunConfig:
         epochs: of the search.
         train_epochs: of the training of the result; 0 for none, the same as `epochs` when left out (-1).
         train_learning_rate: of the training at the beginning; to 0 along the method's annealing, mostly a cosine. When left
-            out (-1) 0.05 for images and 20 for text, whose optimiser is another (see `nas_search.runs`).
+            out (-1) the learned one, of a method that learns hyper-parameters; else 0.05 for images and 20 for text, whose
+            optimiser is another (see `nas_search.runs`).
         batch_size: images, or segments of text, of a batch.
         channels: width of the first cell; of a recurrent cell the units.
         cells: depth, in the unit of the space.
@@ -133,7 +139,7 @@ class RunConfig:
 
     @property
     def training_learning_rate(self) -> float:
-        """Learning rate of the training of the result, at the beginning."""
+        """Learning rate of the training of the result, at the beginning, where none was learned."""
         if self.train_learning_rate != -1:
             return self.train_learning_rate
         return 20.0 if self.reads_text else 0.05
@@ -153,8 +159,12 @@ class RunConfig:
             ConfigError: an unknown method or setting.
         """
         method = self.method.replace("-", "_")
-        settings = {key: value for key, value in catalog.settings(method).items() if value is not None}
-        catalog.method(method, self.settings)
+        settings = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in catalog.settings(method).items()
+            if value is not None
+        }
+        learns = catalog.method(method, self.settings).hyperparameters is not None
         presets = _PRESETS.get((method, self.data), {})
         if self.reads_text and "clip" in settings:  # the learning rate is nothing without the limit of the gradient
             presets = {key: value for key, value in _TEXT.items() if key in settings}
@@ -165,7 +175,7 @@ class RunConfig:
             data=_full_path(self.data),
             table=str(Path(self.table).resolve()) if self.table else "",
             train_epochs=self.training_epochs,
-            train_learning_rate=self.training_learning_rate,
+            train_learning_rate=self.train_learning_rate if learns else self.training_learning_rate,
             settings={**settings, **presets, **self.settings},
         )
 

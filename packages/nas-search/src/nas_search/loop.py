@@ -17,6 +17,7 @@ from nas_search.errors import Interrupted, NonFiniteError
 from nas_search.interruption import StopSignals
 from nas_search.measure import choose_device, peak_memory_mib
 from nas_search.method import Method
+from nas_search.model_file import save_model
 from nas_search.result import SearchResult
 from nas_search.roles import Event, Observer
 from nas_search.run_folder import RunFolder, Store
@@ -58,7 +59,8 @@ def search(
         batch_size: images of a train batch and of a validation batch.
         seed: of all randomness.
         device: ``auto``, ``cpu`` or ``cuda``.
-        out: the run folder, for checkpoints, events and the result; nothing is written when left out.
+        out: the run folder, for checkpoints, events, the result and a network that is trained
+            already; nothing is written when left out.
         resume: continue the run in `out`. The result is that of a run that was not interrupted.
         observers: told of every step and epoch.
         channels: width of the supernet's first cell.
@@ -124,12 +126,19 @@ def complete(state: SearchState, folder: RunFolder | None, *, observers: Sequenc
         result = _finish(state)
     if folder is None:
         return result
+    if result.network is not None:
+        save_model(folder.model, result.network, {**_build(state, result), "inherits": True})
     if folder.result.exists():
         before = SearchResult.load(folder.root, state.space)
         if before.architecture == result.architecture:
             result = replace(result, metrics={**before.metrics, **result.metrics})
     result.save(folder.root)
     return result
+
+
+def _build(state: SearchState, result: SearchResult) -> dict[str, Any]:
+    """What rebuilds the network, see `save_model`."""
+    return {"space": state.space.name, "architecture": str(result.architecture), **state.sizes}
 
 
 def _fingerprint(state: SearchState) -> dict[str, str]:
@@ -158,7 +167,8 @@ def isolated_random_state(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def _finish(state: SearchState) -> SearchResult:
-    architecture = state.method.selector(state)
+    method = state.method
+    architecture = method.selector(state)
     last = state.history[-1]
     figures = (
         "train_loss",
@@ -182,8 +192,10 @@ def _finish(state: SearchState) -> SearchResult:
     return SearchResult(
         architecture=architecture,
         policy=state.policy.decide(),
+        hyperparameters={} if state.hyperparameters is None else state.hyperparameters.learned(state.history),
         history=tuple(state.history),
-        method=state.method.name,
+        method=method.name,
+        network=None if method.network is None else method.network(state, architecture),
         seed=state.seed,
         metrics=metrics,
         seconds=sum(record["seconds"] for record in state.history),

@@ -9,6 +9,8 @@ from nas_search.optimizers import SGD, Adam, OptimizerSettings
 from nas_search.roles import (
     DataPolicyFactory,
     HypergradientFactory,
+    HyperparameterFactory,
+    NetworkFactory,
     Observer,
     OuterLoss,
     PolicyFactory,
@@ -40,6 +42,7 @@ class Method:
         updates: what one step of the search does, in order.
         sampler: what a weight step trains, or what a black-box method evaluates next.
         selector: how the search ends with an architecture.
+        network: takes the trained network of what was found out of the search; None where it is to be trained anew.
         relaxation: makes the architecture parameters for a space's choices, or for the space; None if there are none.
         supernet: which supernet of the space is trained.
         hypergradient: how the gradient of the outer variables is estimated; a factory where that depends on the step.
@@ -51,6 +54,7 @@ class Method:
         outer: optimiser of the outer variables.
         policy_optimizer: optimiser of the policy alone, where an update of its own learns it (`PolicyStep`); None where
             the policy is one of the outer variables, or nothing is learned of it.
+        hyperparameters: what is learned of the options of the weights' optimiser, after every step; None for nothing.
         train_share: the share of the train images that weight steps see; the rest validates. With 1 there is no rest, and
             nothing of the method may ask for a validation image.
         steps: steps of an epoch; None for one pass over the training part.
@@ -63,6 +67,7 @@ class Method:
     updates: tuple[Update, ...]
     sampler: Sampler
     selector: Selector
+    network: NetworkFactory | None = None
     relaxation: RelaxationFactory | RelaxationOfSpace | None = None
     supernet: SupernetFactory = WholeChannels()
     hypergradient: Hypergradient | HypergradientFactory = FirstOrder()
@@ -73,8 +78,14 @@ class Method:
     weights: OptimizerSettings | None = SGD()
     outer: OptimizerSettings = Adam()
     policy_optimizer: OptimizerSettings | None = None
+    hyperparameters: HyperparameterFactory | None = None
     train_share: float = 0.5
     steps: int | None = None
     observers: tuple[Observer, ...] = ()
     stop: StopRule = Never()
     annealing: Callable[[float], Schedule] = Cosine
+
+    @property
+    def sequence(self) -> tuple[Update, ...]:
+        """All updates of a step in order: the method's own, and that of the hyper-parameters after them."""
+        return self.updates if self.hyperparameters is None else (*self.updates, self.hyperparameters.update)

@@ -10,6 +10,7 @@ from torch import nn
 
 from nas_search.data import preparation
 from nas_search.errors import RunFolderError
+from nas_search.extraction import inheriting
 from nas_search.files import write_atomically
 from nas_spaces import SearchSpace, SpacesError, catalog
 
@@ -24,8 +25,9 @@ def save_model(path: Path, network: nn.Module, build: Mapping[str, Any]) -> None
     Args:
         path: of the file.
         network: as `nas_search.training.TrainState` makes it: images as they are in the data to logits.
-        build: what rebuilds it: ``space``, ``architecture``, ``classes``, ``channels``, ``cells``, ``in_channels``; and what
-            else is worth knowing of it, as numbers, texts and lists: ``shape`` of an example, ``class_names``.
+        build: what rebuilds it: ``space``, ``architecture``, ``classes``, ``channels``, ``cells``, ``in_channels``, and
+            ``inherits``, whether it is one taken out of a supernet; and what else is worth knowing of it, as numbers, texts
+            and lists: ``shape`` of an example, ``class_names``.
 
     Raises:
         RunFolderError: it could not be written.
@@ -63,10 +65,9 @@ def read_model(path: str | Path, space: SearchSpace | None = None) -> tuple[nn.M
         build = dict(record["build"])
         home = space or catalog.space(build["space"])
         sizes = {key: build[key] for key in ("classes", "channels", "cells", "in_channels")}
-        network = nn.Sequential(
-            _preparation(home, build["in_channels"]),
-            home.network(home.parse(build["architecture"]), **sizes),
-        )
+        found = home.parse(build["architecture"])
+        made = inheriting(home, found, **sizes) if build.get("inherits") else home.network(found, **sizes)
+        network = nn.Sequential(_preparation(home, build["in_channels"]), made)
         network.load_state_dict(record["weights"])
     except FileNotFoundError as error:
         raise RunFolderError(f"no trained network at {path}; make one with `nascli train`.") from error

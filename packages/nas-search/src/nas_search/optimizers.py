@@ -39,32 +39,35 @@ class SGD:
 
     Args:
         learning_rate: over the run, cosine from 0.025 to 0.001 by default.
-        momentum: factor of the velocity.
-        weight_decay: added to the gradient times the parameter.
+        momentum: factor of the velocity; a number, or over the run.
+        weight_decay: added to the gradient times the parameter; a number, or over the run.
         nesterov: look ahead along the velocity.
         clip: largest norm of the gradient.
     """
 
     learning_rate: Schedule = Cosine(0.025, 0.001)
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
+    momentum: float | Schedule = 0.9
+    weight_decay: float | Schedule = 5e-4
     nesterov: bool = True
     clip: float | None = 5.0
 
     def __post_init__(self) -> None:
-        _check_rates(self.learning_rate, self.weight_decay)
+        for progress in (0.0, 1.0):
+            _check_rates(self.learning_rate, _at(self.weight_decay, progress))
+            if not 0 <= _at(self.momentum, progress) < 1:
+                raise ConfigError(
+                    f"momentum is {_at(self.momentum, progress)}; expected a factor of 0 or more, below 1."
+                )
         _check_clip(self.clip)
-        if not 0 <= self.momentum < 1:
-            raise ConfigError(f"momentum is {self.momentum}; expected a factor of 0 or more, below 1.")
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """A ``torch.optim.SGD``."""
         return torch.optim.SGD(
             parameters,
             lr=self.learning_rate(0.0),
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            nesterov=self.nesterov and self.momentum > 0,
+            momentum=_at(self.momentum, 0.0),
+            weight_decay=_at(self.weight_decay, 0.0),
+            nesterov=self.nesterov and _at(self.momentum, 0.0) > 0,
         )
 
 
@@ -229,8 +232,15 @@ def apply_step(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, pr
     norm = nn.utils.clip_grad_norm_(parameters, math.inf if settings.clip is None else settings.clip)
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate(progress)
+        if isinstance(settings, SGD):
+            group["momentum"] = _at(settings.momentum, progress)
+            group["weight_decay"] = _at(settings.weight_decay, progress)
     optimizer.step()
     return norm
+
+
+def _at(value: float | Schedule, progress: float) -> float:
+    return value(progress) if callable(value) else value
 
 
 def _check_rates(learning_rate: Schedule, weight_decay: float) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from nas_augment import Policy, PolicyError
 from nas_search.errors import RunFolderError
 from nas_search.files import write_atomically
@@ -23,9 +25,12 @@ class SearchResult:
     Args:
         architecture: the one that was found.
         policy: the augmentation to train it with.
-        hyperparameters: those of training that were learned; empty if none were.
+        hyperparameters: those of training that were learned: the last value of each, such as ``learning_rate``, and under
+            ``schedule`` a list of the first one and those after every epoch; empty if none were learned.
         history: one record per epoch: losses, accuracies, entropy of the weights, timings.
         method: name of the method.
+        network: that of the architecture, trained, where the search itself trained it; images as they are in the data to
+            logits. It is saved as ``model.pt`` of a run folder, see `nas_search.model_file.load_model`, and not by `save`.
         seed: of the search.
         metrics: figures of the result by name.
         seconds: time that the epochs took.
@@ -35,9 +40,10 @@ class SearchResult:
 
     architecture: Architecture
     policy: Policy
-    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
     method: str = ""
+    network: nn.Module | None = field(default=None, compare=False, repr=False)
     seed: int = 0
     metrics: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0

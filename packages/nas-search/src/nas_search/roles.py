@@ -23,11 +23,13 @@ role                   what it does                                             
 `Update`               what one step of the search does, in order                  ``updates``, ``recovery``,
                                                                                    ``score_function``
 `Selector`             the finished search -> architecture                         ``selection/``
+`NetworkFactory`       the finished search -> a trained network                    ``selection/``
 `Evaluator`            architecture -> score                                       ``evaluation/``
 `Schedule`             progress of the run -> value                                ``schedules``
 `Observer`             is told of every step and epoch                             ``diagnostics/``, ``evaluation/``,
                                                                                    third parties
 `StopRule`             the records of the epochs -> end now?                       ``stopping``, ``recovery``
+`HyperparameterFactory` parameter names -> options of their optimiser that learn   ``hyperparameters``
 =====================  ==========================================================  =====================================
 
 Letters: `images` ``(batch, channels, height, width)``, `labels` ``(batch,)``, `weights` ``(choices, options)``,
@@ -50,17 +52,22 @@ from nas_spaces import Architecture, Choices, Drawn, SearchSpace, Supernet
 
 if TYPE_CHECKING:
     from nas_search.data import Data
+    from nas_search.hyperparameters import Hyperparameters
+    from nas_search.optimizers import OptimizerSettings
     from nas_search.run_state import RunState
     from nas_search.state import Batch, SearchState
 
 __all__ = [
     "AugmentationPolicy",
+    "Checked",
     "ChoiceWeights",
     "DataPolicyFactory",
     "Evaluator",
     "Event",
     "Hypergradient",
     "HypergradientFactory",
+    "HyperparameterFactory",
+    "NetworkFactory",
     "Observer",
     "OuterLoss",
     "PolicyFactory",
@@ -187,6 +194,23 @@ class HypergradientFactory(Protocol):
         ...
 
 
+class HyperparameterFactory(Protocol):
+    """Makes what is learned of the options of the weights' optimiser, and learns it."""
+
+    @property
+    def optimizer(self) -> "OptimizerSettings":
+        """What learns it."""
+        ...
+
+    def make(self, names: Sequence[str]) -> "Hyperparameters":
+        """Return a module with what is learned, for the supernet's parameters of these names."""
+        ...
+
+    def update(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
+        """Learn from the weight step that was just taken: an `Update`, which runs after those of the method."""
+        ...
+
+
 class OuterLoss(Protocol):
     """What the outer variables minimise, before regularisers: the validation loss, or a mixture of both losses."""
 
@@ -224,11 +248,32 @@ class Update(Protocol):
         ...
 
 
+@runtime_checkable
+class Checked(Protocol):
+    """What an `Update` has besides where it can say beforehand that it will not run."""
+
+    def check(self, state: "SearchState") -> None:
+        """Refuse a search that this update does not fit; called when it is made.
+
+        Raises:
+            ConfigError: what does not fit.
+        """
+        ...
+
+
 class Selector(Protocol):
     """Ends the search with an architecture."""
 
     def __call__(self, state: "SearchState") -> Architecture:
         """Return the architecture that the finished search stands for."""
+        ...
+
+
+class NetworkFactory(Protocol):
+    """Ends a search of one stage with a network that needs no training."""
+
+    def __call__(self, state: "SearchState", architecture: Architecture) -> nn.Module:
+        """Return it in evaluation mode: images as they are in the data to logits."""
         ...
 
 

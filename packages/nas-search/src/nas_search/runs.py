@@ -18,6 +18,7 @@ from nas_search.diagnostics import CellDepth, HessianSpectrum
 from nas_search.errors import CheckpointError, ConfigError, RunFolderError
 from nas_search.evaluation import perplexity, top1
 from nas_search.files import write_atomically
+from nas_search.hyperparameters import with_learned
 from nas_search.loop import complete, drive, isolated_random_state
 from nas_search.measure import choose_device
 from nas_search.method import Method
@@ -125,6 +126,9 @@ def run_search(
         write_atomically(folder.config, config.to_toml())
     result = complete(state, folder, observers=[*watchers, *observers])
     metrics: dict[str, Any] = {**result.metrics, **_counts(parts, result.architecture)}
+    if result.network is not None and "test_accuracy" not in metrics:
+        metrics["test_accuracy"] = top1(result.network, parts.data.test, parts.device)
+        metrics["train_epochs"] = config.epochs
     if table is not None:
         metrics.update(_table_metrics(table, result.architecture))
     result = replace(result, metrics=metrics)
@@ -139,15 +143,22 @@ def run_training(
     run: str | Path,
     *,
     epochs: int | None = None,
+    learning_rate: float | None = None,
+    weight_decay: float | None = None,
     device: str | None = None,
     resume: bool = False,
     observers: Sequence[Observer] = (),
 ) -> dict[str, Any]:
     """Train the network that a run found from scratch, on all its train images, and write ``model.pt`` and ``train.json``.
 
+    It is trained with the augmentation that was found, and with the learning rate, weight decay and momentum over the run
+    that were, if any were learned.
+
     Args:
         run: the run folder.
         epochs: of the training; those of the configuration when left out.
+        learning_rate: at the beginning, annealed as the method does, in place of a learned one or the configuration's.
+        weight_decay: in place of a learned one or the default.
         device: where to compute; that of the configuration when left out.
         resume: continue a training that was interrupted.
         observers: told of every step and epoch.
@@ -165,13 +176,16 @@ def run_training(
     epochs = config.training_epochs if epochs is None else epochs
     if epochs < 1:
         raise ConfigError(f"epochs of the training is {epochs}; expected 1 or more.")
-    parts = _Parts.of(replace(config, train_epochs=epochs, device=device or config.device))
+    rate = config.train_learning_rate if learning_rate is None else learning_rate
+    config = replace(config, train_epochs=epochs, train_learning_rate=rate, device=device or config.device)
+    parts = _Parts.of(config)
     checkpoint = folder.checkpoints / "retrain.pt"  # apart from that of the search's own training
     if resume and not checkpoint.exists():
         raise RunFolderError(f"{folder.root} has no training to resume; leave out --resume to start one.")
     if not resume:
         checkpoint.unlink(missing_ok=True)
-    record = _train_found(parts, result, folder, checkpoint, observers)
+    optimizer = _optimizer(parts, result.hyperparameters, weight_decay)
+    record = _train_found(parts, result, folder, checkpoint, observers, optimizer)
     replace(result, metrics={**result.metrics, **_trained(record)}).save(run)
     write_report([folder.root], folder.report)
     return record
@@ -289,14 +303,15 @@ def _covering_table(path: str, space: SearchSpace) -> Table:
 
 def _train_both(parts: _Parts, result: SearchResult, folder: RunFolder, observers: Sequence[Observer]) -> SearchResult:
     """Train what was found, and beside it a random architecture in the same way; what is done already is not repeated."""
+    optimizer = _optimizer(parts, result.hyperparameters)
     if "test_accuracy" not in result.metrics or not folder.model.exists():
-        record = _train_found(parts, result, folder, folder.checkpoints / "train.pt", observers)
+        record = _train_found(parts, result, folder, folder.checkpoints / "train.pt", observers, optimizer)
         result = replace(result, metrics={**result.metrics, **_trained(record)})
         result.save(folder.root)
     if "random_test_accuracy" not in result.metrics:
         generator = torch.Generator().manual_seed(stream_seed(parts.config.seed, "random architecture"))
         other = parts.space.sample(generator)
-        record, _ = _train(parts, other, result.policy, folder.checkpoints / "random.pt", observers)
+        record, _ = _train(parts, other, result.policy, folder.checkpoints / "random.pt", observers, optimizer)
         beside = {f"random_{name}": value for name, value in _trained(record).items()}
         result = replace(result, metrics={**result.metrics, **beside, "random_architecture": str(other)})
         result.save(folder.root)
@@ -310,9 +325,14 @@ def _trained(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _train_found(
-    parts: _Parts, result: SearchResult, folder: RunFolder, checkpoint: Path, observers: Sequence[Observer]
+    parts: _Parts,
+    result: SearchResult,
+    folder: RunFolder,
+    checkpoint: Path,
+    observers: Sequence[Observer],
+    optimizer: SGD,
 ) -> dict[str, Any]:
-    record, network = _train(parts, result.architecture, result.policy, checkpoint, observers)
+    record, network = _train(parts, result.architecture, result.policy, checkpoint, observers, optimizer)
     build = {
         "space": parts.space.name,
         "architecture": str(result.architecture),
@@ -325,18 +345,31 @@ def _train_found(
     return record
 
 
-def _optimizer(parts: _Parts) -> SGD:
-    """Of the training from scratch: for recurrent cells that of DARTS' evaluation, but for its averaging of the weights."""
+def _optimizer(parts: _Parts, hyperparameters: Mapping[str, Any], weight_decay: float | None = None) -> SGD:
+    """Of the training from scratch, with what was learned and not given.
+
+    For recurrent cells it is that of DARTS' evaluation, but for its averaging of the weights.
+    """
     schedule = parts.method.annealing(parts.config.training_learning_rate)
+    settings = SGD(schedule)
     if parts.data.kind == "tokens":
-        return SGD(schedule, momentum=0.0, weight_decay=8e-7, nesterov=False, clip=0.25)
-    return SGD(schedule)
+        settings = SGD(schedule, momentum=0.0, weight_decay=8e-7, nesterov=False, clip=0.25)
+    if hyperparameters:
+        given = {"learning_rate": parts.config.train_learning_rate != -1, "weight_decay": weight_decay is not None}
+        learned = ("learning_rate", "weight_decay", "momentum")
+        settings = with_learned(settings, hyperparameters, only=[name for name in learned if not given.get(name)])
+    return settings if weight_decay is None else replace(settings, weight_decay=weight_decay)
 
 
 def _train(
-    parts: _Parts, architecture: Architecture, policy: Policy, checkpoint: Path, observers: Sequence[Observer]
+    parts: _Parts,
+    architecture: Architecture,
+    policy: Policy,
+    checkpoint: Path,
+    observers: Sequence[Observer],
+    optimizer: SGD,
 ) -> tuple[dict[str, Any], torch.nn.Module]:
-    config, optimizer = parts.config, _optimizer(parts)
+    config = parts.config
     values = {
         "architecture": str(architecture),
         "policy": policy,

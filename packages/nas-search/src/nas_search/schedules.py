@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from nas_search.errors import ConfigError
 
-__all__ = ["Constant", "Cosine", "Exponential", "ExponentialCosine", "Linear", "Ramp", "Sigmoid"]
+__all__ = ["Constant", "Cosine", "Exponential", "ExponentialCosine", "Interpolated", "Linear", "Ramp", "Sigmoid"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,30 @@ class Exponential:
     def __call__(self, progress: float) -> float:
         """Return the value at `progress`."""
         return float(self.start * (self.end / self.start) ** _checked(progress))
+
+
+@dataclass(frozen=True)
+class Interpolated:
+    """Through values at even distances from the beginning to the end, linearly between them.
+
+    Args:
+        values: two or more; the first is that at progress 0, the last that at progress 1.
+
+    Raises:
+        ConfigError: fewer values, or one that is no finite number.
+    """
+
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.values) < 2 or not all(isinstance(v, int | float) and math.isfinite(v) for v in self.values):
+            raise ConfigError(f"values are {self.values}; expected two or more finite numbers.")
+
+    def __call__(self, progress: float) -> float:
+        """Return the value at `progress`."""
+        place = _checked(progress) * (len(self.values) - 1)
+        index = min(int(place), len(self.values) - 2)
+        return self.values[index] + (self.values[index + 1] - self.values[index]) * (place - index)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from nas_search.regularizers import entropy
 from nas_search.roles import DataPolicyFactory, Regularizer, RegularizerFactory, Relaxation, RelaxationOfSpace
 from nas_search.run_state import RunState, check_positive
 from nas_spaces import Architecture, SearchSpace, Supernet
+
+if TYPE_CHECKING:
+    from nas_search.hyperparameters import Hyperparameters
 
 __all__ = ["Batch", "SearchState"]
 
@@ -54,6 +57,14 @@ class Batch:
         """
         first = self._train_position * parts
         return tuple(Batch(*self._streams, self._position, first + index) for index in range(parts))
+
+    def ahead(self) -> "Batch":
+        """The same with the train images of the next batch in place of the validation images."""
+        return Batch(self._streams[0], self._streams[0], self._train_position + 1, self._train_position)
+
+    def unaugmented(self) -> "Batch":
+        """The same with its own train images in place of the validation images."""
+        return Batch(self._streams[0], self._streams[0], self._train_position)
 
 
 class SearchState(RunState):
@@ -117,21 +128,30 @@ class SearchState(RunState):
         self.supernet: Supernet | None = None
         self.weight_optimizer: torch.optim.Optimizer | None = None
         if method.weights is not None:
-            supernet = method.supernet(
-                self.space,
-                classes=self.data.classes,
-                channels=self.channels,
-                cells=self.cells,
-                in_channels=self.data.in_channels,
-            )
             # Channels last is what convolutions like best, on a CPU (1.2 to 1.9 times as fast: benchmarks/RESULTS.md).
-            self.supernet = supernet.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.supernet = self.make_supernet().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.weight_optimizer = method.weights.build(self.supernet.parameters())
+        self._build_hyperparameters()
         outer = self.outer_parameters()
         self.outer_optimizer = method.outer.build(outer.values()) if outer else None
         learned = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
         own = method.policy_optimizer
         self.policy_optimizer = own.build(learned) if own is not None and learned else None
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Of the supernet and of its networks: ``classes``, ``channels``, ``cells``, ``in_channels``."""
+        data = self.data
+        return {
+            "classes": data.classes,
+            "channels": self.channels,
+            "cells": self.cells,
+            "in_channels": data.in_channels,
+        }
+
+    def make_supernet(self) -> Supernet:
+        """A supernet with new weights, on the host."""
+        return self.method.supernet(self.space, **self.sizes)
 
     def _make_policy(self) -> AugmentationPolicy:
         factory = self.method.policy
@@ -149,6 +169,17 @@ class SearchState(RunState):
         """The method's terms of the outer loss at this step; asking again draws again what is random in them."""
         terms = self.method.regularizers
         return [each.at(self) if isinstance(each, RegularizerFactory) else each for each in terms]
+
+    def _build_hyperparameters(self) -> None:
+        self.hyperparameters: Hyperparameters | None = None
+        self.hyperparameter_optimizer: torch.optim.Optimizer | None = None
+        factory = self.method.hyperparameters
+        if factory is None or self.weight_optimizer is None:
+            return
+        parameters = dict(self.require_supernet().named_parameters())
+        self.hyperparameters = factory.make(list(parameters))
+        self.hyperparameters.attach(self.weight_optimizer, parameters)
+        self.hyperparameter_optimizer = factory.optimizer.build(self.hyperparameters.parameters())
 
     def outer_parameters(self) -> dict[str, nn.Parameter]:
         """What the outer loss is minimised over: ``relaxation.*``, and ``policy.*`` where the policy has no own optimiser."""
@@ -174,8 +205,17 @@ class SearchState(RunState):
 
     @property
     def learning_rate(self) -> float | None:
-        """The learning rate of the supernet's weights at this moment."""
+        """The learning rate of the supernet's weights at this moment; of several groups the mean."""
+        if self.hyperparameters is not None and "learning_rate" in self.hyperparameters.ranges:
+            return self.hyperparameters.values()["learning_rate"]
         return None if self.method.weights is None else self.method.weights.learning_rate(self.progress)
+
+    def weight_options(self) -> dict[str, dict[str, float]]:
+        """What the weights' optimiser sets in its next step, by torch's names, and by prefixes of its parameters' names."""
+        options: dict[str, dict[str, float]] = {}
+        if self.method.weights is not None:
+            options["lr"] = {"": self.method.weights.learning_rate(self.progress)}
+        return options if self.hyperparameters is None else {**options, **self.hyperparameters.options()}
 
     @property
     def remedy(self) -> str:
@@ -183,13 +223,23 @@ class SearchState(RunState):
         return "Start a new run with a smaller learning rate (--set learning_rate=...)."
 
     def modules(self) -> dict[str, nn.Module]:
-        """Supernet, relaxation and policy, those that there are."""
-        modules = {"supernet": self.supernet, "relaxation": self.relaxation, "policy": self.policy}
+        """Supernet, relaxation, policy and hyper-parameters, those that there are."""
+        modules = {
+            "supernet": self.supernet,
+            "relaxation": self.relaxation,
+            "policy": self.policy,
+            "hyperparameters": self.hyperparameters,
+        }
         return {name: module for name, module in modules.items() if module is not None}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The optimisers of the weights, of the outer variables and of the policy, those that there are."""
-        optimizers = {"weights": self.weight_optimizer, "outer": self.outer_optimizer, "policy": self.policy_optimizer}
+        """The optimisers of the weights, the outer variables, the policy and the hyper-parameters, those that there are."""
+        optimizers = {
+            "weights": self.weight_optimizer,
+            "outer": self.outer_optimizer,
+            "policy": self.policy_optimizer,
+            "hyperparameters": self.hyperparameter_optimizer,
+        }
         return {name: optimizer for name, optimizer in optimizers.items() if optimizer is not None}
 
     def require_supernet(self) -> Supernet:
@@ -206,7 +256,7 @@ class SearchState(RunState):
         """Run the method's updates once; the figures that they report."""
         batch = Batch(self.train, self.valid, self.position)
         figures: dict[str, Tensor] = {}
-        for update in self.method.updates:
+        for update in self.method.sequence:
             figures.update(update(self, batch))
         return figures
 
@@ -215,6 +265,8 @@ class SearchState(RunState):
         record: dict[str, Any] = {}
         if self.learning_rate is not None:
             record["learning_rate"] = self.learning_rate
+        if self.hyperparameters is not None:
+            record["hyperparameters"] = self.hyperparameters.values()
         if self.relaxation is not None:
             probabilities = self.relaxation.probabilities()
             architecture = self.space.discretize(probabilities)

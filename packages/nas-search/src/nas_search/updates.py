@@ -213,7 +213,12 @@ class JointStep:
     """One step of the weights and one of the architecture along the gradient of one loss, that of a train batch.
 
     The single-level search of SNAS and one-stage ISTA-NAS: one forward and one backward pass give both gradients.
+
+    Args:
+        customary: augment as is customary for the data, and not by the policy that is learned.
     """
+
+    customary: bool = False
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``train_loss``, ``train_accuracy``, and ``gradient_norm`` of the weights.
@@ -221,16 +226,13 @@ class JointStep:
         Raises:
             ConfigError: the method has no relaxation or no supernet, or a policy that learns, which this step does not.
         """
+        self.check(state)
         relaxation, outer = state.relaxation, state.outer_parameters()
-        if relaxation is None or any(name.startswith("policy.") for name in outer):
-            raise ConfigError(
-                f"method {state.method.name!r} has a JointStep, which learns the parameters of a relaxation and nothing "
-                "else; it has no relaxation, or a policy that learns: give it an OuterStep and a WeightStep."
-            )
-        state.require_supernet()
+        assert relaxation is not None
         optimizers = (state.weight_optimizer, state.method.weights), (state.outer_optimizer, state.method.outer)
         choice = relaxation(relaxation.noise(state.generator), state.progress)
-        loss, figures = _training_loss(state, batch, _augmented(state, batch, state.policy), choice)
+        policy = state.customary_policy if self.customary else state.policy
+        loss, figures = _training_loss(state, batch, _augmented(state, batch, policy), choice)
         for regularizer in state.regularizers():
             loss = loss + regularizer(choice.weights, state.progress, outer).to(loss)
         for optimizer, _ in optimizers:
@@ -244,6 +246,19 @@ class JointStep:
             norms.append(apply_step(optimizer, settings, state.progress))
         state.images += len(batch.train.labels)
         return {**figures, "gradient_norm": norms[0]}
+
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`.
+
+        Raises:
+            ConfigError: the method has no relaxation or no supernet, or a policy that learns, which this step does not.
+        """
+        if state.relaxation is None or any(name.startswith("policy.") for name in state.outer_parameters()):
+            raise ConfigError(
+                f"method {state.method.name!r} has a JointStep, which learns the parameters of a relaxation and nothing "
+                "else; it has no relaxation, or a policy that learns: give it an OuterStep and a WeightStep."
+            )
+        state.require_supernet()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ _KINDS = ("spaces", "methods", "policies", "data", "hypergradients")
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(kind: str, name: str | None, as_json: bool) -> None:
-    r"""List what is installed, ours and others'; with the NAME of a method, its settings.
+    r"""List what is installed, ours and others'; with the NAME of a method, its settings and parts.
 
     \b
     Examples:
@@ -71,10 +71,13 @@ def _settings(kind: str, name: str, as_json: bool) -> None:
 
     if kind != "methods":
         raise ConfigError(f"only methods have settings to list; leave out {name!r}.")
-    settings = catalog.settings(name)
+    settings, parts = catalog.settings(name), catalog.parts(name)
     if as_json:
-        print_json(settings)
+        print_json({**settings, "roles": parts})
         return
     click.echo(f"{_summary(catalog.methods()[name.replace('-', '_')])}\n")
     for key, default in settings.items():
         click.echo(f"  {key} = {default!r}")
+    click.echo("\nIts parts, by their role (nas_search/roles.py):\n")
+    for role, part in parts.items():
+        click.echo(f"  {role:<17} {part}")

@@ -13,13 +13,26 @@ __all__ = ["command"]
 @click.command("train")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--epochs", type=int, metavar="N", help="Epochs; those of the run's configuration by default.")
+@click.option(
+    "--learning-rate", type=float, metavar="X", help="At the beginning, annealed; else what was learned, if it was."
+)
+@click.option("--weight-decay", type=float, metavar="X", help="In place of what was learned, or of the default.")
 @click.option("--device", metavar="auto|cpu|cuda", help="Where to compute; as the run's configuration by default.")
 @click.option("--resume", is_flag=True, help="Go on with a training that was interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else on stdout.")
-def command(run: Path, epochs: int | None, device: str | None, resume: bool, as_json: bool) -> None:
+def command(
+    run: Path,
+    epochs: int | None,
+    learning_rate: float | None,
+    weight_decay: float | None,
+    device: str | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
     r"""Train the network that RUN found from scratch, on all its train images.
 
-    The augmentation is the one that was found. Writes RUN/model.pt and RUN/train.json, and the report anew.
+    The augmentation is the one that was found, and so are the learning rate and the weight decay over the run where the
+    method learned them. Writes RUN/model.pt and RUN/train.json, and the report anew.
 
     \b
     Example:
@@ -27,9 +40,19 @@ def command(run: Path, epochs: int | None, device: str | None, resume: bool, as_
     """
     from nas_search.runs import run_training
 
-    length = f" --epochs {epochs}" if epochs else ""
-    with progress(quiet=as_json) as observers, resumable(f"nascli train {quote(str(run))}{length} --resume"):
-        record = run_training(run, epochs=epochs, device=device, resume=resume, observers=observers)
+    values = {"epochs": epochs, "learning_rate": learning_rate, "weight_decay": weight_decay}
+    given = {name: value for name, value in values.items() if value is not None}
+    again = "".join(f" --{name.replace('_', '-')} {value}" for name, value in given.items())
+    with progress(quiet=as_json) as observers, resumable(f"nascli train {quote(str(run))}{again} --resume"):
+        record = run_training(
+            run,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            device=device,
+            resume=resume,
+            observers=observers,
+        )
     if as_json:
         print_json({key: value for key, value in record.items() if key != "history"})
     else:

@@ -1,6 +1,6 @@
 """One virtual step of the weights' own optimiser."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nas_hypergrad import Hypergradient, Products, Unrolled, double_backward, optimizer_step
@@ -34,8 +34,7 @@ class OneStep:
     def at(self, state: "SearchState") -> Hypergradient:
         """See `HypergradientFactory`."""
         assert state.weight_optimizer is not None
-        assert state.learning_rate is not None
         weights = dict(state.require_supernet().named_parameters())
         # The optimiser holds the learning rate of its last step; a step of this point of the run has another.
-        step = optimizer_step(state.weight_optimizer, weights, lr=state.learning_rate)
+        step = replace(optimizer_step(state.weight_optimizer, weights), **state.weight_options())  # type: ignore[type-var]
         return Unrolled(step, products=self.products)

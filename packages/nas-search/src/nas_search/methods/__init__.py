@@ -1,7 +1,7 @@
 """The named methods: one file each, and each a short sentence over parts that stand alone.
 
-Every setting of a function is what ``nascli search --set NAME=VALUE`` changes, but for `evaluator`, which is a part and
-no value. `nas_search.method.Method` has more than any of these uses: compose your own.
+Every setting of a function is what ``nascli search --set NAME=VALUE`` changes, but for `evaluator` and `limits`, which are
+parts and no values. `nas_search.method.Method` has more than any of these uses: compose your own.
 """
 
 from nas_search.methods.allegro import allegro
@@ -11,6 +11,7 @@ from nas_search.methods.balenas import balenas
 from nas_search.methods.bayesian_optimization import bayesian_optimization
 from nas_search.methods.daas import daas
 from nas_search.methods.darts import darts
+from nas_search.methods.dha import dha
 from nas_search.methods.drnas import drnas
 from nas_search.methods.e2nas import e2nas
 from nas_search.methods.e2nas_r import e2nas_r
@@ -26,6 +27,7 @@ from nas_search.methods.pc_darts import pc_darts
 from nas_search.methods.random_nas import random_nas
 from nas_search.methods.random_search import random_search
 from nas_search.methods.regularized_evolution import regularized_evolution
+from nas_search.methods.sequential_dha import sequential_dha
 from nas_search.methods.setn import setn
 from nas_search.methods.snas import snas
 
@@ -37,6 +39,7 @@ __all__ = [
     "bayesian_optimization",
     "daas",
     "darts",
+    "dha",
     "drnas",
     "e2nas",
     "e2nas_r",
@@ -52,6 +55,7 @@ __all__ = [
     "random_nas",
     "random_search",
     "regularized_evolution",
+    "sequential_dha",
     "setn",
     "snas",
     "successive_halving",

@@ -1,9 +1,12 @@
 """The sparse codes of ISTA-NAS."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from nas_search.errors import ConfigError
+from nas_search.relaxations.budget import Budget, Entry, keep_within
 from nas_search.relaxations.lasso import recover
 from nas_search.roles import ChoiceWeights, Relaxation
 from nas_spaces import Choices
@@ -80,15 +83,17 @@ class SparseCode(Relaxation):
         self.recover()
 
     @torch.no_grad()
-    def recover(self, freeze: float | None = None) -> None:
+    def recover(self, freeze: float | None = None, budgets: Sequence[Budget] = ()) -> None:
         """Solve for the codes of the present measurements and choose what is kept.
 
         Args:
             freeze: a node whose codes have moved by no more than this since the last time (2-norm) keeps them, and its
                 measurements, for good; none does when left out.
+            budgets: what the options that are kept may cost together; see `nas_search.relaxations.budget`.
 
         Raises:
             ConvergenceError: the LASSO was not solved.
+            ConfigError: nothing is within the budgets.
         """
         solved = recover(self.matrix.double(), self.measurements.double(), self.penalty).to(self.codes)
         solved = torch.where(self.frozen[:, None], self.codes, solved)
@@ -98,18 +103,38 @@ class SparseCode(Relaxation):
         self.codes.copy_(solved)
         self.anchor[still] = self.measurements[still]
         self.frozen |= still
-        for node, pairs in enumerate(self.pairs):
-            self.kept[node] = torch.tensor(self._keep(node, pairs)).to(self.kept)
+        kept = self.within(budgets)
+        self.kept.zero_()
+        for node, indices in enumerate(kept):
+            self.kept[node, indices] = True
 
-    def _keep(self, node: int, pairs: list[tuple[int, int]]) -> list[bool]:
+    def within(self, budgets: Sequence[Budget]) -> list[list[int]]:
+        """What is to be kept of the present codes, by index of each node's pairs.
+
+        Raises:
+            ConfigError: nothing is within the budgets.
+        """
+        kept = [self._keep(node, pairs) for node, pairs in enumerate(self.pairs)]
+        entries = [
+            [Entry(*pair, size) for pair, size in zip(pairs, sizes, strict=False)]
+            for pairs, sizes in zip(self.pairs, self.codes.abs().tolist(), strict=True)
+        ]
+        return keep_within(entries, kept, self.frozen.tolist(), budgets)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Keep what is kept now, with its measurements, for good."""
+        self.anchor.copy_(torch.where(self.frozen[:, None], self.anchor, self.measurements))
+        self.frozen.fill_(True)
+
+    def _keep(self, node: int, pairs: list[tuple[int, int]]) -> list[int]:
         """The largest entry of each edge, of the edges where it is largest."""
         size = self.codes[node].abs().tolist()
         best: dict[int, int] = {}
         for index, (row, _) in enumerate(pairs):
             if row not in best or size[index] > size[best[row]]:
                 best[row] = index
-        taken = sorted(best.values(), key=lambda index: -size[index])[: self.sparsity]
-        return [index in taken for index in range(len(size))]
+        return sorted(best.values(), key=lambda index: -size[index])[: self.sparsity]
 
     def noise(self, generator: torch.Generator) -> None:
         """Nothing is random."""

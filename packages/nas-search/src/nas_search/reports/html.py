@@ -158,6 +158,9 @@ def _facts(run: _Run) -> dict[str, str]:
     if result["peak_memory_mib"]:
         facts["Peak memory"] = f"{result['peak_memory_mib']:,.0f} MiB"
     facts["Augmentation"] = augmentation(result["policy"])
+    if result["hyperparameters"]:
+        last = {name: value for name, value in result["hyperparameters"].items() if name != "schedule"}
+        facts["Learned at the end"] = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in last.items())
     facts |= {f"Remark {number}": remark for number, remark in enumerate(remarks(metrics), start=1)}
     facts["Seed"] = str(result["seed"])
     facts["Versions"] = ", ".join(f"{name} {version}" for name, version in result["versions"].items())

@@ -1,0 +1,53 @@
+"""End with a network that is trained already: that of the supernet."""
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from nas_search.errors import ConfigError
+from nas_search.extraction import calibrate, extract
+from nas_search.run_state import check_positive
+from nas_spaces import Architecture
+
+if TYPE_CHECKING:
+    from nas_search.state import SearchState
+
+__all__ = ["InheritWeights"]
+
+
+@dataclass(frozen=True)
+class InheritWeights:
+    """The found architecture with the supernet's weights; meets `NetworkFactory`. For one-stage methods, whose supernet is it.
+
+    Its operations are scaled as the relaxation weighs them, and its batch normalisations get the statistics of train
+    batches as they are, without augmentation.
+
+    Args:
+        batches: how many.
+    """
+
+    batches: int = 50
+
+    def __post_init__(self) -> None:
+        check_positive(batches=self.batches)
+
+    def __call__(self, state: "SearchState", architecture: Architecture) -> nn.Module:
+        """See `NetworkFactory`.
+
+        Raises:
+            ConfigError: the method has no relaxation that weighs its supernet's operations.
+        """
+        if state.relaxation is None:
+            raise ConfigError(
+                f"method {state.method.name!r} inherits weights from its relaxation's supernet, but has none."
+            )
+        with torch.no_grad():
+            weights = state.relaxation(state.relaxation.noise(state.generator), 1.0).weights
+        network = extract(state.require_supernet(), state.space, architecture, weights, **state.sizes)
+        count = min(self.batches, len(state.train))
+        calibrate(network, [state.normalize(state.train[position].images) for position in range(count)])
+        whole = nn.Sequential(copy.deepcopy(state.normalize), network)
+        return whole.to(memory_format=torch.channels_last).eval()
