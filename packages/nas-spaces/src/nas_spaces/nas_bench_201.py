@@ -35,6 +35,7 @@ def nas_bench_201() -> "NasBench201":
     the resolution of the one before. Images of any size work: odd sizes are rounded up where the resolution is halved.
 
     Example:
+        >>> import torch
         >>> space = nas_bench_201()
         >>> space.size
         15625
