@@ -31,6 +31,7 @@ _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "balenas",
         "darts",
         "drnas",
+        "enas",
         "gdas",
         "idarts",
         "ista",
