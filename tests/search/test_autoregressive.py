@@ -122,7 +122,7 @@ def test_settings_out_of_range_are_refused(data: ImageData, small: dict[str, Any
             Autoregressive(CHOICES, **settings)
     for step in ({"samples": 0}, {"baseline_decay": 1.0}, {"entropy": -0.1}):
         with pytest.raises(ConfigError, match="expected"):
-            ScoreFunctionStep(**step)  # type: ignore[arg-type]
+            ScoreFunctionStep(**step)
     with pytest.raises(ConfigError, match="reward of enas is 'f1'; expected 'accuracy' or 'loss'"):
         methods.enas(reward="f1")
     method = replace(methods.gdas(), updates=(ScoreFunctionStep(),))
@@ -166,7 +166,7 @@ def test_a_step_is_that_of_its_equation(data: ImageData, small: dict[str, Any]) 
 
 def test_the_controller_learns_what_is_rewarded(data: ImageData, small: dict[str, Any]) -> None:
     """The reward is the share of 3x3 convolutions: it becomes more than the fifth that chance gives."""
-    state = begin(data, small, controller_learning_rate=0.1)
+    state = begin(data, small, architecture_learning_rate=0.1)
     convolution = state.space.choices.options[0].index("nor_conv_3x3")
     last: list[ChoiceWeights] = []
     supernet = state.require_supernet()

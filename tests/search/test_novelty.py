@@ -219,7 +219,8 @@ def test_settings_reach_the_parts() -> None:
 
 
 def test_what_makes_no_sense_is_refused(data: ImageData, small: dict[str, Any]) -> None:
-    for settings in ({"encoding": "text"}, {"selection": "best"}):
+    unknown: list[dict[str, Any]] = [{"encoding": "text"}, {"selection": "best"}]
+    for settings in unknown:
         with pytest.raises(ConfigError, match=r"of en2as is .*; expected"):
             methods.en2as(**settings)
     refused: list[dict[str, Any]] = [{"size": 1}, {"neighbors": 0}, {"perturbations": 0}, {"sigma": 0.0}]

@@ -123,7 +123,8 @@ def test_a_score_that_is_the_same_for_all_is_not_recorded(data: ImageData, small
 
 
 def test_what_cannot_be_is_refused(data: ImageData, small: dict[str, Any]) -> None:
-    for settings in ({"samples": 1}, {"every": 0}):
+    refused: list[dict[str, Any]] = [{"samples": 1}, {"every": 0}]
+    for settings in refused:
         with pytest.raises(ConfigError, match="expected 2 or more, and 1 or more epochs"):
             RankCorrelation(convolutions, **settings)
     method = methods.random_search(candidate_epochs=1)

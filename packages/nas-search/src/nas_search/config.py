@@ -37,6 +37,7 @@ _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
         "drnas",
         "e2nas",
         "e2nas_r",
+        "enas",
         "gdas",
         "idarts",
         "ista",

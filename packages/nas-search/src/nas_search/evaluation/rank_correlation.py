@@ -23,8 +23,8 @@ def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float | None
     tie in one list (Kendall, "The treatment of ties in ranking problems", Biometrika 1945).
 
     Example:
-        >>> kendall_tau([1.0, 2.0, 3.0, 4.0], [1.0, 3.0, 2.0, 4.0])
-        0.6666666666666666
+        >>> round(kendall_tau([1.0, 2.0, 3.0, 4.0], [1.0, 3.0, 2.0, 4.0]), 4)
+        0.6667
 
     Raises:
         ConfigError: lists of different lengths, of less than two scores, or with a score that is not a number.

@@ -22,7 +22,7 @@ def enas(
     samples: int = 100,
     validation_images: int = 512,
     controller_samples: int = 5,
-    controller_learning_rate: float = 1e-3,
+    architecture_learning_rate: float = 1e-3,
     hidden: int = 32,
     reward: str = "accuracy",
     entropy: float = 1e-4,
@@ -41,7 +41,7 @@ def enas(
         samples: architectures that are drawn and scored at the end.
         validation_images: images that each of them is scored on.
         controller_samples: paths of a controller's step.
-        controller_learning_rate: of Adam on the controller.
+        architecture_learning_rate: of Adam on the controller.
         hidden: units of the controller's LSTM.
         reward: ``accuracy``, or ``loss`` for minus the validation loss.
         entropy: weight of the controller's entropy in its objective.
@@ -68,5 +68,5 @@ def enas(
         sampler=DrawnArchitecture(),
         selector=BestSampled(samples, SupernetAccuracy(validation_images), DrawnArchitecture()),
         weights=SGD(Cosine(learning_rate, learning_rate / 100), momentum, weight_decay, clip=clip),
-        outer=Adam(Constant(controller_learning_rate), betas=(0.0, 0.999), weight_decay=0.0, epsilon=1e-3),
+        outer=Adam(Constant(architecture_learning_rate), betas=(0.0, 0.999), weight_decay=0.0, epsilon=1e-3),
     )
