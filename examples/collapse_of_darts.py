@@ -95,6 +95,7 @@ def draw(runs: list[Run], stem: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text as text: a quarter of the size
     from matplotlib import pyplot as plt
 
     panels = {"share": "share of skip connections", "truth": "table test accuracy, %"}
