@@ -1,18 +1,26 @@
 """Whether the parts of a method fit together: found before a search starts, and before anything is written."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
 
 from nas_hypergrad import FirstOrder, HypergradError, Implicit
+from nas_search.data import NO_VALIDATION
 from nas_search.errors import ConfigError
 from nas_search.losses import Validation
-from nas_search.roles import HypergradientFactory, Relaxation
+from nas_search.roles import HypergradientFactory, Relaxation, Update
 
 if TYPE_CHECKING:
     from nas_search.state import SearchState
 
-__all__ = ["check_parts"]
+__all__ = ["check_parts", "used"]
+
+
+def used(updates: "Iterable[Update]") -> frozenset[str] | None:
+    """What the updates say together that they use; None if one of them does not say it."""
+    found = [getattr(update, "uses", None) for update in updates]
+    return None if None in found else frozenset().union(*found)
 
 
 def check_parts(state: "SearchState") -> None:
@@ -20,7 +28,8 @@ def check_parts(state: "SearchState") -> None:
 
     Raises:
         ConfigError: outer parts without anything to learn, or without a supernet whose losses they use; a hypergradient that
-            the optimiser or the learning rate of the weights does not allow; implicit differentiation of drawn paths.
+            the optimiser or the learning rate of the weights does not allow; parts that
+            no update uses; implicit differentiation of drawn paths.
     """
     method = state.method
     outer_parts = {
@@ -39,6 +48,7 @@ def check_parts(state: "SearchState") -> None:
             f"method {method.name!r} sets {', '.join(given)}, but trains no supernet (weights=None): a black-box method has no "
             "loss to differentiate."
         )
+    _check_used(state, given)
     hypergradient = method.hypergradient
     if isinstance(hypergradient, HypergradientFactory):
         try:
@@ -53,6 +63,26 @@ def check_parts(state: "SearchState") -> None:
             "implicit differentiation needs weights near a minimum of the very loss that is differentiated, and no weights "
             "are trained to that of one path. Take FirstOrder or OneStep, or a relaxation that weights every option."
         )
+
+
+def _check_used(state: "SearchState", given: list[str]) -> None:
+    """Refuse parts that would change nothing, and validation without images."""
+    method, uses = state.method, used(state.method.updates)
+    if uses is None:
+        return
+    idle = [name for name in given if name not in uses]
+    if idle:
+        raise ConfigError(
+            f"method {method.name!r} sets {', '.join(idle)}, which none of its updates uses: leave them out, or give it an "
+            "update that does, such as OuterStep()."
+        )
+    if state.outer_parameters() and "outer" not in uses:
+        raise ConfigError(
+            f"method {method.name!r} has {', '.join(sorted(state.outer_parameters()))} to learn, and no update that learns them: "
+            "give it an OuterStep(), or take a relaxation or policy without parameters."
+        )
+    if "validation" in uses and not len(state.valid_examples.labels):
+        raise ConfigError(NO_VALIDATION)
 
 
 def _draws_paths(relaxation: Relaxation) -> bool:

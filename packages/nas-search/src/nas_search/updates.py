@@ -3,13 +3,14 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from nas_hypergrad import BilevelProblem, ConvergenceWarning, Hypergradient, Implicit, Variables
 from nas_hypergrad import NonFiniteError as NonFiniteVector
+from nas_search.compatibility import used
 from nas_search.errors import ConfigError, NonFiniteError
 from nas_search.objective import Objective, accuracy, cross_entropy
 from nas_search.optimizers import GaussianPosterior, apply_step
@@ -22,9 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["After", "EvaluateCandidate", "JointStep", "OnFreshBatches", "OuterStep", "PosteriorStep", "WeightStep"]
 
 
+# What `nas_search.compatibility` looks for, so that no part of a method is silently left unused.
+_OUTER = frozenset({"hypergradient", "outer_loss", "regularizers", "outer", "validation"})
+
+
 @dataclass(frozen=True)
 class WeightStep:
     """One optimiser step of the supernet's weights on an augmented train batch, under the weights that the sampler draws."""
+
+    uses: ClassVar[frozenset[str]] = frozenset({"loss"})
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``train_loss``, ``train_accuracy`` under the sampled weights, and ``gradient_norm``."""
@@ -60,6 +67,8 @@ def _training_loss(state: "SearchState", batch: "Batch", choice: ChoiceWeights) 
 @dataclass(frozen=True)
 class OuterStep:
     """One optimiser step of the outer variables along the hypergradient that the method's estimator gives."""
+
+    uses: ClassVar[frozenset[str]] = _OUTER
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``valid_loss`` and ``valid_accuracy`` of the last evaluation of the outer loss.
@@ -127,6 +136,8 @@ class PosteriorStep:
 
     samples: int = 1
 
+    uses: ClassVar[frozenset[str]] = _OUTER
+
     def __post_init__(self) -> None:
         check_positive(samples=self.samples)
 
@@ -162,6 +173,8 @@ class JointStep:
 
     The single-level search of SNAS and one-stage ISTA-NAS: one forward and one backward pass give both gradients.
     """
+
+    uses: ClassVar[frozenset[str]] = frozenset({"loss", "regularizers", "outer"})
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``train_loss``, ``train_accuracy``, and ``gradient_norm`` of the weights.
@@ -212,6 +225,11 @@ class After:
         if not 0 <= self.start <= 1:
             raise ConfigError(f"an update starts at {self.start}; expected a part of the run, from 0 to 1.")
 
+    @property
+    def uses(self) -> frozenset[str] | None:
+        """What the update uses."""
+        return used((self.update,))
+
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report what the update does; nothing before it starts."""
         return self.update(state, batch) if state.progress >= self.start else {}
@@ -226,6 +244,11 @@ class OnFreshBatches:
     """
 
     updates: tuple[Update, ...]
+
+    @property
+    def uses(self) -> frozenset[str] | None:
+        """What the updates use."""
+        return used(self.updates)
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report the mean of each figure over the updates that report it."""
@@ -245,6 +268,8 @@ class EvaluateCandidate:
     """
 
     evaluator: Evaluator
+
+    uses: ClassVar[frozenset[str]] = frozenset()
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report the score as ``valid_accuracy``."""
