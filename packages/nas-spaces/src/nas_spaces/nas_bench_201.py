@@ -20,6 +20,7 @@ from nas_spaces.partial_channels import PartialEdges, part_width
 from nas_spaces.skeleton import require_images
 from nas_spaces.space import RowwiseSpace
 from nas_spaces.supernet import Drawn, SharedOperation, Supernet, connected
+from nas_spaces.twice import batch_norm, conv2d
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -317,8 +318,8 @@ class _MixedCell(nn.Module):
         rows = [row for row, edge in enumerate(EDGES) if edge[0] == source]
         scales = weights[rows]
         active = F.relu(node)
-        convolved = self._scaled_norm(self.conv_1x1[source](active), scales[:, CONV_1X1])
-        convolved = convolved + self._scaled_norm(self.conv_3x3[source](active), scales[:, CONV_3X3])
+        convolved = self._scaled_norm(_convolve(self.conv_1x1[source], active), scales[:, CONV_1X1])
+        convolved = convolved + self._scaled_norm(_convolve(self.conv_3x3[source], active), scales[:, CONV_3X3])
         pooled = _pool(node)
         return [
             (EDGES[row][1], scale[SKIP] * node + scale[AVG_POOL] * pooled + part)
@@ -342,7 +343,7 @@ class _MixedCell(nn.Module):
             return scale * _pool(node)
         kernel = self._kernel(source, position, option)
         padding = kernel.shape[-1] // 2
-        return self._scaled_norm(F.conv2d(F.relu(node), kernel, padding=padding), scale[None])
+        return self._scaled_norm(conv2d(F.relu(node), kernel, padding=padding), scale[None])
 
     def _kernel(self, source: int, position: int, option: int) -> Tensor:
         """The slice of one edge; `position` counts the edges that leave its source."""
@@ -358,8 +359,7 @@ class _MixedCell(nn.Module):
 
     def _scaled_norm(self, features: Tensor, scales: Tensor) -> Tensor:
         """Batch normalisation whose factor is the choice weight: the multiplication costs no pass of its own."""
-        factor = scales.repeat_interleave(self.channels)
-        return F.batch_norm(features, None, None, weight=factor, training=True)
+        return batch_norm(features, scales.repeat_interleave(self.channels))
 
 
 class _PartialCell(nn.Module):
@@ -377,6 +377,11 @@ class _PartialCell(nn.Module):
         for target in range(1, NODES):
             nodes.append(self.edges(nodes, target, weights, drawn))
         return nodes[-1]
+
+
+def _convolve(convolution: nn.Module, features: Tensor) -> Tensor:
+    assert isinstance(convolution, nn.Conv2d)
+    return conv2d(features, convolution.weight, padding=convolution.kernel_size[0] // 2)
 
 
 def _pool(features: Tensor) -> Tensor:
