@@ -19,8 +19,9 @@ __all__ = ["check_parts", "used"]
 
 def used(updates: "Iterable[Update]") -> frozenset[str] | None:
     """What the updates say together that they use; None if one of them does not say it."""
-    found = [getattr(update, "uses", None) for update in updates]
-    return None if None in found else frozenset().union(*found)
+    found: list[frozenset[str] | None] = [getattr(update, "uses", None) for update in updates]
+    said = [uses for uses in found if uses is not None]
+    return frozenset[str]().union(*said) if len(said) == len(found) else None
 
 
 def check_parts(state: "SearchState") -> None:
