@@ -72,6 +72,32 @@ def test_a_learning_rate_of_zero(make: Any, data: ImageData, small: dict[str, An
     refused(method, data, small, tmp_path / "run", r"does not fit its weights' optimiser: (lr|step_size) is 0\.0")
 
 
+def test_parts_that_no_update_uses(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    method = replace(methods.snas(), hypergradient=OneStep(), outer_loss=Blended(Constant(0.1)))
+    refused(
+        method,
+        data,
+        small,
+        out,
+        "'snas' sets hypergradient, outer_loss, which none of its updates uses: leave them out",
+    )
+    method = replace(methods.random_nas(), relaxation=Softmax)
+    refused(
+        method, data, small, out, "has relaxation.logits to learn, and no update that learns them: give it an OuterStep"
+    )
+    refused(replace(methods.darts(), train_share=1.0), data, small, out, "train_share")
+    refused(replace(methods.idarts(), train_share=1.0), data, small, out, "train_share")
+
+
+def test_an_update_that_does_not_say_what_it_uses(data: ImageData, small: dict[str, Any]) -> None:
+    class Own:
+        def __call__(self, state: SearchState, batch: Any) -> dict[str, torch.Tensor]:
+            return dict(OuterStep()(state, batch))
+
+    search(nas_bench_201(), data, replace(methods.darts(2), updates=(Own(),)), **small | {"epochs": 1})
+
+
 class Dampened(SGD):
     """An optimiser with an option that the virtual step does not have."""
 

@@ -92,3 +92,20 @@ def test_tables_that_do_not_fit_are_refused() -> None:
 def test_without_architecture_parameters_there_is_nothing_to_decay() -> None:
     with pytest.raises(ConfigError, match="no architecture parameters to decay"):
         Decay()(torch.ones(1, 2), 0.0, {"policy.logits": torch.ones(3)})
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ([[1.0, 0.0], [0.0, 1.0]], 0.0),
+        ([[-0.5, 0.5], [2.0, 2.0]], math.log(2)),
+        ([[0.0, 0.0], [1.0, 0.0]], 0.0),
+    ],
+)
+def test_entropy_of_hard_and_of_negative_weights(weights: list[list[float]], expected: float) -> None:
+    table = torch.tensor(weights, requires_grad=True)
+    value = Entropy(Constant(1.0))(table, 0.0, {})
+    value.backward()
+    assert value.item() == pytest.approx(expected, abs=1e-6)
+    assert table.grad is not None
+    assert bool(table.grad.isfinite().all())

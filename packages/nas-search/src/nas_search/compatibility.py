@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from nas_hypergrad import FirstOrder, HypergradError, Implicit
+from nas_search.data import NO_VALIDATION
 from nas_search.errors import ConfigError
 from nas_search.losses import Validation
 from nas_search.roles import Checked, HypergradientFactory, Relaxation, Update
@@ -13,17 +14,25 @@ from nas_search.roles import Checked, HypergradientFactory, Relaxation, Update
 if TYPE_CHECKING:
     from nas_search.state import SearchState
 
-__all__ = ["check_parts"]
+__all__ = ["check_parts", "used"]
+
+
+def used(updates: "Iterable[Update]") -> frozenset[str] | None:
+    """What the updates say together that they use; None if one of them does not say it."""
+    found: list[frozenset[str] | None] = [getattr(update, "uses", None) for update in updates]
+    said = [uses for uses in found if uses is not None]
+    return frozenset[str]().union(*said) if len(said) == len(found) else None
 
 
 def check_parts(state: "SearchState") -> None:
     """Refuse a method whose parts contradict each other.
 
     Raises:
-        ConfigError: outer parts without anything to learn, or without a supernet whose losses they use; hyper-parameters of
-            an optimiser that there is not; an update that says it does not fit; a policy that nothing would move, or an
-            optimiser of one that does not learn; a hypergradient that the optimiser or the learning rate of the weights does
-            not allow; a regulariser that asks for another relaxation; implicit differentiation of drawn paths.
+        ConfigError: outer parts without anything to learn, or without a supernet whose losses they use; parts that no update
+            uses; hyper-parameters of an optimiser that there is not; an update that says it does not fit; a policy that
+            nothing would move, or an optimiser of one that does not learn; a hypergradient that the optimiser or the learning
+            rate of the weights does not allow; a regulariser that asks for another relaxation; implicit differentiation of
+            drawn paths.
     """
     method = state.method
     outer_parts = {
@@ -60,6 +69,7 @@ def check_parts(state: "SearchState") -> None:
         )
     if isinstance(method.hyperparameters, Checked):
         method.hyperparameters.check(state)
+    _check_used(state, given)
     hypergradient = method.hypergradient
     if (
         any(name.startswith("policy.") for name in state.outer_parameters())
@@ -92,6 +102,26 @@ def _every(updates: Iterable[Update]) -> Iterator[Update]:
         yield update
         inside = getattr(update, "update", None)
         yield from _every([*getattr(update, "updates", ()), *([] if inside is None else [inside])])
+
+
+def _check_used(state: "SearchState", given: list[str]) -> None:
+    """Refuse parts that would change nothing, and validation without images."""
+    method, uses = state.method, used(state.method.updates)
+    if uses is None:
+        return
+    idle = [name for name in given if name not in uses]
+    if idle:
+        raise ConfigError(
+            f"method {method.name!r} sets {', '.join(idle)}, which none of its updates uses: leave them out, or give it an "
+            "update that does, such as OuterStep()."
+        )
+    if state.outer_parameters() and "outer" not in uses:
+        raise ConfigError(
+            f"method {method.name!r} has {', '.join(sorted(state.outer_parameters()))} to learn, and no update that learns them: "
+            "give it an OuterStep(), or take a relaxation or policy without parameters."
+        )
+    if "validation" in uses and not len(state.valid_examples.labels):
+        raise ConfigError(NO_VALIDATION)
 
 
 def _draws_paths(relaxation: Relaxation) -> bool:

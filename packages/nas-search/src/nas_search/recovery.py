@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -83,6 +83,8 @@ class RecoverCodes:
 
     freeze: float | None = None
     limits: tuple[Limit, ...] = ()
+
+    uses: ClassVar[frozenset[str]] = frozenset()
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``frozen``, the share of the nodes whose codes are frozen, once an epoch.

@@ -20,6 +20,9 @@ __all__ = ["Decay", "Entropy", "ExpectedCost", "depth", "entropy", "resource", "
 class Entropy:
     """``coefficient * mean entropy`` of the rows, in nats: a positive coefficient drives the weights to one-hot.
 
+    Of weights that are no distribution, such as sparse codes, it is the entropy of their magnitudes, each row divided by its
+    sum. Its gradient is finite where weights are zero, as in hard choices: there they are held constant.
+
     Args:
         coefficient: over the run.
     """
@@ -28,7 +31,10 @@ class Entropy:
 
     def __call__(self, weights: Tensor, progress: float, outer: Variables) -> Tensor:
         """See `Regularizer`."""
-        return self.coefficient(progress) * entropy(weights)
+        sizes = weights.abs()
+        rows = sizes / sizes.sum(dim=1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
+        # At zero the derivative of w log w is infinite: one there, whose logarithm is 0 and stays so.
+        return self.coefficient(progress) * -(rows * torch.where(rows > 0, rows, 1.0).log()).sum(dim=1).mean()
 
 
 @dataclass(frozen=True)

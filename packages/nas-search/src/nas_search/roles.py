@@ -241,7 +241,12 @@ class RegularizerFactory(Protocol):
 
 
 class Update(Protocol):
-    """One part of a step of the search. A method lists its updates in the order in which they run."""
+    """One part of a step of the search. A method lists its updates in the order in which they run.
+
+    It may say what it uses in an attribute ``uses``, a frozenset of ``hypergradient``, ``outer_loss``, ``regularizers``,
+    ``outer`` (it learns the outer variables), ``loss`` and ``validation`` (it asks for validation images): a method whose
+    parts none of its updates uses is then refused.
+    """
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Change the state, and return scalars to be averaged over the epoch."""

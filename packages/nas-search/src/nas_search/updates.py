@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from nas_augment import AugmentationPolicy
 from nas_hypergrad import BilevelProblem, ConvergenceWarning, Hypergradient, Implicit, Variables
 from nas_hypergrad import NonFiniteError as NonFiniteVector
+from nas_search.compatibility import used
 from nas_search.errors import ConfigError, NonFiniteError
 from nas_search.objective import Objective, accuracy, cross_entropy
 from nas_search.optimizers import GaussianPosterior, apply_step
@@ -32,6 +33,10 @@ __all__ = [
 ]
 
 
+# What `nas_search.compatibility` looks for, so that no part of a method is silently left unused.
+_OUTER = frozenset({"hypergradient", "outer_loss", "regularizers", "outer", "validation"})
+
+
 @dataclass(frozen=True)
 class WeightStep:
     """One optimiser step of the supernet's weights on an augmented train batch, under the weights that the sampler draws.
@@ -51,6 +56,8 @@ class WeightStep:
 
     def __post_init__(self) -> None:
         check_positive(paths=self.paths)
+
+    uses: ClassVar[frozenset[str]] = frozenset({"loss"})
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report the means of ``train_loss`` and ``train_accuracy`` over the sampled weights, and ``gradient_norm``."""
@@ -110,6 +117,8 @@ class OuterStep:
 
     def __post_init__(self) -> None:
         check_positive(samples=self.samples)
+
+    uses: ClassVar[frozenset[str]] = _OUTER
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``valid_loss`` and ``valid_accuracy`` of the last evaluation of the outer loss.
@@ -179,6 +188,8 @@ class PosteriorStep:
 
     samples: int = 1
 
+    uses: ClassVar[frozenset[str]] = _OUTER
+
     def __post_init__(self) -> None:
         check_positive(samples=self.samples)
 
@@ -219,6 +230,7 @@ class JointStep:
     """
 
     customary: bool = False
+    uses: ClassVar[frozenset[str]] = frozenset({"loss", "regularizers", "outer"})
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``train_loss``, ``train_accuracy``, and ``gradient_norm`` of the weights.
@@ -280,6 +292,11 @@ class After:
         if not 0 <= self.start <= 1:
             raise ConfigError(f"an update starts at {self.start}; expected a part of the run, from 0 to 1.")
 
+    @property
+    def uses(self) -> frozenset[str] | None:
+        """What the update uses."""
+        return used((self.update,))
+
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report what the update does; nothing before it starts."""
         return self.update(state, batch) if state.progress >= self.start else {}
@@ -304,6 +321,11 @@ class Until:
         if not 0 <= self.end <= 1:
             raise ConfigError(f"an update ends at {self.end}; expected a part of the run, from 0 to 1.")
 
+    @property
+    def uses(self) -> frozenset[str] | None:
+        """What the update uses."""
+        return used((self.update,))
+
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report what the update does; nothing after it has ended."""
         return self.update(state, batch) if state.progress < self.end else {}
@@ -318,6 +340,11 @@ class OnFreshBatches:
     """
 
     updates: tuple[Update, ...]
+
+    @property
+    def uses(self) -> frozenset[str] | None:
+        """What the updates use."""
+        return used(self.updates)
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report the mean of each figure over the updates that report it."""
@@ -337,6 +364,8 @@ class EvaluateCandidate:
     """
 
     evaluator: Evaluator
+
+    uses: ClassVar[frozenset[str]] = frozenset()
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report the score as ``valid_accuracy``."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_spaces.fused import by_hand
+from nas_spaces.twice import by_hand, conv2d, convolution_gradients
 
 __all__ = ["depthwise", "merge", "split"]
 
@@ -28,7 +28,7 @@ def depthwise(features: Tensor, kernel: Tensor, stride: int = 1, dilation: int =
     padding = dilation * (kernel.shape[-1] // 2)
     if _worth_it(features, kernel, stride, dilation):
         return _Depthwise5.apply(features, kernel)
-    return F.conv2d(features, kernel, stride=stride, padding=padding, dilation=dilation, groups=features.shape[1])
+    return conv2d(features, kernel, stride, padding, dilation, features.shape[1])
 
 
 def split(features: Tensor) -> Tensor:
@@ -71,22 +71,12 @@ class _Depthwise5(torch.autograd.Function):
         features, kernel = ctx.saved_tensors
         wants_features, wants_kernel = ctx.needs_input_grad
         in_parts = wants_kernel and not torch.is_grad_enabled()
-        to_features, to_kernel = _gradients(
-            grad[0], features, kernel, 2, (wants_features, wants_kernel and not in_parts)
-        )
+        wanted = (wants_features, wants_kernel and not in_parts)
+        to_features, to_kernel = convolution_gradients(grad[0], features, kernel, (1, 2, 1, kernel.shape[0]), wanted)
         if in_parts:
-            # When the gradient is itself differentiated, PyTorch's own, above, is the one that can be.
+            # When the gradient is itself differentiated, the one above is the one that can be.
             to_kernel = _in_parts(grad[0], features)
         return to_features, to_kernel
-
-
-def _gradients(
-    grad: Tensor, features: Tensor, kernel: Tensor, padding: int, wanted: tuple[bool, bool]
-) -> tuple[Tensor | None, Tensor | None]:
-    to_features, to_kernel, _ = torch.ops.aten.convolution_backward(
-        grad, features, kernel, None, [1, 1], [padding] * 2, [1, 1], False, [0, 0], kernel.shape[0], [*wanted, False]
-    )
-    return to_features, to_kernel
 
 
 def _in_parts(grad: Tensor, features: Tensor) -> Tensor:
@@ -104,7 +94,7 @@ def _in_parts(grad: Tensor, features: Tensor) -> Tensor:
     padded, like = F.pad(features, (2, 2, 2, 2)), features.new_empty(c, 1, 5, 3)
     parts = []
     for window in (right, buffer.as_strided(size, strides, 0)):
-        part = _gradients(window, padded, like, 0, (False, True))[1]
+        part = convolution_gradients(window, padded, like, (1, 0, 1, c), (False, True))[1]
         assert part is not None
         parts.append(part)
     return torch.cat([parts[0], parts[1][..., 1:]], dim=3)

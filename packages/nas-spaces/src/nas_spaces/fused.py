@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import functional as F
+
+from nas_spaces.twice import EPSILON, batch_norm, by_hand, conv2d, dual
 
 __all__ = ["add_normalized", "by_hand", "normalized", "normalized_relu"]
 
-EPSILON = 1e-5
 _PIXELS = (0, 2, 3)
 
 
@@ -54,21 +54,6 @@ def add_normalized(total: Tensor | None, features: Tensor, kernel: Tensor, scale
     return term if total is None else total.add_(term)
 
 
-def by_hand(*tensors: Tensor) -> bool:
-    """Whether gradients written by hand may stand for PyTorch's own.
-
-    On a CPU, in one precision, and where neither a compiler, nor forward mode, nor ``torch.func`` wants the operations.
-    """
-    return (
-        tensors[0].device.type == "cpu"
-        and not torch.compiler.is_compiling()
-        and not torch.is_autocast_enabled("cpu")
-        # What torch.autograd.Function itself asks before it refuses.
-        and not torch._C._are_functorch_transforms_active()
-        and not _dual(*tensors)
-    )
-
-
 def _fusible(*tensors: Tensor) -> bool:
     features = tensors[0]
     return (
@@ -80,24 +65,18 @@ def _fusible(*tensors: Tensor) -> bool:
     )
 
 
-def _dual(*tensors: Tensor) -> bool:
-    """Whether one of them carries a derivative of forward-mode differentiation."""
-    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
-
-
 def _normalized(features: Tensor) -> Tensor:
-    return F.batch_norm(features, None, None, training=True, eps=EPSILON)
+    return batch_norm(features)
 
 
 def _normalized_relu(features: Tensor, kernel: Tensor, groups: int) -> Tensor:
-    return F.relu_(_normalized(F.conv2d(features, kernel, groups=groups)))
+    return F.relu(_normalized(conv2d(features, kernel, groups=groups)))
 
 
 def _scaled_norm(features: Tensor, kernel: Tensor, scale: Tensor, groups: int) -> Tensor:
-    convolved = F.conv2d(features, kernel, groups=groups)
+    convolved = conv2d(features, kernel, groups=groups)
     # A copy, since the CPU kernel of the gradient reads the factors as if they lay side by side in memory.
-    factor = scale.repeat(convolved.shape[1])
-    return F.batch_norm(convolved, None, None, weight=factor, training=True, eps=EPSILON)
+    return batch_norm(convolved, scale.repeat(convolved.shape[1]))
 
 
 def _bias(features: Tensor, kernel: Tensor, groups: int) -> Tensor:
@@ -141,7 +120,7 @@ class _Normalized(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         features, mean, inverse = ctx.saved_tensors
-        if torch.is_grad_enabled() or _dual(grads[0], features):
+        if torch.is_grad_enabled() or dual(grads[0], features):
             return _differentiable(_normalized, (features,), grads[0], (True,))[0]
         centered = features - mean
         dot = (grads[0] * centered).sum(_PIXELS, keepdim=True)
@@ -164,7 +143,7 @@ class _NormalizedReLU(torch.autograd.Function):
         (grad,) = grads
         features, kernel, bias, inverse, output = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:2]
-        if torch.is_grad_enabled() or _dual(grad, features, kernel):
+        if torch.is_grad_enabled() or dual(grad, features, kernel):
             parts = _differentiable(lambda x, k: _normalized_relu(x, k, ctx.groups), (features, kernel), grad, wanted)
             return *parts, None
         grad = torch.ops.aten.threshold_backward(grad, output, 0)
@@ -191,7 +170,7 @@ class _AddNormalized(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         features, kernel, scale, bias, inverse = ctx.saved_tensors
         to_total, *wanted = ctx.needs_input_grad[:4]
-        if torch.is_grad_enabled() or _dual(grads[0], features, kernel, scale):
+        if torch.is_grad_enabled() or dual(grads[0], features, kernel, scale):
             parts = _differentiable(
                 lambda x, k, s: _scaled_norm(x, k, s, ctx.groups), (features, kernel, scale), grads[0], wanted
             )

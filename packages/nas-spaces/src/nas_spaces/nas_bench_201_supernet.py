@@ -21,6 +21,7 @@ from nas_spaces.nas_bench_201_network import (
 from nas_spaces.operations import forget_statistics
 from nas_spaces.partial_channels import PartialEdges, part_width
 from nas_spaces.supernet import Drawn, Supernet, connected
+from nas_spaces.twice import batch_norm, conv2d
 
 __all__ = ["MixedCell", "NasBench201Supernet", "PartialCell"]
 
@@ -70,8 +71,8 @@ class MixedCell(nn.Module):
         rows = [row for row, edge in enumerate(EDGES) if edge[0] == source]
         scales = weights[rows]
         active = F.relu(node)
-        convolved = self._scaled_norm(self.conv_1x1[source](active), scales[:, CONV_1X1])
-        convolved = convolved + self._scaled_norm(self.conv_3x3[source](active), scales[:, CONV_3X3])
+        convolved = self._scaled_norm(_convolve(self.conv_1x1[source], active), scales[:, CONV_1X1])
+        convolved = convolved + self._scaled_norm(_convolve(self.conv_3x3[source], active), scales[:, CONV_3X3])
         pooled = pool(node)
         return [
             (EDGES[row][1], scale[SKIP] * node + scale[AVG_POOL] * pooled + part)
@@ -95,7 +96,7 @@ class MixedCell(nn.Module):
             return scale * pool(node)
         kernel = self._kernel(source, position, option)
         padding = kernel.shape[-1] // 2
-        return self._scaled_norm(F.conv2d(F.relu(node), kernel, padding=padding), scale[None])
+        return self._scaled_norm(conv2d(F.relu(node), kernel, padding=padding), scale[None])
 
     def _kernel(self, source: int, position: int, option: int) -> Tensor:
         """The slice of one edge; `position` counts the edges that leave its source."""
@@ -111,8 +112,7 @@ class MixedCell(nn.Module):
 
     def _scaled_norm(self, features: Tensor, scales: Tensor) -> Tensor:
         """Batch normalisation whose factor is the choice weight: the multiplication costs no pass of its own."""
-        factor = scales.repeat_interleave(self.channels)
-        return F.batch_norm(features, None, None, weight=factor, training=True)
+        return batch_norm(features, scales.repeat_interleave(self.channels))
 
 
 class PartialCell(nn.Module):
@@ -131,3 +131,8 @@ class PartialCell(nn.Module):
         for target in range(1, NODES):
             nodes.append(self.edges(nodes, target, weights, drawn))
         return nodes[-1]
+
+
+def _convolve(convolution: nn.Module, features: Tensor) -> Tensor:
+    assert isinstance(convolution, nn.Conv2d)
+    return conv2d(features, convolution.weight, padding=convolution.kernel_size[0] // 2)

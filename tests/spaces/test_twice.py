@@ -1,0 +1,90 @@
+"""Derivatives of convolution and normalisation up to the second, against differences and against PyTorch's own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nas_spaces.twice import batch_norm, conv2d
+
+
+def leaf(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=dtype).requires_grad_()
+
+
+SIZES = [(1, 0, 1, 1), (2, 1, 1, 1), (1, 2, 2, 4), (1, 1, 1, 2)]
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_convolution(sizes: tuple[int, int, int, int]) -> None:
+    def function(features: Tensor, kernel: Tensor) -> Tensor:
+        return conv2d(features, kernel, *sizes)
+
+    inputs = leaf(2, 4, 5, 4), leaf(4, 4 // sizes[3], 3, 3)
+    assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradgradcheck(function, inputs)
+    torch.testing.assert_close(function(*inputs), F.conv2d(*inputs, None, *sizes))
+
+
+@pytest.mark.parametrize(
+    "inputs", [(leaf(3, 2, 3, 3),), (leaf(3, 2, 3, 3), leaf(2)), (leaf(3, 2, 3, 3), leaf(2), leaf(2))]
+)
+def test_normalisation(inputs: tuple[Tensor, ...]) -> None:
+    assert torch.autograd.gradcheck(batch_norm, inputs)
+    assert torch.autograd.gradgradcheck(batch_norm, inputs)
+    norm: Any = F.batch_norm
+    torch.testing.assert_close(batch_norm(*inputs), norm(inputs[0], None, None, *inputs[1:], training=True))
+
+
+def product(block: Callable[..., Tensor], inputs: tuple[Tensor, ...], wanted: tuple[int, ...]) -> list[Tensor]:
+    """A Hessian product of a loss that is nonlinear in the block, with respect to some of the inputs."""
+    loss = block(*inputs).tanh().square().sum()
+    grads = torch.autograd.grad(loss, [inputs[i] for i in wanted], create_graph=True)
+    vectors = [torch.linspace(-1, 1, grad.numel(), dtype=grad.dtype).view_as(grad) for grad in grads]
+    return list(torch.autograd.grad(grads, inputs, vectors))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 1, 2)])
+def test_products_are_those_of_pytorch(wanted: tuple[int, ...], layout: Any) -> None:
+    """In either memory format, and where only some derivatives are asked for."""
+
+    def ours(x: Tensor, k: Tensor, f: Tensor) -> Tensor:
+        return batch_norm(conv2d(x.relu(), k, padding=1), f)
+
+    def theirs(x: Tensor, k: Tensor, f: Tensor) -> Tensor:
+        return F.batch_norm(F.conv2d(x.relu(), k, padding=1), None, None, f, training=True)
+
+    x = leaf(3, 4, 6, 6).detach().contiguous(memory_format=layout).requires_grad_()
+    inputs = x, leaf(5, 4, 3, 3), leaf(5)
+    for mine, other in zip(product(ours, inputs, wanted), product(theirs, inputs, wanted), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_a_third_derivative_is_that_of_pytorch() -> None:
+    def third(block: Callable[..., Tensor]) -> list[Tensor]:
+        inputs = leaf(3, 2, 4, 4), leaf(2, 2, 3, 3)
+        value = block(*inputs).tanh().sum()
+        for _ in range(2):
+            value = torch.stack([g.pow(2).sum() for g in torch.autograd.grad(value, inputs, create_graph=True)]).sum()
+        return list(torch.autograd.grad(value, inputs))
+
+    for mine, other in zip(third(conv2d), third(F.conv2d), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_a_third_derivative_of_the_normalisation_is_refused_as_by_pytorch() -> None:
+    x = leaf(3, 2, 3, 3)
+    (first,) = torch.autograd.grad(batch_norm(x).pow(3).sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.pow(2).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="3rd"):
+        torch.autograd.grad(second.pow(2).sum(), x)
+
+
+def test_transforms_and_forward_mode_see_pytorchs_operations() -> None:
+    x = leaf(3, 2, 3, 3)
+    tangent = torch.func.jvp(batch_norm, (x,), (torch.ones_like(x),))[1]
+    torch.testing.assert_close(tangent, torch.zeros_like(tangent), atol=1e-9, rtol=0.0)
