@@ -83,11 +83,11 @@ def test_evaluate_and_export(nascli: Any, run: Path) -> None:
 
 
 def test_sweep_puts_runs_side_by_side_and_repeats_nothing(nascli: Any) -> None:
-    arguments = ("sweep", "--methods", "random_nas", "--seeds", 1, "--grid", "samples=2,nonsense", "--out", "s")
+    sweep = ("sweep", "--methods", "random_nas", "--seeds", 1, "--out", "s", "--grid")
     quick = ("--data", "fake:1x8x8", "--epochs", 1, "--train-epochs", 0, "--channels", 4, "--device", "cpu")
-    refused = nascli(*arguments, *quick)
+    refused = nascli(*sweep, "samples=2,nonsense", *quick)
     assert (refused.status, "samples" in refused.stderr) == (2, True)
-    arguments = (*arguments[:5], "--grid", "samples=2", "--out", "s", *quick)
+    arguments = (*sweep, "samples=2", *quick)
     done = nascli(*arguments)
     assert done.status == 0, done.stderr
     assert "random_nas-samples=2" in done.stdout

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from nas_augment.learnable import daas
+from nas_augment import daas
 from nas_hypergrad import FirstOrder, Implicit, Unrolled, amended, identity, sgd
 from nas_search import ConfigError, ImageData, Method, methods
 from nas_search.adversarial import AdversarialStep, UniformPairs
