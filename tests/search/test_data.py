@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from nas_search import DataError, Examples, ImageData
 from nas_search.data import BatchStream, Normalize, preparation, split_indices, stream_seed
+from nas_search.data_sources import fake
 
 CPU = torch.device("cpu")
 
@@ -118,3 +121,16 @@ def test_a_split_leaves_two_images_in_each_part() -> None:
     assert [len(train.labels), len(valid.labels)] == [4, 6]
     with pytest.raises(DataError, match=r"10 train images cannot be split .* \(0 and 10\)"):
         data.split(0.01, seed=0)
+
+
+def test_images_that_validate_may_come_from_elsewhere() -> None:
+    whole = fake("1x8x8", count=64)
+    other = Examples(255 - whole.test.images, whole.test.labels)
+    data = replace(whole, valid=other)
+    assert data.split(0.5, 0) == (whole.train, other)
+    assert data.split(0.1, 3) == (whole.train, other)
+    assert data.fingerprint != whole.fingerprint
+    with pytest.raises(DataError, match=r"train images are \(1, 8, 8\), valid images \(1, 4, 4\)"):
+        replace(whole, valid=Examples(other.images[:, :, :4, :4], other.labels))
+    with pytest.raises(DataError, match="valid label 10 is out of range: train labels go from 0 to 9"):
+        replace(whole, valid=Examples(other.images, other.labels + 1))
