@@ -8,7 +8,7 @@ from nas_search.schedules import Constant, Linear
 
 def test_values_are_written_as_they_would_be_made() -> None:
     assert describe(Adam(Constant(0.1))) == (
-        "Adam(learning_rate=Constant(value=0.1), betas=(0.5, 0.999), weight_decay=0.001, clip=None)"
+        "Adam(learning_rate=Constant(value=0.1), betas=(0.5, 0.999), weight_decay=0.001, clip=None, epsilon=1e-08)"
     )
     assert (
         describe(partial(HardGumbel, temperature=Linear(1.0, 0.5)))

@@ -78,7 +78,8 @@ def assert_same(a: Any, b: Any) -> None:
 def test_a_search_stopped_in_the_middle_of_an_epoch_resumes_bit_for_bit(
     name: str, number: int, data: ImageData, small: dict[str, Any], tmp_path: Path
 ) -> None:
-    method = getattr(methods, name)()
+    given = {"architecture": str(SPACE.architecture([3, 1, 2, 3, 1, 2]))} if name == "augment_only" else {}
+    method = getattr(methods, name)(**given)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     expected = search(SPACE, data, method, out=whole, **small)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)

@@ -25,6 +25,7 @@ from nas_spaces.mobile import mobile
 def test_every_method_obeys_the_laws(name: str) -> None:
     smaller: dict[str, dict[str, Any]] = {
         **{key: {"samples": 10} for key in ("en2as", "enas", "random_nas", "setn")},
+        "augment_only": {"architecture": str(nas_bench_201().architecture([3, 1, 2, 3, 1, 2]))},
         "daas": {"architectures": 2, "weight_architectures": 2},
     }
     result = check_method(getattr(methods, name)(**smaller.get(name, {})))

@@ -232,7 +232,7 @@ def test_what_cannot_be_learned_is_refused(data: ImageData, small: dict[str, Any
     with pytest.raises(ConfigError, match="share is 'pairs'; expected one of position"):
         methods.daas(share="pairs")  # type: ignore[arg-type]
     without = replace(methods.daas(warmup=0.0), policy_optimizer=None)
-    with pytest.raises(ConfigError, match="has a PolicyStep, which needs"):
+    with pytest.raises(ConfigError, match="learns a policy by the first-order gradient of the validation loss"):
         search(nas_bench_201(), data, without, **small)
     with pytest.raises(ConfigError, match="learns an augmentation of images, and .* is made of tokens"):
         search(darts_rnn(), fake_text(8, count=400, time=4), methods.daas(), **small)

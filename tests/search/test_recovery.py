@@ -8,6 +8,7 @@ from nas_search import ConfigError, ImageData, methods, search
 from nas_search.recovery import AllFrozen, RecoverCodes
 from nas_search.relaxations import SparseCode
 from nas_search.state import Batch, SearchState
+from nas_search.updates import OuterStep
 from nas_spaces import darts, mobile, nas_bench_201
 
 
@@ -51,6 +52,6 @@ def test_what_makes_no_sense_is_refused(data: ImageData, small: dict[str, Any]) 
         methods.ista(3)
     with pytest.raises(ConfigError, match="choose among the edges that enter a node"):
         search(mobile(), data, methods.ista(), **small)
-    state, batch = make(data, small, replace(methods.darts(), updates=(RecoverCodes(),)))
+    state, batch = make(data, small, replace(methods.darts(), updates=(RecoverCodes(), OuterStep())))
     with pytest.raises(ConfigError, match="'darts' recovers codes; give it the relaxation SparseCode"):
         RecoverCodes()(state, batch)
