@@ -112,7 +112,7 @@ def draw(runs: list[Run], stem: Path) -> None:
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
         axis.grid(alpha=0.3)
-    axes.flat[0].legend(fontsize=7)
+    axes.flat[0].legend(fontsize=7, loc=(0.55, 0.55))
     figure.tight_layout()
     for kind in (".svg", ".png"):
         figure.savefig(stem.with_suffix(kind), dpi=120)
