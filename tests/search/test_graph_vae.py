@@ -39,7 +39,8 @@ def longhand(passing: MessagePassing, types: list[int]) -> dict[int, Tensor]:
     """The states of all vertices of one cell: Eq. 4.6 along a topological order that networkx gives."""
     graph, number = passing.graph, passing.graph.inputs
     kinds = {vertex: len(graph.types) for vertex in range(graph.inputs)}
-    states, cell = list(range(graph.inputs)), nx.DiGraph()
+    states = list(range(graph.inputs))
+    cell: nx.DiGraph[int] = nx.DiGraph()
     for edges in graph.entering:
         node = number + len(edges)
         for offset, edge in enumerate(edges):

@@ -47,7 +47,7 @@ def test_draws_do_not_depend_on_the_temperature_and_gradients_do() -> None:
     noise = warm.noise(generator)
     assert warm(noise, 0.0).drawn == cold(noise, 0.0).drawn
     gradients = [torch.autograd.grad(r(noise, 0.0).weights[0, 1], r.point)[0] for r in (warm, cold)]
-    assert not torch.allclose(*gradients)
+    assert not torch.allclose(gradients[0], gradients[1])
 
 
 def test_the_shortcut_has_the_gradient_of_a_softmax_over_all_coordinates() -> None:
