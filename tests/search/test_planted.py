@@ -64,7 +64,7 @@ def accuracy(
     """Of the network that was found on the test part, trained under a policy."""
     sizes = {"classes": 10, "channels": channels, "cells": 1, "in_channels": 1}
     state = TrainState(
-        lambda: space.network(result.architecture, **sizes),  # type: ignore[arg-type]
+        lambda: space.network(result.architecture, **sizes),
         data.train,
         policy=policy,
         optimizer=SGD(Cosine(0.05)),
