@@ -136,7 +136,7 @@ def test_a_limit_that_cannot_be_met_is_refused_before_the_search(
 def test_the_network_at_the_end_is_the_supernet(data: ImageData, small: dict[str, Any]) -> None:
     """With the batch statistics of the same images it gives the same logits."""
     kept: list[SearchState] = []
-    result = search(nas_bench_201(), data, methods.dha(), observers=(lambda event: kept.append(event.state),), **small)  # type: ignore[arg-type, func-returns-value]
+    result = search(nas_bench_201(), data, methods.dha(), observers=(lambda event: kept.append(event.state),), **small)
     state, network = kept[-1], result.network
     assert network is not None
     assert state.relaxation is not None
