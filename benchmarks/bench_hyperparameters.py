@@ -176,13 +176,15 @@ def draw(rows: list[dict[str, Any]], rate: float, out: Path) -> None:
         axis.set(yscale="log", xlabel="epoch", ylabel=label)
         axis.legend(frameon=False, fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
-    means = {
-        rate * factor: statistics.mean(row["test"] for row in rows if row["case"] == f"fixed, rate x {factor:g}")
+    losses = {
+        rate * factor: statistics.mean(
+            row["train_loss"][-1] for row in rows if row["case"] == f"fixed, rate x {factor:g}"
+        )
         for factor in FACTORS
     }
-    best = [each for each, mean in means.items() if mean > max(means.values()) - 1]
-    axes[0].axhspan(min(best) / 1.1, 1.1 * max(best), color="#009e73", alpha=0.2, linewidth=0)
-    axes[0].set_title("shaded: fixed rates within a point of the best of them in test accuracy", fontsize=8)
+    best = [each for each, loss in losses.items() if loss < 2 * min(losses.values())]
+    axes[0].axhspan(min(best), max(best), color="#009e73", alpha=0.2, linewidth=0)
+    axes[0].set_title("shaded: fixed rates that end with less than twice the smallest train loss", fontsize=8)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, format="svg", metadata={"Date": None})
 
