@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from nas_augment import AugmentationPolicy, Policy, PolicySample
 from nas_search import ImageData, methods
+from nas_search.estimators import OneStep
 from nas_search.objective import Objective, accuracy, cross_entropy
 from nas_search.regularizers import Entropy
 from nas_search.schedules import Constant
@@ -94,7 +95,7 @@ class Coin(AugmentationPolicy):
 
 
 def test_the_unit_factor_leaves_the_loss_and_gives_the_score_function(data: ImageData, small: dict[str, Any]) -> None:
-    state, batch = make(data, small, policy=Coin)
+    state, batch = make(data, small, policy=Coin, hypergradient=OneStep())
     objective = Objective(state, batch)
     inner = {name: value.detach() for name, value in state.require_supernet().named_parameters()}
     outer = state.outer_parameters()
@@ -113,7 +114,7 @@ def test_the_unit_factor_leaves_the_loss_and_gives_the_score_function(data: Imag
 
 def _same_draw(data: ImageData, small: dict[str, Any]) -> torch.Generator:
     """The generator of a fresh state: where the objective of the first step draws from."""
-    return make(data, small, policy=Coin)[0].generator
+    return make(data, small, policy=Coin, hypergradient=OneStep())[0].generator
 
 
 @pytest.mark.parametrize("shape", [(6,), (3, 5)])
