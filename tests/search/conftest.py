@@ -1,5 +1,6 @@
 """Small data and settings that every test of a search uses."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,3 +21,11 @@ def data() -> ImageData:
 def small() -> dict[str, Any]:
     """Settings of a search that takes a fraction of a second."""
     return dict(SMALL)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Autoencoders are kept in the user's cache folder; those of the tests in one of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield

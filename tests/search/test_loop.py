@@ -29,6 +29,12 @@ from nas_search.run_folder import RunFolder
 from nas_spaces import nas_bench_201
 
 SPACE = nas_bench_201()
+AUTOENCODER = {"autoencoder_epochs": 1, "autoencoder_samples": 64, "latent": 4, "hidden": 8}
+QUICK: dict[str, dict[str, Any]] = {
+    "augment_only": {"architecture": str(SPACE.architecture([3, 1, 2, 3, 1, 2]))},
+    "e2nas": AUTOENCODER,
+    "e2nas_r": AUTOENCODER,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -78,8 +84,7 @@ def assert_same(a: Any, b: Any) -> None:
 def test_a_search_stopped_in_the_middle_of_an_epoch_resumes_bit_for_bit(
     name: str, number: int, data: ImageData, small: dict[str, Any], tmp_path: Path
 ) -> None:
-    given = {"architecture": str(SPACE.architecture([3, 1, 2, 3, 1, 2]))} if name == "augment_only" else {}
-    method = getattr(methods, name)(**given)
+    method = getattr(methods, name)(**QUICK.get(name, {}))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     expected = search(SPACE, data, method, out=whole, **small)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
