@@ -1,14 +1,18 @@
 """Architectures with settings of their training."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from nas_augment import Policy
 from nas_augment.published import randaugment
-from nas_search import ConfigError, ImageData, methods, search
+from nas_search import ConfigError, ImageData, SearchResult, methods, search
 from nas_search.evaluation import NetworkCost, TrainAndValidate
-from nas_search.mixed_space import SETTINGS, MixedSpace, Range, training_settings
+from nas_search.hyperparameters import with_learned
+from nas_search.mixed_space import SETTINGS, MixedSpace, Range, settle, training_settings
+from nas_search.optimizers import SGD
 from nas_search.schedules import Cosine
 from nas_search.state import SearchState
 from nas_search.surrogate import Hamming, WeisfeilerLehman, suggest
@@ -130,4 +134,23 @@ def test_every_black_box_method_searches_it(name: str, data: ImageData, small: d
     }
     method = make(evaluator=lambda a, state: -abs(SPACE.positions(a)[0] - 0.5), **more.get(name, {}))
     result = search(SPACE, data, method, **small | {"epochs": 4})
-    assert SPACE.parse(str(result.architecture)) == result.architecture
+    assert nas_bench_201().parse(str(result.architecture)) == result.architecture
+    assert set(result.hyperparameters) == {"learning_rate", "weight_decay", "schedule"}
+
+
+def test_what_was_found_is_taken_apart_for_the_training(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    space = MixedSpace(nas_bench_201(), tuple(SETTINGS))
+    method = methods.random_search(evaluator=lambda a, state: space.positions(a)[2])
+    result = search(space, data, method, **small | {"epochs": 5}, out=tmp_path)
+    again = SearchResult.load(tmp_path)
+    assert (again.architecture, again.policy, again.hyperparameters) == (
+        result.architecture,
+        result.policy,
+        result.hyperparameters,
+    )
+    assert result.architecture.space == "nas_bench_201"
+    assert len(result.policy.stages) == len(data.policy.stages) + 1
+    trained = with_learned(SGD(), result.hyperparameters)
+    assert trained.learning_rate(0.0) == result.hyperparameters["learning_rate"]
+    assert trained.learning_rate(1.0) == pytest.approx(0.0, abs=1e-12)
+    assert settle(nas_bench_201(), result.architecture, Policy()) == (result.architecture, Policy(), {})

@@ -17,6 +17,7 @@ from nas_search.errors import Interrupted, NonFiniteError
 from nas_search.interruption import StopSignals
 from nas_search.measure import choose_device, peak_memory_mib
 from nas_search.method import Method
+from nas_search.mixed_space import settle
 from nas_search.model_file import save_model
 from nas_search.result import SearchResult
 from nas_search.roles import Event, Observer
@@ -189,10 +190,12 @@ def _finish(state: SearchState) -> SearchResult:
     scores = [score for text, score in state.archive if text == str(architecture)]
     if scores:
         metrics["selected_accuracy"] = max(scores)  # one that was scored again, by another training, has several
+    settled = settle(state.space, architecture, state.policy.decide())
+    learned = settled.hyperparameters if state.hyperparameters is None else state.hyperparameters.learned(state.history)
     return SearchResult(
-        architecture=architecture,
-        policy=state.policy.decide(),
-        hyperparameters={} if state.hyperparameters is None else state.hyperparameters.learned(state.history),
+        architecture=settled.architecture,
+        policy=settled.policy,
+        hyperparameters=learned,
         history=tuple(state.history),
         method=method.name,
         network=None if method.network is None else method.network(state, architecture),

@@ -3,19 +3,24 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from nas_augment import Policy
+from nas_augment.published import randaugment
 from nas_search.errors import ConfigError
+from nas_search.schedules import Cosine
 from nas_spaces import Architecture, ArchitectureError, Choices, SearchSpace, Supernet
 from nas_spaces.errors import InputError
 
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["SETTINGS", "MixedSpace", "Range", "training_settings"]
+__all__ = ["SETTINGS", "MixedSpace", "Range", "Settled", "settle", "training_settings", "with_magnitude"]
+
+_POINTS = 21
 
 
 @dataclass(frozen=True)
@@ -252,6 +257,42 @@ class MixedSpace(SearchSpace):
 def training_settings(space: SearchSpace, architecture: Architecture) -> dict[str, float]:
     """The settings that an architecture of a mixed space carries, by name; none in any other space."""
     return space.split(architecture)[1] if isinstance(space, MixedSpace) else {}
+
+
+def with_magnitude(policy: Policy, settings: Mapping[str, float]) -> Policy:
+    """The policy, and after it RandAugment at the ``augmentation_magnitude`` of the settings; without it where that is 0."""
+    level = round(settings.get("augmentation_magnitude", 0.0))
+    return randaugment(1, level, before=policy.stages).decide() if level else policy
+
+
+class Settled(NamedTuple):
+    """What a search found, each part where a result has it.
+
+    Attributes:
+        architecture: of a space that has networks.
+        policy: to train it with.
+        hyperparameters: see `nas_search.SearchResult`; empty where nothing of them was searched.
+    """
+
+    architecture: Architecture
+    policy: Policy
+    hyperparameters: dict[str, Any]
+
+
+def settle(space: SearchSpace, architecture: Architecture, policy: Policy) -> Settled:
+    """An architecture of a mixed space taken apart; any other as it is.
+
+    The learning rate becomes the schedule of a cosine that begins with it, as candidates are trained with.
+    """
+    if not isinstance(space, MixedSpace):
+        return Settled(architecture, policy, {})
+    base, settings = space.split(architecture)
+    rates = {name: value for name, value in settings.items() if name != "augmentation_magnitude"}
+    schedule = {name: [value] * _POINTS for name, value in rates.items()}
+    if "learning_rate" in rates:
+        cosine = Cosine(rates["learning_rate"])
+        schedule["learning_rate"] = [cosine(place / (_POINTS - 1)) for place in range(_POINTS)]
+    return Settled(base, with_magnitude(policy, settings), {**rates, "schedule": schedule} if rates else {})
 
 
 def _text(value: float) -> str:

@@ -3,13 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from nas_augment import Policy
-from nas_augment.published import randaugment
 from nas_search.data import stream_seed
 from nas_search.errors import NonFiniteError
 from nas_search.evaluation.accuracy import top1
 from nas_search.loop import drive
-from nas_search.mixed_space import training_settings
+from nas_search.mixed_space import training_settings, with_magnitude
 from nas_search.optimizers import SGD, OptimizerSettings
 from nas_search.run_state import check_positive
 from nas_search.schedules import Cosine
@@ -51,7 +49,7 @@ class TrainAndValidate:
                 in_channels=state.data.in_channels,
             ),
             state.train_examples,
-            policy=_policy(state.policy.decide(), settings),
+            policy=with_magnitude(state.policy.decide(), settings),
             optimizer=_optimizer(self.optimizer, settings),
             epochs=self.epochs,
             batch_size=state.batch_size,
@@ -74,8 +72,3 @@ def _optimizer(optimizer: OptimizerSettings, settings: dict[str, float]) -> Opti
     if "weight_decay" in settings:
         changes["weight_decay"] = settings["weight_decay"]
     return replace(optimizer, **changes) if changes else optimizer  # type: ignore[type-var]
-
-
-def _policy(policy: Policy, settings: dict[str, float]) -> Policy:
-    level = round(settings.get("augmentation_magnitude", 0.0))
-    return randaugment(1, level, before=policy.stages).decide() if level else policy
