@@ -48,9 +48,10 @@ def load_checkpoint(path: Path, fingerprint: Mapping[str, str]) -> dict[str, Any
         ) from error
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of this program; choose another run folder.")
-    if record.get("version") != _VERSION:
+    version = record.get("version")
+    if type(version) is not int or version != _VERSION:
         raise CheckpointError(
-            f"{path} is of version {record.get('version')!r}; this release reads version {_VERSION}: use the release that wrote it."
+            f"{path} is of version {version!r}; this release reads version {_VERSION}: use the release that wrote it."
         )
     saved = record.get("fingerprint")
     if not isinstance(saved, dict) or not isinstance(record.get("state"), dict):

@@ -2,11 +2,12 @@
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 from nas_search.errors import RunFolderError
 
-__all__ = ["write_atomically"]
+__all__ = ["is_temporary", "write_atomically"]
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -32,3 +33,13 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         # Gone already if all went well; an interruption leaves nothing behind either.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file is what `write_atomically` leaves of a process that was killed while it wrote.
+
+    Example:
+        >>> is_temporary(Path("run/.config.toml.4711.tmp")), is_temporary(Path("run/config.toml"))
+        (True, False)
+    """
+    return re.fullmatch(r"\..+\.\d+\.tmp", path.name) is not None

@@ -8,7 +8,7 @@ from typing import Any
 
 from nas_search.checkpoint import load_checkpoint, save_checkpoint
 from nas_search.errors import CheckpointError, RunFolderError
-from nas_search.files import write_atomically
+from nas_search.files import is_temporary, write_atomically
 from nas_search.run_state import RunState
 
 __all__ = ["RunFolder", "Store"]
@@ -48,6 +48,9 @@ class RunFolder:
                 remedy = "go on with it by --resume, or choose" if ours else "choose"
                 raise RunFolderError(f"{self.root} exists and holds {what}; {remedy} another folder with --out.")
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+            for path in (*self.root.iterdir(), *self.checkpoints.iterdir()):
+                if is_temporary(path):
+                    path.unlink(missing_ok=True)
         except RunFolderError:
             raise
         except OSError as error:
@@ -61,7 +64,9 @@ class RunFolder:
             return False
         if not self.root.is_dir():
             return True
-        return any(path != self.checkpoints or any(path.iterdir()) for path in self.root.iterdir())
+        found = [path for path in self.root.iterdir() if path != self.checkpoints]
+        found += self.checkpoints.iterdir() if self.checkpoints.is_dir() else []
+        return not all(is_temporary(path) for path in found)
 
     def read_events(self) -> list[dict[str, Any]]:
         """The epochs' records, in order; an unfinished last line is left out.
@@ -75,7 +80,7 @@ class RunFolder:
         # What follows the last line break is a line that was being written when the run was killed.
         try:
             records = [json.loads(line) for line in lines[:-1] if line]
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RunFolderError(
                 f"{self.events} has a line that is not JSON ({error}); it was changed or damaged."
             ) from error
@@ -104,7 +109,7 @@ class RunFolder:
             record = json.loads(path.read_text())
         except FileNotFoundError as error:
             raise RunFolderError(f"{self.root} has no {path.name}; its {missing}.") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunFolderError(
                 f"{path} cannot be read ({error}); it was changed or damaged after it was written."
             ) from error

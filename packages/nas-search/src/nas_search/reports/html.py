@@ -76,6 +76,19 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
         RunFolderError: a folder has no finished search, or the page could not be written.
     """
     read = [_read(RunFolder(run)) for run in runs]
+    try:
+        page = _page(read)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, ArithmeticError) as error:
+        raise RunFolderError(
+            f"no report of {', '.join(map(str, runs))}: in result.json, train.json or events.jsonl a value is not of the type "
+            f"that is written there ({error}); it was changed or damaged."
+        ) from error
+    path = Path(out)
+    write_atomically(path, page)
+    return path
+
+
+def _page(read: Sequence[_Run]) -> str:
     title = (
         f"{read[0].result['method']} on {read[0].result['space']}" if len(read) == 1 else f"{len(read)} runs compared"
     )
@@ -91,15 +104,12 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
     ]
     if any(run.training for run in read):
         body += ["<h2>The training of the result</h2>", _charts(read, "training")]
-    page = (
+    return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n"
         + "\n".join(body)
         + "\n</main></body></html>\n"
     )
-    path = Path(out)
-    write_atomically(path, page)
-    return path
 
 
 def _read(folder: RunFolder) -> _Run:
