@@ -7,4 +7,4 @@ __all__ = ["small_shifts"]
 
 def small_shifts() -> FixedPolicy:
     """Images moved by at most one pixel."""
-    return FixedPolicy(Crop(padding=1))
+    return FixedPolicy([Crop(padding=1)])

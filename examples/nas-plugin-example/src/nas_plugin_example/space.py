@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from nas_spaces import ChainSpace, Layer, chain
+from nas_spaces import Layer, SearchSpace, chain
 
 __all__ = ["tiny_chain"]
 
@@ -13,7 +13,7 @@ def _convolution(size: int, inputs: int, outputs: int, stride: int) -> nn.Module
     )
 
 
-def tiny_chain() -> ChainSpace:
+def tiny_chain() -> SearchSpace:
     """Three layers in a row, each a convolution of 1, 3 or 5 pixels."""
     sizes = {"conv_1": 1, "conv_3": 3, "conv_5": 5}
     operations = {

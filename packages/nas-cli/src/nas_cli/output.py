@@ -19,10 +19,15 @@ __all__ = ["print_json", "print_search", "progress", "resumable"]
 
 
 @contextmanager
-def progress(*, quiet: bool) -> Iterator["list[Observer]"]:
-    """Observers that show how a run goes, on stderr: a bar on a terminal, a line per epoch elsewhere, nothing if quiet."""
+def progress(*, quiet: bool, verbose: bool = False) -> Iterator["list[Observer]"]:
+    """Observers that show how a run goes, on stderr: a bar on a terminal, a line per epoch elsewhere, nothing if quiet.
+
+    If verbose there is a line for every epoch everywhere, with all that is recorded of it.
+    """
     if quiet:
         yield []
+    elif verbose:
+        yield [_everything]
     elif sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -85,6 +90,16 @@ class _Lines:
         if now - self._printed >= 1 or event.epoch == event.epochs:
             self._printed = now
             click.echo(f"{event.run} epoch {event.epoch}/{event.epochs}  {_figures(event.record)}", err=True)
+
+
+def _everything(event: "Event") -> None:
+    if event.kind == "epoch":
+        shown = "  ".join(
+            f"{key} {value:.6g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in event.record.items()
+            if isinstance(value, str | int | float)
+        )
+        click.echo(f"{event.run} epoch {event.epoch}/{event.epochs}  {shown}", err=True)
 
 
 def _figures(record: Mapping[str, Any]) -> str:

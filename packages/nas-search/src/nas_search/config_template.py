@@ -32,7 +32,7 @@ def commented_toml(config: RunConfig) -> str:
     for item in fields(RunConfig):
         if item.name == "settings":
             continue
-        lines += ["", *_comment(texts[item.name]), _line(item.name, getattr(config, item.name))]
+        lines += ["", *_comment(f"{item.name}: {texts[item.name]}"), _line(item.name, getattr(config, item.name))]
     return "\n".join([*lines, "", *_settings(config)]) + "\n"
 
 
@@ -43,7 +43,7 @@ def _settings(config: RunConfig) -> list[str]:
     lines += _comment("Remove the # before a line to change it.")
     lines.append("[settings]")
     for setting in documented.settings:
-        lines += ["", *_comment(setting.text)]
+        lines += ["", *_comment(f"{setting.name}: {setting.text}")]
         if setting.name in config.settings:
             lines.append(_line(setting.name, config.settings[setting.name]))
         elif setting.name in effective:
