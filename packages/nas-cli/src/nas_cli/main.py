@@ -56,7 +56,7 @@ class _Commands(click.Group):
 @click.version_option(None, "--version", package_name="nas-cli", prog_name="nascli")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def nascli(debug: bool) -> None:  # `main` reads --debug itself, so that it may stand anywhere
-    r"""Search network architectures, augmentation and hyper-parameters by gradients.
+    """Search network architectures, augmentation and hyper-parameters by gradients.
 
     Without any option, `nascli search` searches and trains a network for handwritten digits in about a minute.
 

@@ -3,13 +3,13 @@
 import inspect
 import re
 
-__all__ = ["argument_texts", "introduction", "summary"]
+__all__ = ["argument_texts", "differences", "introduction", "summary"]
 
-_SECTION = re.compile(r"^(Args|Returns|Raises|Example|Attributes|Yields|Reference|Differs from the paper):\s*$", re.M)
+_SECTION = re.compile(r"^(Args|Returns|Raises|Example|Attributes|Yields|Reference|Differs from [^:]+):\s*$", re.M)
 
 
 def summary(text: str | None) -> str:
-    """The first line of a docstring; empty if there is none.
+    r"""The first line of a docstring; empty if there is none.
 
     Example:
         >>> summary('''Random search.
@@ -23,20 +23,32 @@ def summary(text: str | None) -> str:
 
 
 def introduction(text: str | None) -> str:
-    """What stands before the first section: what a thing is, its equations and where they come from.
+    r"""What stands before the first section: what a thing is, its equations and where they come from.
 
     Example:
-        >>> introduction("Search.\\n\\n    By Eq. 7.\\n\\n    Args:\\n        eta: a number.\\n    ")
-        'Search.\\n\\nBy Eq. 7.'
+        >>> introduction("Search.\n\n    By Eq. 7.\n\n    Args:\n        eta: a number.\n    ")
+        'Search.\n\nBy Eq. 7.'
     """
     return _SECTION.split(inspect.cleandoc(text or ""))[0].strip()
 
 
-def argument_texts(text: str | None) -> dict[str, str]:
-    """The text of each argument of the section ``Args``, on one line; of names that share one, the same text.
+def differences(text: str | None) -> str:
+    r"""The section ``Differs from ...`` with its heading; empty if there is none.
 
     Example:
-        >>> argument_texts("Search.\\n\\n    Args:\\n        a, b: lengths,\\n            in pixels.\\n        c: a share.\\n    ")
+        >>> differences("Search.\n\n    Differs from the paper:\n        1. No bias.\n\n    Raises:\n        E: no.\n    ")
+        'Differs from the paper:\n    1. No bias.'
+    """
+    parts = _SECTION.split(inspect.cleandoc(text or ""))
+    headed = zip(parts[1::2], parts[2::2], strict=True)
+    return "\n".join(f"{head}:{body.rstrip()}" for head, body in headed if head.startswith("Differs"))
+
+
+def argument_texts(text: str | None) -> dict[str, str]:
+    r"""The text of each argument of the section ``Args``, on one line; of names that share one, the same text.
+
+    Example:
+        >>> argument_texts("Search.\n\n    Args:\n        a, b: lengths,\n            in pixels.\n        c: a share.\n    ")
         {'a': 'lengths, in pixels.', 'b': 'lengths, in pixels.', 'c': 'a share.'}
     """
     parts = _SECTION.split(inspect.cleandoc(text or ""))

@@ -28,7 +28,7 @@ _OPTIONAL = {
 @click.command("doctor")
 @json_option
 def command(as_json: bool) -> None:
-    r"""Show versions and devices, and what is missing for what.
+    """Show versions and devices, and what is missing for what.
 
     The exit status is 1 if something is missing that nothing works without.
 

@@ -16,7 +16,7 @@ __all__ = ["command"]
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute.")
 @json_option
 def command(run: Path, data: str | None, device: str, as_json: bool) -> None:
-    r"""Say how many of the test images of a data set the trained network of RUN classifies rightly.
+    """Say how many of the test images of a data set the trained network of RUN classifies rightly.
 
     \b
     Examples:

@@ -23,7 +23,7 @@ __all__ = ["command"]
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="File to write; in RUN by default.")
 @json_option
 def command(run: Path, form: str, out: Path | None, as_json: bool) -> None:
-    r"""Write the trained network of RUN as ONNX or torch.export, or what was found as JSON.
+    """Write the trained network of RUN as ONNX or torch.export, or what was found as JSON.
 
     The network takes images as float32 in [0, 1] and normalises them itself. It is run by onnxruntime, or read back, and
     compared with PyTorch before it is written. ONNX needs: pip install "nas-cli[onnx]".

@@ -19,7 +19,7 @@ __all__ = ["command"]
 @click.option("--force", is_flag=True, help="Replace FILE if there is one.")
 @json_option
 def command(file: Path, space: str | None, method: str | None, data: str | None, force: bool, as_json: bool) -> None:
-    r"""Write a configuration to begin with, in which every key is explained; nas.toml by default.
+    """Write a configuration to begin with, in which every key is explained; nas.toml by default.
 
     \b
     Examples:

@@ -6,6 +6,7 @@ import click
 
 from nas_cli.options import json_option
 from nas_cli.output import print_json
+from nas_cli.source import told_methods
 
 __all__ = ["command"]
 
@@ -17,7 +18,7 @@ _KINDS = ("spaces", "methods", "policies", "data", "hypergradients")
 @click.argument("name", required=False)
 @json_option
 def command(kind: str, name: str | None, as_json: bool) -> None:
-    r"""List what is installed, ours and others'; with the NAME of a method, its settings and parts.
+    """List what is installed, ours and others'; with the NAME of a method, its settings and parts.
 
     \b
     Examples:
@@ -37,6 +38,8 @@ def command(kind: str, name: str | None, as_json: bool) -> None:
 
 
 def _entries(kind: str) -> dict[str, str]:
+    if kind == "methods" and (told := told_methods()) is not None:
+        return told
     from nas_search import catalog
     from nas_search.data_sources import sources
     from nas_spaces import catalog as spaces
@@ -71,7 +74,7 @@ def _first(text: str | None) -> str:
 
 def _settings(kind: str, name: str, as_json: bool) -> None:
     from nas_search import ConfigError, catalog
-    from nas_search.docstrings import introduction
+    from nas_search.docstrings import differences, introduction
 
     if kind != "methods":
         raise ConfigError(f"only methods have settings to list; leave out {name!r}.")
@@ -88,10 +91,8 @@ def _settings(kind: str, name: str, as_json: bool) -> None:
         click.echo(f"  {each.name} = {each.default!r}  ({each.type})")
         for line in textwrap.wrap(each.text, 90):
             click.echo(f"      {line}")
-    # After its arguments a method tells what differs from its paper.
-    _, _, differs = documented.text.partition("Differs from the paper:")
-    if differs:
-        click.echo(f"\nDiffers from the paper:{differs.rstrip()}")
+    if differs := differences(documented.text):
+        click.echo(f"\n{differs}")
     click.echo("\nIts parts, by their role (nas_search/roles.py):\n")
     for role, part in parts.items():
         click.echo(f"  {role:<17} {part}")

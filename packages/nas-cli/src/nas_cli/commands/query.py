@@ -17,7 +17,7 @@ __all__ = ["command"]
 )
 @json_option
 def command(architecture: str, table: str, dataset: str, space: str, as_json: bool) -> None:
-    r"""Say what a tabular benchmark knows of an architecture.
+    """Say what a tabular benchmark knows of an architecture.
 
     \b
     Example:

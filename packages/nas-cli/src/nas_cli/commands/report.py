@@ -17,7 +17,7 @@ __all__ = ["command"]
 )
 @json_option
 def command(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
-    r"""Write one self-contained page about RUNS, side by side if there are several.
+    """Write one self-contained page about RUNS, side by side if there are several.
 
     \b
     Example:

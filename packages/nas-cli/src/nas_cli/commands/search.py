@@ -55,7 +55,7 @@ def command(
     verbose: bool,
     **given: Any,
 ) -> None:
-    r"""Search a network on images, train it, and write a report.
+    """Search a network on images, train it, and write a report.
 
     Without any option this searches a small NAS-Bench-201 network for scikit-learn's digits, and the augmentation to train it
     with. Options override --config,

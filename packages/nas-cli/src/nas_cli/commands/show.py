@@ -18,7 +18,7 @@ __all__ = ["command"]
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Picture to write: FILE.svg or FILE.png.")
 @json_option
 def command(what: str, space: str, out: Path | None, as_json: bool) -> None:
-    r"""Show an architecture as text and as a picture, of a run or written out.
+    """Show an architecture as text and as a picture, of a run or written out.
 
     The picture of a run goes to RUN/architecture.svg by default. PNG needs matplotlib: pip install "nas-cli[draw]".
 

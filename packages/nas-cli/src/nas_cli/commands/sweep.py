@@ -58,7 +58,7 @@ def command(
     verbose: bool,
     **given: Any,
 ) -> None:
-    r"""Run several methods with several seeds, and put them side by side.
+    """Run several methods with several seeds, and put them side by side.
 
     Every run is a process with a folder of its own under --out, where results.csv and report.html put them side by side. A
     run that fails does not stop the others. The same command again repeats nothing that has finished.

@@ -33,7 +33,7 @@ def command(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    r"""Train the network that RUN found from scratch, on all its train images.
+    """Train the network that RUN found from scratch, on all its train images.
 
     The augmentation is the one that was found, and so are the learning rate and the weight decay over the run where the
     method learned them. Writes RUN/model.pt and RUN/train.json, and the report anew.
