@@ -1,11 +1,11 @@
 import json
 import re
-import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomllib
 
 from nas_search import catalog
 from nas_search.config import RunConfig

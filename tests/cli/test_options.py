@@ -10,7 +10,20 @@ import pytest
 
 from nas_cli.main import _COMMANDS
 
-QUICK = "--data fake:1x8x8 --method gdas --epochs 1 --train-epochs 0 --channels 4 --device cpu".split()
+QUICK = [
+    "--data",
+    "fake:1x8x8",
+    "--method",
+    "gdas",
+    "--epochs",
+    "1",
+    "--train-epochs",
+    "0",
+    "--channels",
+    "4",
+    "--device",
+    "cpu",
+]
 
 
 @pytest.mark.parametrize("name", _COMMANDS)

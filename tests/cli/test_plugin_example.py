@@ -59,9 +59,32 @@ def test_the_installed_example_is_listed_searched_with_and_resolved(with_plugin:
     assert "daas" in listed
     shown = with_plugin("list", "methods", "patient-gumbel")
     assert "the part of the search in which the architecture does not learn" in shown
-    arguments = "--space tiny-chain --method patient-gumbel --set policy=small_shifts --set patience=0.0".split()
-    quick = "--data fake:1x8x8 --epochs 1 --train-epochs 1 --channels 4 --device cpu --out run --json".split()
-    record = json.loads(with_plugin("search", *arguments, *quick))
+    arguments = [
+        "--space",
+        "tiny-chain",
+        "--method",
+        "patient-gumbel",
+        "--set",
+        "policy=small_shifts",
+        "--set",
+        "patience=0.0",
+    ]
+    quick = ["--data", "fake:1x8x8", "--epochs", "1", "--train-epochs", "1", "--channels", "4", "--device", "cpu"]
+        "--data",
+        "fake:1x8x8",
+        "--epochs",
+        "1",
+        "--train-epochs",
+        "1",
+        "--channels",
+        "4",
+        "--device",
+        "cpu",
+        "--out",
+        "run",
+        "--json",
+    ]
+    record = json.loads(with_plugin("search", *arguments, *quick, "--out", "run", "--json"))
     assert (record["space"], record["method"]) == ("tiny_chain", "patient_gumbel")
     assert set(record["architecture"].split("|")) <= {"conv_1", "conv_3", "conv_5"}
 
