@@ -70,20 +70,6 @@ def test_the_installed_example_is_listed_searched_with_and_resolved(with_plugin:
         "patience=0.0",
     ]
     quick = ["--data", "fake:1x8x8", "--epochs", "1", "--train-epochs", "1", "--channels", "4", "--device", "cpu"]
-        "--data",
-        "fake:1x8x8",
-        "--epochs",
-        "1",
-        "--train-epochs",
-        "1",
-        "--channels",
-        "4",
-        "--device",
-        "cpu",
-        "--out",
-        "run",
-        "--json",
-    ]
     record = json.loads(with_plugin("search", *arguments, *quick, "--out", "run", "--json"))
     assert (record["space"], record["method"]) == ("tiny_chain", "patient_gumbel")
     assert set(record["architecture"].split("|")) <= {"conv_1", "conv_3", "conv_5"}
