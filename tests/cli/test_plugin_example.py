@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,56 +24,50 @@ def _installer() -> list[str]:
     pytest.skip("neither pip nor uv is there to install the example with")
 
 
-@pytest.fixture(scope="module")
-def with_plugin(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Call ``nascli`` where the example is installed."""
+# Several commands in one process, which imports torch once.
+PROGRAM = """
+import json, sys
+from nas_cli.main import nascli
+for line in json.loads(sys.argv[1]):
+    nascli.main(line.split(), prog_name="nascli", standalone_mode=False)
+"""
+
+
+def test_the_example_is_installed_listed_and_searched_with(tmp_path: Path) -> None:
     if importlib.util.find_spec("setuptools") is None:
         pytest.skip("setuptools, which builds the example, is not there")
-    folder = tmp_path_factory.mktemp("plugin")
     # Building writes into the source.
-    source = shutil.copytree(ROOT / "examples" / "nas-plugin-example", folder / "source")
-    target = folder / "site"
+    source = shutil.copytree(ROOT / "examples" / "nas-plugin-example", tmp_path / "source")
+    target = tmp_path / "site"
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(target), str(source)]
     done = subprocess.run([*_installer(), *options], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    environment = os.environ | {"PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"}
-
-    def call(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "nas_cli", *arguments],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return call
-
-
-def test_the_installed_example_is_listed_searched_with_and_resolved(with_plugin: Callable[..., str]) -> None:
-    listed = json.loads(with_plugin("list", "methods", "--json"))
-    assert listed["patient_gumbel"] == "GDAS that trains the weights alone for a while."
-    assert "daas" in listed
-    shown = with_plugin("list", "methods", "patient-gumbel")
-    assert "the part of the search in which the architecture does not learn" in shown
-    arguments = [
-        "--space",
-        "tiny-chain",
-        "--method",
-        "patient-gumbel",
-        "--set",
-        "policy=small_shifts",
-        "--set",
-        "patience=0.0",
+    lines = [
+        "list spaces --json",
+        "list methods --json",
+        "list policies --json",
+        "list methods patient-gumbel --json",
+        "search --space tiny-chain --method patient-gumbel --set policy=small_shifts --set patience=0.0 --cells 3 "
+        "--data fake:1x8x8 --epochs 1 --train-epochs 1 --channels 4 --device cpu --out run --json",
     ]
-    quick = ["--data", "fake:1x8x8", "--epochs", "1", "--train-epochs", "1", "--channels", "4", "--device", "cpu"]
-    record = json.loads(with_plugin("search", *arguments, *quick, "--out", "run", "--json"))
-    assert (record["space"], record["method"]) == ("tiny_chain", "patient_gumbel")
-    assert set(record["architecture"].split("|")) <= {"conv_1", "conv_3", "conv_5"}
-
-
-@pytest.mark.parametrize(("kind", "name"), [("spaces", "tiny_chain"), ("policies", "small_shifts")])
-def test_its_space_and_policy_are_listed(with_plugin: Callable[..., str], kind: str, name: str) -> None:
-    assert json.loads(with_plugin("list", kind, "--json"))[name]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(lines)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    spaces, methods, policies, documented, found = map(json.loads, done.stdout.splitlines())
+    assert spaces["tiny_chain"].startswith("Three layers in a row")
+    assert methods["patient_gumbel"] == "GDAS that trains the weights alone for a while."
+    assert "daas" in methods
+    assert policies["small_shifts"] == "Images moved by at most one pixel."
+    assert documented["settings"]["patience"] == {
+        "type": "float",
+        "default": 0.5,
+        "text": "the part of the search in which the architecture does not learn.",
+    }
+    assert (found["space"], found["method"]) == ("tiny_chain", "patient_gumbel")
+    assert set(found["architecture"].split("|")) <= {"conv_1", "conv_3", "conv_5"}
+    assert "'small_shifts'" in (tmp_path / "run" / "config.toml").read_text().replace('"', "'")

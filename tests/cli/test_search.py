@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -50,6 +51,18 @@ def test_a_joint_search_prints_and_reports_the_augmentation_that_it_found(nascli
     shown = re.search(r"augmentation  (\w+ \d+ %(, \w+ \d+ %)* and 10 others)", outcome.stdout)
     assert shown is not None
     assert shown[1] in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_what_a_joint_search_says_to_do_next_can_be_done(nascli: Any, tmp_path: Path) -> None:
+    few = ("--method", "daas", "--set", "architectures=1", "--set", "weight_architectures=1", "--train-epochs", "0")
+    outcome = nascli("search", *QUICK, *few, "--out", "my run")
+    commands = outcome.stdout.splitlines()[-1].removeprefix("Next:").split("|")
+    assert len(commands) == 3
+    for command in commands:
+        arguments = shlex.split(command.replace("--epochs 100", "--epochs 1"))
+        done = nascli(*arguments[1:])
+        assert (arguments[0], done.status) == ("nascli", 0), done.stderr
+    assert (tmp_path / "my run" / "model.pt2").exists()
 
 
 def test_json_is_one_object_and_nothing_else(nascli: Any) -> None:

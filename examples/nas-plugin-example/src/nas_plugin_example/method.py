@@ -18,7 +18,7 @@ def patient_gumbel(patience: float = 0.5, *, temperature: float = 5.0, learning_
 
     Args:
         patience: the part of the search in which the architecture does not learn.
-        temperature: of the Gumbel-softmax at the beginning; to 0.1 linearly.
+        temperature: of the Gumbel-softmax at the beginning; to 0.1, linearly.
         learning_rate: of the weights at the beginning; to 0 along a cosine.
     """
     return Method(

@@ -153,4 +153,6 @@ def print_search(record: Mapping[str, Any]) -> None:
     for remark in remarks(metrics):
         click.echo(f"        remark  {remark}")
     run = quote(record["run"])
-    click.echo(f"\nNext:  nascli show {run}   |   nascli train {run} --epochs 100   |   nascli report {run}")
+    # torch.export needs nothing more to be installed, as ONNX does; the report is written already.
+    following = (f"show {run}", f"train {run} --epochs 100", f"export {run} --format torch")
+    click.echo("\nNext:  " + "   |   ".join(f"nascli {command}" for command in following))

@@ -58,6 +58,10 @@ def _comment(text: str) -> list[str]:
 
 
 def _line(name: str, value: Any) -> str:
+    return f"{name} = {_value(value)}"
+
+
+def _value(value: Any) -> str:
     if isinstance(value, list | tuple):  # on one line, so that one # comments it out
-        return f"{name} = [{', '.join(_line('', item)[3:] for item in value)}]"
-    return tomli_w.dumps({"_": value}).replace("_", name, 1).strip()
+        return f"[{', '.join(map(_value, value))}]"
+    return tomli_w.dumps({"_": value}).strip().removeprefix("_ = ")
