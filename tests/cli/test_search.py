@@ -227,10 +227,14 @@ def test_a_real_process_saves_on_a_signal_and_resumes_to_the_same_result(tmp_pat
 
 
 @pytest.mark.slow
-def test_a_terminal_shows_a_bar_with_loss_accuracy_throughput_and_time_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("colours", [True, False])
+def test_a_terminal_shows_a_bar_with_loss_accuracy_throughput_and_time_left(tmp_path: Path, colours: bool) -> None:
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "TERM": "xterm-256color"}
+    environment.pop("NO_COLOR", None)
+    if not colours:
+        environment["NO_COLOR"] = "1"
     command = [sys.executable, "-m", "nas_cli", "search", *QUICK]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
@@ -248,3 +252,5 @@ def test_a_terminal_shows_a_bar_with_loss_accuracy_throughput_and_time_left(tmp_
     text = shown.decode()
     for part in ("search", "train loss", "valid acc", "img/s", "0:00:00", "━"):
         assert part in text, part
+    # Colours of the 8, 16 or 256: 30 to 37, 90 to 97, 38;5.
+    assert bool(re.search(r"\x1b\[(\d+;)*(3[0-8]|9[0-7])(;\d+)*m", text)) == colours
