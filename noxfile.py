@@ -58,9 +58,10 @@ def isolated(session: nox.Session, package: str) -> None:
     shutil.rmtree(wheels, ignore_errors=True)
     for each in PACKAGES:
         build_wheel(session, ROOT / "packages" / each, wheels)
-    session.install(
-        *CONSTRAINTS, "--find-links", str(wheels), str(next(wheels.glob(f"{module(package)}-*.whl"))), *PYTEST
-    )
+    # uv remembers wheels of the same name and version: without this it would install those of an earlier build.
+    fresh = [f"--refresh-package={each}" for each in PACKAGES] if session.venv_backend == "uv" else []
+    wheel = str(next(wheels.glob(f"{module(package)}-*.whl")))
+    session.install(*CONSTRAINTS, *fresh, "--find-links", str(wheels), wheel, *PYTEST)
     session.run("pytest", "-m", "not slow", f"tests/{package.removeprefix('nas-')}", *session.posargs)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Literal, get_origin
 
 import pytest
 
@@ -40,7 +41,9 @@ def test_modules_say_what_is_public(name: str) -> None:
     module = load(name)
     assert module.__doc__
     for public in module.__all__:
-        assert getattr(module, public).__doc__ is not None, f"{name}.{public} has no docstring"
+        value = getattr(module, public)
+        if get_origin(value) is not Literal:  # an alias has no docstring before Python 3.14
+            assert value.__doc__ is not None, f"{name}.{public} has no docstring"
 
 
 @pytest.mark.parametrize("name", ["nas_augment", *MODULES])

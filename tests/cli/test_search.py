@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -50,6 +51,18 @@ def test_a_joint_search_prints_and_reports_the_augmentation_that_it_found(nascli
     shown = re.search(r"augmentation  (\w+ \d+ %(, \w+ \d+ %)* and 10 others)", outcome.stdout)
     assert shown is not None
     assert shown[1] in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_what_a_joint_search_says_to_do_next_can_be_done(nascli: Any, tmp_path: Path) -> None:
+    few = ("--method", "daas", "--set", "architectures=1", "--set", "weight_architectures=1", "--train-epochs", "0")
+    outcome = nascli("search", *QUICK, *few, "--out", "my run")
+    commands = outcome.stdout.splitlines()[-1].removeprefix("Next:").split("|")
+    assert len(commands) == 3
+    for command in commands:
+        arguments = shlex.split(command.replace("--epochs 100", "--epochs 1"))
+        done = nascli(*arguments[1:])
+        assert (arguments[0], done.status) == ("nascli", 0), done.stderr
+    assert (tmp_path / "my run" / "model.pt2").exists()
 
 
 def test_json_is_one_object_and_nothing_else(nascli: Any) -> None:
@@ -214,10 +227,14 @@ def test_a_real_process_saves_on_a_signal_and_resumes_to_the_same_result(tmp_pat
 
 
 @pytest.mark.slow
-def test_a_terminal_shows_a_bar_with_loss_accuracy_throughput_and_time_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("colours", [True, False])
+def test_a_terminal_shows_a_bar_with_loss_accuracy_throughput_and_time_left(tmp_path: Path, colours: bool) -> None:
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "TERM": "xterm-256color"}
+    environment.pop("NO_COLOR", None)
+    if not colours:
+        environment["NO_COLOR"] = "1"
     command = [sys.executable, "-m", "nas_cli", "search", *QUICK]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
@@ -235,3 +252,5 @@ def test_a_terminal_shows_a_bar_with_loss_accuracy_throughput_and_time_left(tmp_
     text = shown.decode()
     for part in ("search", "train loss", "valid acc", "img/s", "0:00:00", "━"):
         assert part in text, part
+    # Colours of the 8, 16 or 256: 30 to 37, 90 to 97, 38;5.
+    assert bool(re.search(r"\x1b\[(\d+;)*(3[0-8]|9[0-7])(;\d+)*m", text)) == colours

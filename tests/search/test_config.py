@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from nas_search import ConfigError
+from nas_search import ConfigError, catalog
 from nas_search.config import RunConfig, parse_setting
 
 
@@ -122,3 +122,8 @@ def test_text_is_searched_with_the_optimizer_of_recurrent_cells_unless_told_othe
         assert wanted.items() <= RunConfig(method=method, data="fake-text").resolved().settings.items()
     given = RunConfig(data="ptb:x", train_learning_rate=1, settings={"learning_rate": 2.0}).resolved()
     assert (given.settings["learning_rate"], given.settings["clip"], given.train_learning_rate) == (2.0, 0.25, 1.0)
+
+
+@pytest.mark.parametrize("name", catalog.methods())
+def test_what_is_resolved_for_digits_are_settings_of_the_method(name: str) -> None:
+    assert set(RunConfig(method=name).resolved().settings) <= set(catalog.settings(name))

@@ -13,6 +13,7 @@ __all__ = ["main", "nascli"]
 # The help of every command stands here as well, so that `nascli --help` imports neither torch nor the commands.
 _COMMANDS = {
     "search": "Search a network on images, train it, and write a report.",
+    "init": "Write a configuration to begin with, in which every key is explained; nas.toml by default.",
     "train": "Train the network that RUN found from scratch, on all its train images.",
     "evaluate": "Say how many test images the trained network of RUN classifies rightly.",
     "export": "Write the trained network of RUN as ONNX or torch.export, or what was found as JSON.",
@@ -22,6 +23,7 @@ _COMMANDS = {
     "sweep": "Run several methods with several seeds, and put them side by side.",
     "list": "List what is installed, ours and others'; with the NAME of a method, its settings and parts.",
     "doctor": "Show versions and devices, and what is missing for what.",
+    "completion": "Print what makes a shell complete the commands, options and files of `nascli`.",
 }
 
 
@@ -57,6 +59,13 @@ def nascli(debug: bool) -> None:  # `main` reads --debug itself, so that it may 
     """Search network architectures, augmentation and hyper-parameters by gradients.
 
     Without any option, `nascli search` searches and trains a network for handwritten digits in about a minute.
+
+    \b
+    Examples:
+      nascli search
+      nascli init mine.toml
+      nascli search --config mine.toml --out runs/mine
+      nascli list methods daas
     """
 
 

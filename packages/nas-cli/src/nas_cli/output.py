@@ -19,10 +19,15 @@ __all__ = ["print_json", "print_search", "progress", "resumable"]
 
 
 @contextmanager
-def progress(*, quiet: bool) -> Iterator["list[Observer]"]:
-    """Observers that show how a run goes, on stderr: a bar on a terminal, a line per epoch elsewhere, nothing if quiet."""
+def progress(*, quiet: bool, verbose: bool = False) -> Iterator["list[Observer]"]:
+    """Observers that show how a run goes, on stderr: a bar on a terminal, a line per epoch elsewhere, nothing if quiet.
+
+    If verbose there is a line for every epoch everywhere, with all that is recorded of it.
+    """
     if quiet:
         yield []
+    elif verbose:
+        yield [_everything]
     elif sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -87,6 +92,16 @@ class _Lines:
             click.echo(f"{event.run} epoch {event.epoch}/{event.epochs}  {_figures(event.record)}", err=True)
 
 
+def _everything(event: "Event") -> None:
+    if event.kind == "epoch":
+        shown = "  ".join(
+            f"{key} {value:.6g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in event.record.items()
+            if isinstance(value, str | int | float)
+        )
+        click.echo(f"{event.run} epoch {event.epoch}/{event.epochs}  {shown}", err=True)
+
+
 def _figures(record: Mapping[str, Any]) -> str:
     shown = []
     for part in ("train", "valid"):
@@ -138,4 +153,6 @@ def print_search(record: Mapping[str, Any]) -> None:
     for remark in remarks(metrics):
         click.echo(f"        remark  {remark}")
     run = quote(record["run"])
-    click.echo(f"\nNext:  nascli show {run}   |   nascli train {run} --epochs 100   |   nascli report {run}")
+    # torch.export needs nothing more to be installed, as ONNX does; the report is written already.
+    following = (f"show {run}", f"train {run} --epochs 100", f"export {run} --format torch")
+    click.echo("\nNext:  " + "   |   ".join(f"nascli {command}" for command in following))

@@ -2,22 +2,67 @@
 
 import difflib
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from nas_augment import Policy, UnknownPolicyError
 from nas_augment import catalog as augment_catalog
 from nas_search import methods as our_methods
 from nas_search.describe import describe
+from nas_search.docstrings import argument_texts
 from nas_search.errors import ConfigError
 from nas_search.method import Method
 
-__all__ = ["load", "method", "methods", "nearest", "parts", "policies", "policy", "settings"]
+__all__ = [
+    "Documentation",
+    "Setting",
+    "documentation",
+    "load",
+    "method",
+    "methods",
+    "nearest",
+    "parts",
+    "policies",
+    "policy",
+    "settings",
+]
 
 _METHODS = {name: f"nas_search.methods:{name}" for name in our_methods.__all__}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of a method, as its function documents it.
+
+    Args:
+        name: of the parameter.
+        default: its value when left out.
+        type: its annotation as text.
+        text: what the docstring says of it, with the unit if it has one; empty if nothing.
+    """
+
+    name: str
+    default: Any
+    type: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Documentation:
+    """What a method says of itself.
+
+    Args:
+        text: its docstring, with equations, the paper and what differs from it.
+        settings: in the order of its parameters.
+    """
+
+    text: str
+    settings: tuple[Setting, ...]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -65,6 +110,20 @@ def settings(name: str) -> dict[str, Any]:
                 f"setting {key!r} of method {name!r} has no default; a method that is called by its name needs one."
             )
     return named
+
+
+def documentation(name: str) -> Documentation:
+    """What a method and its settings are, from the signature and the docstring of its function.
+
+    Raises:
+        ConfigError: as `settings`.
+    """
+    defaults = settings(name)
+    make = _find("method", name, methods())
+    text = inspect.getdoc(make) or ""
+    texts, parameters = argument_texts(text), inspect.signature(make).parameters
+    described = (Setting(key, value, _type(parameters[key]), texts.get(key, "")) for key, value in defaults.items())
+    return Documentation(text, tuple(described))
 
 
 def parts(name: str) -> dict[str, str]:
@@ -130,6 +189,16 @@ def _find(kind: str, name: str, known: Mapping[str, str]) -> Callable[..., Any]:
             f"unknown {kind} {name!r}; did you mean {nearest(key, known)!r}? Installed: {', '.join(known)}."
         )
     return load(known[key])
+
+
+def _type(parameter: inspect.Parameter) -> str:
+    annotation = parameter.annotation
+    if annotation is parameter.empty:
+        return type(parameter.default).__name__
+    if get_origin(annotation) is Literal:
+        return " or ".join(map(str, get_args(annotation)))
+    text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", text)  # the module of a class says nothing here
 
 
 def _check(name: str, key: str, value: Any, defaults: Mapping[str, Any]) -> Any:

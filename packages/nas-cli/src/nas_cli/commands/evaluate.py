@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from nas_cli.options import json_option
 from nas_cli.output import print_json
 
 __all__ = ["command"]
@@ -13,9 +14,9 @@ __all__ = ["command"]
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", metavar="D", help="Data whose test part is classified; those of the run by default.")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else on stdout.")
+@json_option
 def command(run: Path, data: str | None, device: str, as_json: bool) -> None:
-    r"""Say how many of the test images of a data set the trained network of RUN classifies rightly.
+    """Say how many of the test images of a data set the trained network of RUN classifies rightly.
 
     \b
     Examples:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from nas_cli.options import json_option
 from nas_cli.output import print_json
 
 __all__ = ["command"]
@@ -20,9 +21,9 @@ __all__ = ["command"]
     help="Of the file.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="File to write; in RUN by default.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else on stdout.")
+@json_option
 def command(run: Path, form: str, out: Path | None, as_json: bool) -> None:
-    r"""Write the trained network of RUN as ONNX or torch.export, or what was found as JSON.
+    """Write the trained network of RUN as ONNX or torch.export, or what was found as JSON.
 
     The network takes images as float32 in [0, 1] and normalises them itself. It is run by onnxruntime, or read back, and
     compared with PyTorch before it is written. ONNX needs: pip install "nas-cli[onnx]".

@@ -1,8 +1,12 @@
 """``nascli list``."""
 
+import textwrap
+
 import click
 
+from nas_cli.options import json_option
 from nas_cli.output import print_json
+from nas_cli.source import told_methods
 
 __all__ = ["command"]
 
@@ -12,9 +16,9 @@ _KINDS = ("spaces", "methods", "policies", "data", "hypergradients")
 @click.command("list")
 @click.argument("kind", type=click.Choice(_KINDS), metavar="|".join(_KINDS))
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(kind: str, name: str | None, as_json: bool) -> None:
-    r"""List what is installed, ours and others'; with the NAME of a method, its settings and parts.
+    """List what is installed, ours and others'; with the NAME of a method, its settings and parts.
 
     \b
     Examples:
@@ -34,6 +38,8 @@ def command(kind: str, name: str | None, as_json: bool) -> None:
 
 
 def _entries(kind: str) -> dict[str, str]:
+    if kind == "methods" and (told := told_methods()) is not None:
+        return told
     from nas_search import catalog
     from nas_search.data_sources import sources
     from nas_spaces import catalog as spaces
@@ -68,16 +74,25 @@ def _first(text: str | None) -> str:
 
 def _settings(kind: str, name: str, as_json: bool) -> None:
     from nas_search import ConfigError, catalog
+    from nas_search.docstrings import differences, introduction
 
     if kind != "methods":
         raise ConfigError(f"only methods have settings to list; leave out {name!r}.")
-    settings, parts = catalog.settings(name), catalog.parts(name)
+    documented, parts = catalog.documentation(name), catalog.parts(name)
     if as_json:
-        print_json({**settings, "roles": parts})
+        told = {
+            each.name: {"type": each.type, "default": each.default, "text": each.text} for each in documented.settings
+        }
+        defaults = {each.name: each.default for each in documented.settings}
+        print_json({**defaults, "roles": parts, "text": documented.text, "settings": told})
         return
-    click.echo(f"{_summary(catalog.methods()[name.replace('-', '_')])}\n")
-    for key, default in settings.items():
-        click.echo(f"  {key} = {default!r}")
+    click.echo(f"{introduction(documented.text)}\n\nSettings, by --set or under [settings] of a configuration:\n")
+    for each in documented.settings:
+        click.echo(f"  {each.name} = {each.default!r}  ({each.type})")
+        for line in textwrap.wrap(each.text, 90):
+            click.echo(f"      {line}")
+    if differs := differences(documented.text):
+        click.echo(f"\n{differs}")
     click.echo("\nIts parts, by their role (nas_search/roles.py):\n")
     for role, part in parts.items():
         click.echo(f"  {role:<17} {part}")

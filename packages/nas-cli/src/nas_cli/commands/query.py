@@ -2,6 +2,7 @@
 
 import click
 
+from nas_cli.options import json_option
 from nas_cli.output import print_json
 
 __all__ = ["command"]
@@ -14,9 +15,9 @@ __all__ = ["command"]
 @click.option(
     "--space", default="nas_bench_201", show_default=True, metavar="S", help="Space of the architecture's text."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(architecture: str, table: str, dataset: str, space: str, as_json: bool) -> None:
-    r"""Say what a tabular benchmark knows of an architecture.
+    """Say what a tabular benchmark knows of an architecture.
 
     \b
     Example:

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import click
 
+from nas_cli.options import json_option
+from nas_cli.output import print_json
+
 __all__ = ["command"]
 
 
@@ -12,8 +15,9 @@ __all__ = ["command"]
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE.html", help="The page; RUN/report.html for one run."
 )
-def command(runs: tuple[Path, ...], out: Path | None) -> None:
-    r"""Write one self-contained page about RUNS, side by side if there are several.
+@json_option
+def command(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+    """Write one self-contained page about RUNS, side by side if there are several.
 
     \b
     Example:
@@ -24,4 +28,8 @@ def command(runs: tuple[Path, ...], out: Path | None) -> None:
 
     if out is None and len(runs) > 1:
         raise ConfigError("several runs need a place for the page: --out FILE.html.")
-    click.echo(write_report(runs, out or runs[0] / "report.html"))
+    page = write_report(runs, out or runs[0] / "report.html")
+    if as_json:
+        print_json({"file": str(page), "runs": [str(run) for run in runs]})
+    else:
+        click.echo(page)

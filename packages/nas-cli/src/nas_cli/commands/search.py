@@ -6,12 +6,22 @@ from typing import Any
 
 import click
 
+from nas_cli.options import Sectioned, json_option, loudness
 from nas_cli.output import print_json, print_search, progress, resumable
 
 __all__ = ["command"]
 
 
-@click.command("search")
+@click.command(
+    "search",
+    cls=Sectioned,
+    sections={
+        "What is searched": ("space", "method", "data", "channels", "cells", "table"),
+        "How long, and where": ("epochs", "train_epochs", "batch_size", "seed", "device"),
+        "The run and its configuration": ("out", "resume", "config", "settings"),
+        "What is printed": ("as_json", "quiet", "verbose"),
+    },
+)
 @click.option("--space", metavar="S", help="Search space (nas_bench_201); see `nascli list spaces`.")
 @click.option("--method", metavar="M", help="Search method (daas); see `nascli list methods`.")
 @click.option("--data", metavar="D", help="Data source (digits); see `nascli list data`.")
@@ -33,11 +43,19 @@ __all__ = ["command"]
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set any key, or a setting of the method.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else on stdout.")
+@json_option
+@loudness
 def command(
-    out: Path | None, config: Path | None, settings: tuple[str, ...], resume: bool, as_json: bool, **given: Any
+    out: Path | None,
+    config: Path | None,
+    settings: tuple[str, ...],
+    resume: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **given: Any,
 ) -> None:
-    r"""Search a network on images, train it, and write a report.
+    """Search a network on images, train it, and write a report.
 
     Without any option this searches a small NAS-Bench-201 network for scikit-learn's digits, and the augmentation to train it
     with. Options override --config,
@@ -63,7 +81,12 @@ def command(
     base = RunConfig() if config is None else RunConfig.from_toml(config)
     chosen = base.updated(values).updated(overrides)
     folder = free_folder(chosen) if out is None else out
-    with progress(quiet=as_json) as observers, resumable(f"nascli search --out {quote(str(folder))} --resume"):
+    if verbose:
+        click.echo(chosen.resolved().to_toml(), err=True)
+    with (
+        progress(quiet=quiet or (as_json and not verbose), verbose=verbose) as observers,
+        resumable(f"nascli search --out {quote(str(folder))} --resume"),
+    ):
         record = run_search(chosen, folder, resume=resume, observers=observers)
     if as_json:
         print_json(record)

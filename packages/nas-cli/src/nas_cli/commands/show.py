@@ -4,6 +4,9 @@ from pathlib import Path
 
 import click
 
+from nas_cli.options import json_option
+from nas_cli.output import print_json
+
 __all__ = ["command"]
 
 
@@ -13,8 +16,9 @@ __all__ = ["command"]
     "--space", default="nas_bench_201", show_default=True, metavar="S", help="Space of an architecture's text."
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Picture to write: FILE.svg or FILE.png.")
-def command(what: str, space: str, out: Path | None) -> None:
-    r"""Show an architecture as text and as a picture, of a run or written out.
+@json_option
+def command(what: str, space: str, out: Path | None, as_json: bool) -> None:
+    """Show an architecture as text and as a picture, of a run or written out.
 
     The picture of a run goes to RUN/architecture.svg by default. PNG needs matplotlib: pip install "nas-cli[draw]".
 
@@ -34,19 +38,25 @@ def command(what: str, space: str, out: Path | None) -> None:
         architecture = catalog.space(space).parse(what)
     home = catalog.space(architecture.space)
     graph = home.graph(architecture)
-    click.echo(str(architecture))
-    for source, target, data in graph.edges(data=True):
-        # The operation of the edge, or of the vertex that it leads to.
-        operation = data["operation"] or graph.nodes[target].get("operation", "")
-        click.echo(f"  {source} -> {target}  {operation}".rstrip())
-    if out is None:
-        return
-    if out.suffix.lower() not in (".svg", ".png"):
+    if out is not None and out.suffix.lower() not in (".svg", ".png"):
         raise ConfigError(
             f"cannot write a picture as {out.suffix or 'a file without ending'}; expected FILE.svg or FILE.png."
         )
-    if out.suffix.lower() == ".svg":
+    # The operation of the edge, or of the vertex that it leads to.
+    edges = [
+        (str(source), str(target), data["operation"] or graph.nodes[target].get("operation", ""))
+        for source, target, data in graph.edges(data=True)
+    ]
+    if out is not None and out.suffix.lower() == ".svg":
         write_atomically(out, drawing.to_svg(graph, title=str(architecture)))
-    else:
+    elif out is not None:
         drawing.save_png(graph, out, title=str(architecture))
-    click.echo(f"picture: {out}")
+    if as_json:
+        record = {"architecture": str(architecture), "space": home.name, "edges": edges}
+        print_json({**record, "picture": None if out is None else str(out)})
+        return
+    click.echo(str(architecture))
+    for source, target, operation in edges:
+        click.echo(f"  {source} -> {target}  {operation}".rstrip())
+    if out is not None:
+        click.echo(f"picture: {out}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nas_cli.options import json_option, loudness
 from nas_cli.output import print_json, resumable
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ __all__ = ["command"]
 @click.option("--seed", type=int, metavar="N", help="The first seed (0).")
 @click.option("--device", metavar="auto|cpu|cuda", help="As in `nascli search`.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="What all runs have in common.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else on stdout.")
+@json_option
+@loudness
 def command(
     methods: str,
     seeds: int,
@@ -52,9 +54,11 @@ def command(
     out: Path,
     config: Path | None,
     as_json: bool,
+    quiet: bool,
+    verbose: bool,
     **given: Any,
 ) -> None:
-    r"""Run several methods with several seeds, and put them side by side.
+    """Run several methods with several seeds, and put them side by side.
 
     Every run is a process with a folder of its own under --out, where results.csv and report.html put them side by side. A
     run that fails does not stop the others. The same command again repeats nothing that has finished.
@@ -81,7 +85,10 @@ def command(
     chosen = LocalEngine(workers) if engine == "local" else RayEngine(workers, address=address)
 
     def tell(row: "Row") -> None:
-        click.echo(_line(row), err=True)
+        if not quiet:
+            click.echo(_line(row), err=True)
+        if verbose:
+            click.echo(f"  {row.architecture}  {dict(row.figures or {})}  log: {planned.log(row.trial)}", err=True)
 
     with resumable(f"the same command: nascli sweep --out {quote(str(out))} ..."):
         rows = run_sweep(planned, chosen, tell)

@@ -5,6 +5,7 @@ from shlex import quote
 
 import click
 
+from nas_cli.options import json_option, loudness
 from nas_cli.output import print_json, progress, resumable
 
 __all__ = ["command"]
@@ -19,7 +20,8 @@ __all__ = ["command"]
 @click.option("--weight-decay", type=float, metavar="X", help="In place of what was learned, or of the default.")
 @click.option("--device", metavar="auto|cpu|cuda", help="Where to compute; as the run's configuration by default.")
 @click.option("--resume", is_flag=True, help="Go on with a training that was interrupted.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else on stdout.")
+@json_option
+@loudness
 def command(
     run: Path,
     epochs: int | None,
@@ -28,8 +30,10 @@ def command(
     device: str | None,
     resume: bool,
     as_json: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> None:
-    r"""Train the network that RUN found from scratch, on all its train images.
+    """Train the network that RUN found from scratch, on all its train images.
 
     The augmentation is the one that was found, and so are the learning rate and the weight decay over the run where the
     method learned them. Writes RUN/model.pt and RUN/train.json, and the report anew.
@@ -43,7 +47,8 @@ def command(
     values = {"epochs": epochs, "learning_rate": learning_rate, "weight_decay": weight_decay}
     given = {name: value for name, value in values.items() if value is not None}
     again = "".join(f" --{name.replace('_', '-')} {value}" for name, value in given.items())
-    with progress(quiet=as_json) as observers, resumable(f"nascli train {quote(str(run))}{again} --resume"):
+    watching = progress(quiet=quiet or (as_json and not verbose), verbose=verbose)
+    with watching as observers, resumable(f"nascli train {quote(str(run))}{again} --resume"):
         record = run_training(
             run,
             epochs=epochs,

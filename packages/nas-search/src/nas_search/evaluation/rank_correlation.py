@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy import stats
 
 from nas_search.errors import ConfigError
 from nas_search.evaluation.supernet_accuracy import SupernetAccuracy
@@ -37,6 +36,9 @@ def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float | None
         raise ConfigError("a score is NaN, which has no rank; leave such architectures out.")
     if len(set(first)) == 1 or len(set(second)) == 1:
         return None
+    # Importing it takes as long as a third of all of nas_search, which every command would wait for.
+    from scipy import stats
+
     return float(stats.kendalltau(first, second, variant="b").statistic)
 
 

@@ -1,0 +1,1 @@
+"""A search space, a search method and an augmentation policy of a third party."""

@@ -1,0 +1,54 @@
+"""What the options of several commands share: headings in the help, and how much is printed."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["Sectioned", "json_option", "loudness"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Sectioned(click.Command):
+    """A command whose help puts its options under headings.
+
+    Args:
+        sections: the names of the parameters under each heading; the others stand under ``Options`` at the end.
+    """
+
+    def __init__(self, *args: Any, sections: dict[str, tuple[str, ...]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sections = sections
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See `click.Command`."""
+        records = {parameter.name: parameter.get_help_record(ctx) for parameter in self.get_params(ctx)}
+        named = {name for names in self.sections.values() for name in names}
+        rest = tuple(name for name in records if name is not None and name not in named)
+        for heading, names in {**self.sections, "Options": rest}.items():
+            rows = [record for name in names if (record := records[name]) is not None]
+            if rows:
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else on stdout.")
+
+
+def loudness(function: _Function) -> _Function:
+    """The options ``--quiet`` and ``--verbose``, of which one may be given."""
+    quiet = click.option(
+        "--quiet", is_flag=True, callback=_one_of_both, help="Show nothing on the way, only the result."
+    )
+    verbose = click.option(
+        "--verbose", is_flag=True, callback=_one_of_both, help="Show everything that is recorded of every epoch."
+    )
+    return quiet(verbose(function))
+
+
+def _one_of_both(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    other = {"quiet": "verbose", "verbose": "quiet"}[str(parameter.name)]
+    if value and ctx.params.get(other):
+        raise click.UsageError("--quiet and --verbose exclude each other; leave one out.")
+    return value

@@ -1,0 +1,73 @@
+"""The example package of a third party, installed for real."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _installer() -> list[str]:
+    """A command that installs without an index, in front of its arguments."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip", "install"]
+    if uv := shutil.which("uv"):
+        return [uv, "pip", "install", "--offline", "--python", sys.executable]
+    if pip := shutil.which("pip"):
+        return [pip, "--python", sys.executable, "install"]
+    pytest.skip("neither pip nor uv is there to install the example with")
+
+
+# Several commands in one process, which imports torch once.
+PROGRAM = """
+import json, sys
+from nas_cli.main import nascli
+for line in json.loads(sys.argv[1]):
+    nascli.main(line.split(), prog_name="nascli", standalone_mode=False)
+"""
+
+
+def test_the_example_is_installed_listed_and_searched_with(tmp_path: Path) -> None:
+    if importlib.util.find_spec("setuptools") is None:
+        pytest.skip("setuptools, which builds the example, is not there")
+    # Building writes into the source.
+    source = shutil.copytree(ROOT / "examples" / "nas-plugin-example", tmp_path / "source")
+    target = tmp_path / "site"
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(target), str(source)]
+    done = subprocess.run([*_installer(), *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = [
+        "list spaces --json",
+        "list methods --json",
+        "list policies --json",
+        "list methods patient-gumbel --json",
+        "search --space tiny-chain --method patient-gumbel --set policy=small_shifts --set patience=0.0 --cells 3 "
+        "--data fake:1x8x8 --epochs 1 --train-epochs 1 --channels 4 --device cpu --out run --json",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(lines)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    spaces, methods, policies, documented, found = map(json.loads, done.stdout.splitlines())
+    assert spaces["tiny_chain"].startswith("Three layers in a row")
+    assert methods["patient_gumbel"] == "GDAS that trains the weights alone for a while."
+    assert "daas" in methods
+    assert policies["small_shifts"] == "Images moved by at most one pixel."
+    assert documented["settings"]["patience"] == {
+        "type": "float",
+        "default": 0.5,
+        "text": "the part of the search in which the architecture does not learn.",
+    }
+    assert (found["space"], found["method"]) == ("tiny_chain", "patient_gumbel")
+    assert set(found["architecture"].split("|")) <= {"conv_1", "conv_3", "conv_5"}
+    assert "'small_shifts'" in (tmp_path / "run" / "config.toml").read_text().replace('"', "'")
