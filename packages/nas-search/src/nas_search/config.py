@@ -60,12 +60,8 @@ _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
 }
 # Nor do 1e-8 of the gradient move a learning rate in so few steps.
 for _name in ("dha", "sequential_dha"):
-<<<<<<< HEAD
-    _PRESETS[_name, "digits"] = _FEW_STEPS | {"logarithmic": True, "hyperparameter_learning_rate": 0.01}
-=======
     # A new dictionary: the others share this one.
     _PRESETS[_name, "digits"] = _PRESETS[_name, "digits"] | {"logarithmic": True, "hyperparameter_learning_rate": 0.01}
->>>>>>> cli
 
 # Recurrent cells need other optimisers than convolutions do: those of DARTS' search on Penn Treebank (whose learning rate
 # does not fall, as ours does). That rate is of use only with its clipping, so that methods without that setting keep theirs.
