@@ -82,7 +82,7 @@ def forked(job: dict[str, Any]) -> dict[str, Any]:
             os.dup2(log, 1)
             os.dup2(log, 2)
             status = work(job)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, it is printed
             traceback.print_exc()
         finally:
             sys.stdout.flush()
