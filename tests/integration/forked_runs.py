@@ -16,6 +16,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+# Imported late by what runs use, and dear: torch's optimisers import the compiler, drawings networkx.
+import networkx  # noqa: F401
+import torch._dynamo
+import torch._inductor
+import torch.onnx  # noqa: F401
+
 from nas_cli.main import main as nascli
 from nas_search.config import RunConfig
 from nas_search.roles import Event
