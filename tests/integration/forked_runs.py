@@ -24,7 +24,7 @@ import torch.onnx  # noqa: F401
 
 from nas_cli.main import main as nascli
 from nas_search.config import RunConfig
-from nas_search.roles import Event
+from nas_search.roles import Event, Observer
 from nas_search.runs import run_search
 
 
@@ -70,7 +70,7 @@ def work(job: dict[str, Any]) -> int:
             return int(leave.code or 0)
         return 0
     counter = Counter()
-    observers = [counter, *([Happening(job["steps"], job.get("file_size"))] if "steps" in job else [])]
+    observers: list[Observer] = [counter, *([Happening(job["steps"], job.get("file_size"))] if "steps" in job else [])]
     out = Path(job["out"])
     run_search(RunConfig(**job["config"]), out, resume=(out / "config.toml").exists(), observers=observers)
     print(f"{counter.count} events")

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,7 +33,7 @@ from nas_search.reports.html import write_report
 from nas_search.run_folder import RunFolder, Store
 from nas_search.runs import run_search, run_training
 from nas_search.state import SearchState
-from nas_spaces import ArchitectureError, SpacesError, TableError, catalog, load_table, nas_bench_201
+from nas_spaces import ArchitectureError, SearchSpace, SpacesError, TableError, catalog, load_table, nas_bench_201
 from nas_spaces.latency import LatencyTable
 
 OURS = (SearchError, SpacesError, AugmentError)
@@ -82,13 +83,17 @@ def configured(folder: Path) -> object:
     return search_catalog.method(config.method, config.settings)
 
 
+@cache
+def every_space() -> tuple[SearchSpace, ...]:
+    return tuple(catalog.space(name) for name in catalog.names())
+
+
 def genotype(folder: Path) -> object:
     """Every space reads the text; the tuple of what each made of it."""
     text = (folder / "genotype.txt").read_bytes().decode(errors="replace")
     found = []
-    for name in catalog.names():
+    for space in every_space():
         try:
-            space = catalog.space(name)
             architecture = space.parse(text)
         except ArchitectureError:
             continue
@@ -277,9 +282,8 @@ def read(form: Format, folder: Path, case: str) -> bool:
             form.load(folder)
     except form.errors:
         return False
-    except BaseException as error:
-        error.add_note(case)
-        raise
+    except Exception as error:
+        raise AssertionError(f"{type(error).__name__} of {case}") from error
     return True
 
 
