@@ -16,9 +16,15 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+# Imported late by what runs use, and dear: torch's optimisers import the compiler, drawings networkx.
+import networkx  # noqa: F401
+import torch._dynamo
+import torch._inductor
+import torch.onnx  # noqa: F401
+
 from nas_cli.main import main as nascli
 from nas_search.config import RunConfig
-from nas_search.roles import Event
+from nas_search.roles import Event, Observer
 from nas_search.runs import run_search
 
 
@@ -64,7 +70,7 @@ def work(job: dict[str, Any]) -> int:
             return int(leave.code or 0)
         return 0
     counter = Counter()
-    observers = [counter, *([Happening(job["steps"], job.get("file_size"))] if "steps" in job else [])]
+    observers: list[Observer] = [counter, *([Happening(job["steps"], job.get("file_size"))] if "steps" in job else [])]
     out = Path(job["out"])
     run_search(RunConfig(**job["config"]), out, resume=(out / "config.toml").exists(), observers=observers)
     print(f"{counter.count} events")
@@ -82,7 +88,7 @@ def forked(job: dict[str, Any]) -> dict[str, Any]:
             os.dup2(log, 1)
             os.dup2(log, 2)
             status = work(job)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, it is printed
             traceback.print_exc()
         finally:
             sys.stdout.flush()

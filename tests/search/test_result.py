@@ -44,6 +44,7 @@ def test_result_json_has_what_the_design_names(tmp_path: Path) -> None:
         {"space": "somewhere"},
         {"policy": {"format": "other"}},
         {"method": None, "metrics": None, "versions": 5},
+        {"metrics": ["x"]},
     ],
 )
 def test_a_result_that_was_changed_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:

@@ -218,7 +218,7 @@ class RunConfig:
                 record = tomllib.load(file)
         except OSError as error:
             raise ConfigError(f"cannot read {path} ({error.strerror}).") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(f"{path} is not TOML: {error}.") from error
         known = [item.name for item in fields(RunConfig)]
         for key in record:

@@ -106,6 +106,9 @@ class SearchResult:
             space = space or catalog.space(record["space"])
             architecture = space.parse(record["architecture"])
             policy = Policy.from_json(json.dumps(record["policy"]))
+            for name in ("hyperparameters", "metrics", "versions"):
+                if not isinstance(record[name], dict):
+                    raise TypeError(f"{name} is {record[name]!r:.100}; expected an object")
             return SearchResult(
                 architecture=architecture,
                 policy=policy,

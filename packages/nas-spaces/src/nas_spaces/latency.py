@@ -143,7 +143,7 @@ class LatencyTable:
         """
         try:
             content: Any = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise TableError(f"{path} cannot be read as a latency table: {error}.") from error
         if not isinstance(content, dict):
             raise TableError(f"{path} holds {type(content).__name__}; expected an object of seconds by operation.")
