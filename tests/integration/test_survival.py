@@ -19,7 +19,7 @@ from nas_search.run_folder import RunFolder
 
 KILLED = -9
 BASE: dict[str, Any] = {
-    "space": "nas_bench_201", "data": "fake:1x8x8", "epochs": 2, "train_epochs": 1, "batch_size": 32, "channels": 4, "cells": 1,
+    "space": "nas_bench_201", "data": "fake:1x8x8", "epochs": 4, "train_epochs": 1, "batch_size": 32, "channels": 4, "cells": 1,
     "seed": 3, "device": "cpu",
 }  # fmt: skip
 METHODS: dict[str, dict[str, Any]] = {

@@ -48,15 +48,19 @@ class RunFolder:
                 remedy = "go on with it by --resume, or choose" if ours else "choose"
                 raise RunFolderError(f"{self.root} exists and holds {what}; {remedy} another folder with --out.")
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            for path in (*self.root.iterdir(), *self.checkpoints.iterdir()):
-                if is_temporary(path):
-                    path.unlink(missing_ok=True)
+            self.remove_leftovers()
         except RunFolderError:
             raise
         except OSError as error:
             raise RunFolderError(
                 f"cannot make {self.checkpoints} ({error.strerror}); choose another folder with --out."
             ) from error
+
+    def remove_leftovers(self) -> None:
+        """Remove what a process that was killed has left half written."""
+        for path in (*self.root.glob(".*"), *self.checkpoints.glob(".*")):
+            if is_temporary(path):
+                path.unlink(missing_ok=True)
 
     def _is_taken(self) -> bool:
         """Whether something stands there that is not the empty beginning of a run which was killed at once."""

@@ -184,6 +184,7 @@ def run_training(
         raise RunFolderError(f"{folder.root} has no training to resume; leave out --resume to start one.")
     if not resume:
         checkpoint.unlink(missing_ok=True)
+    folder.remove_leftovers()
     optimizer = _optimizer(parts, result.hyperparameters, weight_decay)
     record = _train_found(parts, result, folder, checkpoint, observers, optimizer)
     replace(result, metrics={**result.metrics, **_trained(record)}).save(run)
