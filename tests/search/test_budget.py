@@ -78,3 +78,12 @@ def test_what_cannot_be_met_is_refused() -> None:
     entries, kept, costs = problem(6)
     with pytest.raises(ConfigError, match="no architecture was found within the limits .* cost .* of 0.001: raise"):
         keep_within(entries, kept, [False] * NODES, [Budget("cost", costs, 0.001)])
+
+
+def test_equal_costs_are_not_exchanged_for_ever() -> None:
+    """Rounding: ``0.5 + 0.2 - 0.2`` is below 0.5, as if an exchange of equals saved something."""
+    assert 0.5 + 0.2 - 0.2 < 0.5
+    costs = torch.tensor([[0.3, 0.2, 0.2]], dtype=torch.float64)
+    entries = [[Entry(0, 0, 1.0)], [Entry(0, 1, 1.0), Entry(0, 2, 0.5)]]
+    with pytest.raises(ConfigError, match="no architecture was found"):
+        keep_within(entries, [[0], [0]], [False] * 2, [Budget("seconds", costs, 0.25)])

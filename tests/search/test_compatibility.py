@@ -12,14 +12,17 @@ from nas_hypergrad import FirstOrder, Implicit, Unrolled, amended, neumann, sgd
 from nas_search import ConfigError, ImageData, Method, methods, search
 from nas_search.estimators import NeumannSeries, OneStep
 from nas_search.losses import Blended
-from nas_search.optimizers import SGD
+from nas_search.optimizers import SGD, Adam
+from nas_search.policies import LearnedOnTop
+from nas_search.policy_gradient import PolicyStep
 from nas_search.regularizers import Entropy
 from nas_search.relaxations import HardGumbel, Softmax
 from nas_search.roles import Hypergradient, HypergradientFactory
 from nas_search.schedules import Constant, Linear
+from nas_search.selection import InheritWeights
 from nas_search.state import SearchState
-from nas_search.updates import OuterStep
-from nas_spaces import nas_bench_201
+from nas_search.updates import After, OuterStep
+from nas_spaces import ArchitectureError, nas_bench_201
 
 
 def refused(method: Method, data: ImageData, small: dict[str, Any], out: Path, match: str) -> None:
@@ -88,6 +91,36 @@ def test_parts_that_no_update_uses(data: ImageData, small: dict[str, Any], tmp_p
     )
     refused(replace(methods.darts(), train_share=1.0), data, small, out, "train_share")
     refused(replace(methods.idarts(), train_share=1.0), data, small, out, "train_share")
+
+
+def test_a_policy_optimizer_that_no_update_uses(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    method = replace(methods.gdas(), policy=LearnedOnTop(), policy_optimizer=Adam())
+    refused(method, data, small, tmp_path / "run", r"policy_optimizer, and no update that takes a step with it.*PolicyStep")
+
+
+def test_a_policy_step_that_would_come_late(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    method = replace(methods.gdas(), updates=(*methods.gdas().updates, After(0.5, PolicyStep())))
+    refused(method, data, small, out, "'gdas' has a PolicyStep, which needs a supernet, a policy that learns")
+    refused(replace(methods.daas(), train_share=1.0), data, small, out, "train_share")
+
+
+@pytest.mark.parametrize("relaxation", [HardGumbel, None])
+def test_weights_that_no_one_network_has(relaxation: Any, data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    method = replace(methods.random_nas(), network=InheritWeights())
+    message = "inherits weights from its relaxation's supernet, but has none"
+    if relaxation is not None:
+        method, message = replace(methods.gdas(), network=InheritWeights()), "relaxation HardGumbel draws those of its"
+    refused(method, data, small, tmp_path / "run", message)
+
+
+@pytest.mark.parametrize(("text", "match"), [("", "searches for a given network"), ("foo", "at position 0 of 'foo'")])
+def test_a_network_that_is_not_given(
+    text: str, match: str, data: ImageData, small: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises((ConfigError, ArchitectureError), match=match):
+        search(nas_bench_201(), data, methods.augment_only(architecture=text), out=tmp_path / "run", **small)
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_update_that_does_not_say_what_it_uses(data: ImageData, small: dict[str, Any]) -> None:

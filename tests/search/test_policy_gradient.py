@@ -223,7 +223,7 @@ def test_one_graph_is_alive_at_a_time(data: ImageData, name: str) -> None:
 
 
 def test_what_cannot_be_learned_is_refused(data: ImageData, small: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="leave-one-out baseline needs 2 policies"):
+    with pytest.raises(ConfigError, match="leave-one-out baseline needs 2 policies or more for an architecture, not 1"):
         methods.daas(policies=1)
     with pytest.raises(ConfigError, match="policies is 0"):
         PolicyStep(1, 0, leave_one_out=False)
@@ -232,8 +232,11 @@ def test_what_cannot_be_learned_is_refused(data: ImageData, small: dict[str, Any
     with pytest.raises(ConfigError, match="share is 'pairs'; expected one of position"):
         methods.daas(share="pairs")  # type: ignore[arg-type]
     without = replace(methods.daas(warmup=0.0), policy_optimizer=None)
-    with pytest.raises(ConfigError, match="learns a policy by the first-order gradient of the validation loss"):
+    with pytest.raises(ConfigError, match="has a PolicyStep, which needs a supernet, a policy that learns"):
         search(nas_bench_201(), data, without, **small)
+    by_outer_step = replace(methods.gdas(), policy=LearnedOnTop())
+    with pytest.raises(ConfigError, match="learns a policy by the first-order gradient of the validation loss"):
+        search(nas_bench_201(), data, by_outer_step, **small)
     with pytest.raises(ConfigError, match="learns an augmentation of images, and .* is made of tokens"):
         search(darts_rnn(), fake_text(8, count=400, time=4), methods.daas(), **small)
 

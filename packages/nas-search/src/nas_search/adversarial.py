@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -77,6 +77,8 @@ class AdversarialStep:
     """
 
     weighting: Weighting = "score"
+
+    uses: ClassVar[frozenset[str]] = frozenset({"policy"})
 
     def __post_init__(self) -> None:
         if self.weighting not in get_args(Weighting):

@@ -29,8 +29,8 @@ def check_parts(state: "SearchState") -> None:
 
     Raises:
         ConfigError: outer parts without anything to learn, or without a supernet whose losses they use; parts that no update
-            uses; hyper-parameters of an optimiser that there is not; an update that says it does not fit; a policy that
-            nothing would move, or an optimiser of one that does not learn; a hypergradient that the optimiser or the learning
+            uses; hyper-parameters of an optimiser that there is not; a part that says it does not fit; a policy that nothing would
+            move, or an optimiser of one that does not learn; a hypergradient that the optimiser or the learning
             rate of the weights does not allow; a regulariser that asks for another relaxation; implicit differentiation of
             drawn paths.
     """
@@ -59,16 +59,14 @@ def check_parts(state: "SearchState") -> None:
             f"method {method.name!r} learns hyper-parameters of the weights' optimiser, but trains no supernet (weights=None); "
             "leave hyperparameters out."
         )
-    for update in _every(method.updates):
-        if isinstance(update, Checked):
-            update.check(state)
+    for part in (*_every(method.updates), method.sampler, method.hyperparameters, method.network):
+        if isinstance(part, Checked):
+            part.check(state)
     if method.policy_optimizer is not None and state.policy_optimizer is None:
         raise ConfigError(
             f"method {method.name!r} has a policy_optimizer, but nothing of its policy {type(state.policy).__name__} is learned; "
             "leave it out, or give the method a policy that learns."
         )
-    if isinstance(method.hyperparameters, Checked):
-        method.hyperparameters.check(state)
     _check_used(state, given)
     hypergradient = method.hypergradient
     if (
@@ -119,6 +117,11 @@ def _check_used(state: "SearchState", given: list[str]) -> None:
         raise ConfigError(
             f"method {method.name!r} has {', '.join(sorted(state.outer_parameters()))} to learn, and no update that learns them: "
             "give it an OuterStep(), or take a relaxation or policy without parameters."
+        )
+    if state.policy_optimizer is not None and "policy" not in uses:
+        raise ConfigError(
+            f"method {method.name!r} has a policy_optimizer, and no update that takes a step with it: give it a PolicyStep() or an "
+            "AdversarialStep(), or leave policy_optimizer out, so that an OuterStep() learns the policy."
         )
     if "validation" in uses and not len(state.valid_examples.labels):
         raise ConfigError(NO_VALIDATION)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -96,31 +96,44 @@ class PolicyStep:
     policies: int = 2
     leave_one_out: bool = True
 
+    uses: ClassVar[frozenset[str]] = frozenset({"policy", "validation"})
+
     def __post_init__(self) -> None:
         check_positive(architectures=self.architectures, policies=self.policies)
         if self.leave_one_out and self.policies < 2:
             raise ConfigError(
-                "a leave-one-out baseline needs 2 policies or more for an architecture; expected policies=2."
+                f"a leave-one-out baseline needs 2 policies or more for an architecture, not {self.policies}; give it more, or "
+                "no baseline."
             )
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``valid_loss`` and ``valid_accuracy`` after the step of the last architecture, and ``policy_gradient_norm``.
 
         Raises:
-            ConfigError: there is no policy that learns with an optimiser of its own.
+            ConfigError: there is no supernet, or no policy that learns with an optimiser of its own.
         """
+        self.check(state)
         optimizer, settings, rate = state.policy_optimizer, state.method.policy_optimizer, state.learning_rate
-        if optimizer is None or settings is None or rate is None:
-            raise ConfigError(
-                f"method {state.method.name!r} has a PolicyStep, which needs a supernet, a policy that learns, and "
-                "policy_optimizer=Adam(...)."
-            )
-        state.require_supernet()
+        assert optimizer is not None
+        assert settings is not None
+        assert rate is not None
         optimizer.zero_grad()
         for _ in range(self.architectures):
             surrogate, figures = self._surrogate(state, batch, rate)
             (surrogate / self.architectures).backward()
         return {**figures, "policy_gradient_norm": apply_step(optimizer, settings, state.progress)}
+
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`.
+
+        Raises:
+            ConfigError: there is no supernet, or no policy that learns with an optimiser of its own.
+        """
+        if state.policy_optimizer is None or state.supernet is None:
+            raise ConfigError(
+                f"method {state.method.name!r} has a PolicyStep, which needs a supernet, a policy that learns, and "
+                "policy_optimizer=Adam(...)."
+            )
 
     def _surrogate(self, state: "SearchState", batch: "Batch", rate: float) -> tuple[Tensor, dict[str, Tensor]]:
         """What has the policy gradient of one architecture, and the figures of its validation."""

@@ -122,6 +122,8 @@ class TrainAnew:
 
     start: float
 
+    uses: ClassVar[frozenset[str]] = frozenset()
+
     def __post_init__(self) -> None:
         if not 0 <= self.start <= 1:
             raise ConfigError(f"training starts anew at {self.start}; expected a part of the run, from 0 to 1.")

@@ -244,8 +244,8 @@ class Update(Protocol):
     """One part of a step of the search. A method lists its updates in the order in which they run.
 
     It may say what it uses in an attribute ``uses``, a frozenset of ``hypergradient``, ``outer_loss``, ``regularizers``,
-    ``outer`` (it learns the outer variables), ``loss`` and ``validation`` (it asks for validation images): a method whose
-    parts none of its updates uses is then refused.
+    ``outer`` (it learns the outer variables), ``policy`` (it learns the policy by `policy_optimizer`), ``loss`` and
+    ``validation`` (it asks for validation images): a method whose parts none of its updates uses is then refused.
     """
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
@@ -255,10 +255,10 @@ class Update(Protocol):
 
 @runtime_checkable
 class Checked(Protocol):
-    """What an `Update` has besides where it can say beforehand that it will not run."""
+    """What an update, a sampler, a network or hyper-parameters have besides where they can say beforehand what does not fit."""
 
     def check(self, state: "SearchState") -> None:
-        """Refuse a search that this update does not fit; called when it is made.
+        """Refuse a search that this part does not fit; called when it is made.
 
         Raises:
             ConfigError: what does not fit.

@@ -95,7 +95,8 @@ def _best(
     before, best, least = _excess(spent, budgets), None, float("inf")
     for node, old, new in _exchanges(entries, kept, frozen):
         gone, come = entries[node][old], entries[node][new]
-        after = [s + _cost(b, come) - _cost(b, gone) for s, b in zip(spent, budgets, strict=True)]
+        # The differences first: added one after the other, equal costs might seem to fall, and be exchanged for ever.
+        after = [s + (_cost(b, come) - _cost(b, gone)) for s, b in zip(spent, budgets, strict=True)]
         fall = before - _excess(after, budgets)
         if fall > 0 and (gone.size - come.size) / fall < least:
             best, least = (node, old, new), (gone.size - come.size) / fall

@@ -42,6 +42,12 @@ class Fixed:
             )
         return space.sample(state.generator)
 
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`; raises what `of` does."""
+        before = state.generator.get_state()
+        self.of(state)
+        state.generator.set_state(before)
+
     def __call__(self, state: "SearchState") -> ChoiceWeights:
         """See `Sampler`."""
         architecture = self.of(state)

@@ -38,16 +38,30 @@ class InheritWeights:
         """See `NetworkFactory`.
 
         Raises:
-            ConfigError: the method has no relaxation that weighs its supernet's operations.
+            ConfigError: the method has no relaxation that weighs its supernet's operations, or one whose weights are drawn.
+        """
+        self.check(state)
+        assert state.relaxation is not None
+        with torch.no_grad():
+            weights = state.relaxation(None, 1.0).weights
+        network = extract(state.require_supernet(), state.space, architecture, weights, **state.sizes)
+        count = min(self.batches, len(state.train))
+        calibrate(network, (state.normalize(state.train[position].images) for position in range(count)))
+        whole = nn.Sequential(copy.deepcopy(state.normalize), network)
+        return whole.to(memory_format=torch.channels_last).eval()
+
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`.
+
+        Raises:
+            ConfigError: the method has no relaxation that weighs its supernet's operations, or one whose weights are drawn.
         """
         if state.relaxation is None:
             raise ConfigError(
                 f"method {state.method.name!r} inherits weights from its relaxation's supernet, but has none."
             )
-        with torch.no_grad():
-            weights = state.relaxation(state.relaxation.noise(state.generator), 1.0).weights
-        network = extract(state.require_supernet(), state.space, architecture, weights, **state.sizes)
-        count = min(self.batches, len(state.train))
-        calibrate(network, [state.normalize(state.train[position].images) for position in range(count)])
-        whole = nn.Sequential(copy.deepcopy(state.normalize), network)
-        return whole.to(memory_format=torch.channels_last).eval()
+        if state.relaxation.noise(torch.Generator()) is not None:
+            raise ConfigError(
+                f"method {state.method.name!r} inherits weights, but its relaxation {type(state.relaxation).__name__} draws those of its "
+                "operations: no one network is trained. Take SparseCode, or leave network out and train the result."
+            )
