@@ -95,7 +95,9 @@ def test_parts_that_no_update_uses(data: ImageData, small: dict[str, Any], tmp_p
 
 def test_a_policy_optimizer_that_no_update_uses(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
     method = replace(methods.gdas(), policy=LearnedOnTop(), policy_optimizer=Adam())
-    refused(method, data, small, tmp_path / "run", r"policy_optimizer, and no update that takes a step with it.*PolicyStep")
+    refused(
+        method, data, small, tmp_path / "run", r"policy_optimizer, and no update that takes a step with it.*PolicyStep"
+    )
 
 
 def test_a_policy_step_that_would_come_late(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
@@ -106,11 +108,13 @@ def test_a_policy_step_that_would_come_late(data: ImageData, small: dict[str, An
 
 
 @pytest.mark.parametrize("relaxation", [HardGumbel, None])
-def test_weights_that_no_one_network_has(relaxation: Any, data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+def test_weights_that_no_one_network_has(
+    relaxation: Any, data: ImageData, small: dict[str, Any], tmp_path: Path
+) -> None:
     method = replace(methods.random_nas(), network=InheritWeights())
     message = "inherits weights from its relaxation's supernet, but has none"
     if relaxation is not None:
-        method, message = replace(methods.gdas(), network=InheritWeights()), "relaxation HardGumbel draws those of its"
+        method, message = replace(methods.gdas(), network=InheritWeights()), "relaxation HardGumbel draws those of"
     refused(method, data, small, tmp_path / "run", message)
 
 

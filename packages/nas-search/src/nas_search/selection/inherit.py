@@ -62,6 +62,6 @@ class InheritWeights:
             )
         if state.relaxation.noise(torch.Generator()) is not None:
             raise ConfigError(
-                f"method {state.method.name!r} inherits weights, but its relaxation {type(state.relaxation).__name__} draws those of its "
-                "operations: no one network is trained. Take SparseCode, or leave network out and train the result."
+                f"method {state.method.name!r} inherits weights, but its relaxation {type(state.relaxation).__name__} draws those "
+                "of its operations: no one network is trained. Take SparseCode, or leave network out and train the result."
             )
