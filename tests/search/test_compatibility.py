@@ -114,7 +114,7 @@ def test_weights_that_no_one_network_has(
     method = replace(methods.random_nas(), network=InheritWeights())
     message = "inherits weights from its relaxation's supernet, but has none"
     if relaxation is not None:
-        method, message = replace(methods.gdas(), network=InheritWeights()), "relaxation HardGumbel draws those of its"
+        method, message = replace(methods.gdas(), network=InheritWeights()), "relaxation HardGumbel draws those of"
     refused(method, data, small, tmp_path / "run", message)
 
 

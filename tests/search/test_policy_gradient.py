@@ -225,6 +225,13 @@ def test_one_graph_is_alive_at_a_time(data: ImageData, name: str) -> None:
 def test_what_cannot_be_learned_is_refused(data: ImageData, small: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="leave-one-out baseline needs 2 policies or more for an architecture, not 1"):
         methods.daas(policies=1)
+    with pytest.raises(ConfigError, match="weight_architectures is 0"):
+        methods.daas(weight_architectures=0)
+    for settings in ({"warmup": 1.0}, {"warmup": -0.1}, {"warmup": 0.0, "independent": True}):
+        with pytest.raises(ConfigError, match=rf"warmup is {settings['warmup']}; expected a part of the run below 1"):
+            methods.daas(**settings)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"warmup is 1\.0; expected a part of the run from 0 to below 1"):
+        methods.augment_only(warmup=1.0)
     with pytest.raises(ConfigError, match="policies is 0"):
         PolicyStep(1, 0, leave_one_out=False)
     with pytest.raises(ConfigError, match="unknown space 'fast_a'; did you mean 'fast_aa'"):

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from nas_search.errors import ConfigError
 from nas_search.method import Method
 from nas_search.optimizers import SGD, Adam
 from nas_search.policies import LearnedOnTop
@@ -47,7 +48,14 @@ def augment_only(
         policy_learning_rate: of Adam on the policy's parameters.
         momentum: of the weights.
         clip: largest norm of the gradient of the weights.
+
+    Raises:
+        ConfigError: a warm-up that leaves nothing for the policy; a setting does not fit.
     """
+    if not 0 <= warmup < 1:
+        raise ConfigError(
+            f"warmup is {warmup}; expected a part of the run from 0 to below 1, after which the policy is learned."
+        )
     fixed = Fixed(architecture)
     return Method(
         name="augment_only",

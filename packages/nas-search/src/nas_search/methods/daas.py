@@ -4,12 +4,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
+from nas_search.errors import ConfigError
 from nas_search.method import Method
 from nas_search.optimizers import SGD, Adam
 from nas_search.policies import LearnedOnTop
 from nas_search.policy_gradient import PolicyStep
 from nas_search.relaxations import HardGumbel
 from nas_search.roles import Sampler, Update
+from nas_search.run_state import check_positive
 from nas_search.samplers import Relaxed, Settled
 from nas_search.schedules import Constant, Cosine, Linear
 from nas_search.selection import Derive
@@ -78,7 +80,17 @@ def daas(
         1. `baseline` and `average`, see there; with ``average=False`` the learning rate should be smaller.
         2. Learning rates, weight decays and temperatures are not printed; these are those of GDAS, DARTS and DADA.
         3. A training of the result draws a pair for every image, where the paper draws one for every batch.
+
+    Raises:
+        ConfigError: a warm-up that leaves nothing for the policy, or, with `independent`, for the architecture; a setting
+            does not fit.
     """
+    check_positive(architectures=architectures, policies=policies, weight_architectures=weight_architectures)
+    if not 0 <= warmup < 1 or (independent and warmup == 0):
+        raise ConfigError(
+            f"warmup is {warmup}; expected a part of the run below 1, after which the policy is learned, and 0 or more, or above 0 "
+            "with independent=True, which searches the architecture in it."
+        )
     weights = WeightStep(weight_architectures, average)
     architecture_step: Update = OuterStep(architectures)
     sampler: Sampler = Relaxed()
