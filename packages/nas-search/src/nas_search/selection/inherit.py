@@ -61,8 +61,7 @@ class InheritWeights:
                 f"method {state.method.name!r} inherits weights from its relaxation's supernet, but has none."
             )
         if state.relaxation.noise(torch.Generator()) is not None:
-            name = type(state.relaxation).__name__
             raise ConfigError(
-                f"method {state.method.name!r} inherits weights, but its relaxation {name} draws those of its "
-                "operations: no one network is trained. Take SparseCode, or leave network out and train the result."
+                f"method {state.method.name!r} inherits weights, but its relaxation {type(state.relaxation).__name__} draws those "
+                "of its operations: no one network is trained. Take SparseCode, or leave network out and train the result."
             )
