@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.search.latent_cases import tiny_cells
+from latent_cases import tiny_cells
 
 from nas_search import ConfigError
 from nas_search.autoencoder import cell_graph

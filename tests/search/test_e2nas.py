@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from nas_search import ConfigError, ImageData, Method, methods, search
+from nas_search import ConfigError, ImageData, Method, RunFolderError, methods, search
 from nas_search.config import RunConfig
 from nas_search.exploration import Novelty, visited_paths
 from nas_search.latent_space import LatentSpace
@@ -142,9 +142,49 @@ def test_the_released_gradient_is_an_option(folder: Path, data: ImageData, small
     method = tiny("e2nas", folder / "shortcut", latent=30, shortcut=True, exploration=0.0)
     assert search(nas_bench_201(), data, method, **small | {"epochs": 1}).method == "e2nas"
     with pytest.raises(ConfigError, match="latent points 30; .* set latent below 24"):
-        search(nas_bench_201(), data, tiny("e2nas", folder / "shortcut", latent=30, shortcut=True), **small)
+        search(nas_bench_201(), data, tiny("e2nas", folder / "shortcut", latent=30), **small)
+    with pytest.raises(ConfigError, match="more latent coordinates than Lemma 2 allows; .*manifold=False"):
+        tiny("e2nas", folder, latent=30, shortcut=True)
+
+
+def test_a_shortcut_that_does_not_fit_is_refused_before_the_training(
+    tmp_path: Path, data: ImageData, small: dict[str, Any]
+) -> None:
     with pytest.raises(ConfigError, match="its 4 coordinates are no 30"):
-        search(nas_bench_201(), data, tiny("e2nas", folder, shortcut=True), **small)
+        search(nas_bench_201(), data, tiny("e2nas", tmp_path, shortcut=True, exploration=0.0), **small)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_search_tells_its_observers_of_the_training(tmp_path: Path, data: ImageData, small: dict[str, Any]) -> None:
+    """And refuses a folder that is taken before it."""
+    runs: list[str] = []
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "notes.txt").touch()
+    settings: dict[str, Any] = small | {"epochs": 1, "observers": [lambda event: runs.append(event.run)]}
+    method = replace(tiny("e2nas", tmp_path), steps=1)
+    with pytest.raises(RunFolderError, match="taken exists and holds other files"):
+        search(nas_bench_201(), data, method, out=tmp_path / "taken", **settings)
+    config = RunConfig(method="e2nas", data="fake:1x8x8", settings={**TINY, "autoencoder": str(tmp_path / "a.pt")})
+    with pytest.raises(RunFolderError, match="taken exists and holds other files"):
+        run_search(config, tmp_path / "taken", observers=settings["observers"])
+    assert not runs
+    search(nas_bench_201(), data, method, **settings)
+    assert list(dict.fromkeys(runs)) == ["autoencoder", "search"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"exploration": -1.0}, "exploration is -1.0"),
+        ({"epsilon": 1.5}, "epsilon 1.5"),
+        ({"archive": 0}, "archive is 0"),
+        ({"autoencoder_epochs": 0}, "autoencoder_epochs is 0"),
+        ({"depth_samples": 0}, "depth_samples is 0"),
+    ],
+)
+def test_bad_settings_are_named_as_they_were_given(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        methods.e2nas_r(**settings)
 
 
 def test_a_run_shows_the_training_of_the_autoencoder_once(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.search.latent_cases import tiny_cells, untrained
+from latent_cases import tiny_cells, untrained
 from torch import Tensor
 from torch.autograd.functional import jacobian
 from torch.distributions import Normal

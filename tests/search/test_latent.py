@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.search.latent_cases import tiny_cells, untrained
+from latent_cases import tiny_cells, untrained
 
 from nas_search import ConfigError
 from nas_search.relaxations import Latent
@@ -66,5 +66,7 @@ def test_what_does_not_fit_is_refused() -> None:
         make(nas_bench_201(), shortcut=True)
     with pytest.raises(ConfigError, match=r"decodes to choice weights \(6, 5\); those of space 'darts' are \(28, 8\)"):
         Latent(darts(), untrained(nas_bench_201()))
+    with pytest.raises(ConfigError, match="cells of other operations or edges than those of space 'tiny'"):
+        Latent(tiny_cells(("none", "skip_connect", "avg_pool_3x3")), untrained(tiny_cells()))
     with pytest.raises(ConfigError, match="temperature goes from 0.0"):
         make(nas_bench_201(), temperature=Constant(0.0))

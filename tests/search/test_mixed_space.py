@@ -18,6 +18,8 @@ from nas_search.state import SearchState
 from nas_search.surrogate import Hamming, WeisfeilerLehman, suggest
 from nas_search.training import TrainState
 from nas_spaces import Architecture, ArchitectureError, InputError, darts, nas_bench_201
+from nas_spaces.costs import operation_costs, places
+from nas_spaces.latency import LatencyTable
 from nas_spaces.testing import check_space
 
 SPACE = MixedSpace(
@@ -107,6 +109,18 @@ def test_training_uses_the_settings(monkeypatch: pytest.MonkeyPatch, data: Image
         NetworkCost()(architecture, state)
         == nas_bench_201().count(base, image=(1, 8, 8), classes=4, channels=4, cells=1).parameters
     )
+
+
+def test_a_latency_table_is_a_cost(data: ImageData, small: dict[str, Any]) -> None:
+    space, settings = nas_bench_201(), small | {"seed": 0, "device": torch.device("cpu")}
+    state = SearchState(space, data, methods.random_search(), **settings)
+    sizes: dict[str, Any] = {"image": (1, 8, 8), "classes": 4, "channels": 4, "cells": 1}
+    table = LatencyTable({place.key: 0.5 for place in places(space, **sizes)})
+    architecture = space.architecture([3, 1, 0, 2, 4, 0])
+    expected = operation_costs(space, measure=table, **sizes).of(space.weights(architecture))
+    assert NetworkCost(table)(architecture, state) == float(expected) > 0
+    twice = LatencyTable({key: 2 * seconds for key, seconds in table.seconds.items()})
+    assert NetworkCost(twice)(architecture, state) == 2 * float(expected)
 
 
 def test_the_process_learns_from_both_parts() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.search.latent_cases import tiny_cells, untrained
+from latent_cases import tiny_cells, untrained
 
 from nas_search import CheckpointError, ConfigError, RunFolderError, pretraining
 from nas_search.pretraining import (

@@ -41,3 +41,8 @@ def test_results_that_are_missing_or_damaged_are_said(tmp_path: Path) -> None:
         folder.read_result()
     with pytest.raises(RunFolderError, match="no run folder"):
         RunFolder(tmp_path / "nowhere").read_result()
+
+
+def test_a_folder_that_cannot_be_looked_into_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="cannot read .* choose another folder with --out"):
+        RunFolder(tmp_path / ("x" * 300)).check(resume=False)

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -46,13 +46,15 @@ def progress(*, quiet: bool, verbose: bool = False) -> Iterator["list[Observer]"
 
 
 @contextmanager
-def resumable(again: str) -> Iterator[None]:
-    """Say how to go on when a run is interrupted: the command `again`."""
+def resumable(again: str, begun: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Say how to go on when a run is interrupted: the command `again`, or the same one where no run was `begun`."""
     from nas_search import Interrupted
 
     try:
         yield
     except (Interrupted, KeyboardInterrupt) as error:
+        if not str(error) and not begun():
+            raise Interrupted("interrupted before the run began. Repeat the same command.") from error
         saved = str(error) or "interrupted; what was saved last is whole."
         raise Interrupted(f"{saved} Go on with: {again}") from error
 

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
+from nas_search.autoencoder import GraphVAE
 from nas_search.pretraining import AutoencoderSettings, obtain_autoencoder
 from nas_search.relaxations import Latent
 from nas_search.relaxations.gumbel import check_temperature
@@ -35,10 +38,14 @@ class LatentSpace:
         check_temperature(self.temperature)
 
     def prepare(self, space: SearchSpace, observers: Sequence[Observer] = ()) -> None:
-        """Train the autoencoder unless it is kept already; see `obtain_autoencoder` for what is raised."""
+        """Train the autoencoder unless it is kept already; see `obtain_autoencoder` and `Latent` for what is raised."""
+        with torch.random.fork_rng(devices=[]):  # what does not fit is refused before the training
+            self._of(space, GraphVAE(space, self.settings.latent, self.settings.hidden))
         obtain_autoencoder(space, self.settings, self.file, observers)
 
     def of(self, space: SearchSpace) -> Latent:
         """The relaxation, at a point drawn of torch's global random numbers as in all relaxations."""
-        autoencoder = obtain_autoencoder(space, self.settings, self.file)
+        return self._of(space, obtain_autoencoder(space, self.settings, self.file))
+
+    def _of(self, space: SearchSpace, autoencoder: GraphVAE) -> Latent:
         return Latent(space, autoencoder, self.temperature, self.scale, self.shortcut)

@@ -63,7 +63,8 @@ def search(
         out: the run folder, for checkpoints, events, the result and a network that is trained
             already; nothing is written when left out.
         resume: continue the run in `out`. The result is that of a run that was not interrupted.
-        observers: told of every step and epoch.
+        observers: told of every step and epoch, also of those of an autoencoder that the method needs and that is trained
+            first, once (see `nas_search.pretraining`).
         channels: width of the supernet's first cell.
         cells: depth of the supernet, in the unit of the space; the space's own by default.
 
@@ -87,6 +88,10 @@ def search(
         >>> nas_bench_201().parse(str(result.architecture)) == result.architecture
         True
     """
+    folder = None if out is None else RunFolder(out)
+    if folder is not None:
+        folder.check(resume=resume)
+    method.prepare(space, observers)
     state = SearchState(
         space,
         data,
@@ -98,7 +103,6 @@ def search(
         channels=channels,
         cells=cells,
     )
-    folder = None if out is None else RunFolder(out)
     if folder is not None:
         folder.claim(resume=resume)
     return complete(state, folder, observers=observers)

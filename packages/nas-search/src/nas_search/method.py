@@ -1,6 +1,6 @@
 """A method: one part for each role, as a value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nas_hypergrad import FirstOrder, Hypergradient
@@ -29,6 +29,7 @@ from nas_search.roles import (
 from nas_search.schedules import Cosine
 from nas_search.stopping import Never
 from nas_search.supernets import WholeChannels
+from nas_spaces import SearchSpace
 
 __all__ = ["Method"]
 
@@ -89,3 +90,8 @@ class Method:
     def sequence(self) -> tuple[Update, ...]:
         """All updates of a step in order: the method's own, and that of the hyper-parameters after them."""
         return self.updates if self.hyperparameters is None else (*self.updates, self.hyperparameters.update)
+
+    def prepare(self, space: SearchSpace, observers: Sequence[Observer] = ()) -> None:
+        """Do now, telling observers, what takes long before a search in the space; see `RelaxationOfSpace.prepare`."""
+        if isinstance(self.relaxation, RelaxationOfSpace):
+            self.relaxation.prepare(space, observers)

@@ -189,7 +189,7 @@ def reconstruction(autoencoder: GraphVAE, types: Tensor) -> float:
 def train_autoencoder(
     space: SearchSpace, settings: AutoencoderSettings = AutoencoderSettings(), observers: Sequence[Observer] = ()
 ) -> tuple[GraphVAE, list[dict[str, Any]]]:
-    """Train the autoencoder of a space; NAS-Bench-201 takes about half a minute.
+    """Train the autoencoder of a space; NAS-Bench-201 takes a minute or so.
 
     Equal arguments give equal weights, and the global random state is left as it was.
 
@@ -231,7 +231,7 @@ def obtain_autoencoder(
         space: see `GraphVAE`.
         settings: what it is to be.
         file: where it is kept; `cache_file` when empty.
-        observers: told of the training.
+        observers: told of the training, which begins anew if it is interrupted.
 
     Raises:
         ConfigError: the space has no cells that it reads.

@@ -32,21 +32,35 @@ class RunFolder:
         self.checkpoints = self.root / "checkpoints"
         self.last = self.checkpoints / "last.pt"
 
+    def check(self, *, resume: bool) -> None:
+        """Make sure that `claim` may take the folder, and change nothing.
+
+        Raises:
+            RunFolderError: it holds something and `resume` is false, or it is no run and `resume` is true, or it cannot be
+                read.
+        """
+        try:
+            ours = any(path.exists() for path in (self.config, self.last, self.events, self.result))
+            taken = self._is_taken()
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot read {self.root} ({error.strerror}); choose another folder with --out."
+            ) from error
+        if resume and not ours:
+            raise RunFolderError(f"{self.root} holds no run to resume; leave out --resume to start one there.")
+        if not resume and taken:
+            what = "another run" if ours else "other files"
+            remedy = "go on with it by --resume, or choose" if ours else "choose"
+            raise RunFolderError(f"{self.root} exists and holds {what}; {remedy} another folder with --out.")
+
     def claim(self, *, resume: bool) -> None:
         """Make the folder, or make sure that a run may continue in it.
 
         Raises:
-            RunFolderError: it holds something and `resume` is false, or it is no run and `resume` is true, or it cannot be
-                written.
+            RunFolderError: as `check`, or it cannot be written.
         """
         try:
-            ours = any(path.exists() for path in (self.config, self.last, self.events, self.result))
-            if resume and not ours:
-                raise RunFolderError(f"{self.root} holds no run to resume; leave out --resume to start one there.")
-            if not resume and self._is_taken():
-                what = "another run" if ours else "other files"
-                remedy = "go on with it by --resume, or choose" if ours else "choose"
-                raise RunFolderError(f"{self.root} exists and holds {what}; {remedy} another folder with --out.")
+            self.check(resume=resume)
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self.remove_leftovers()
         except RunFolderError:

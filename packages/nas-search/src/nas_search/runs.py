@@ -26,7 +26,7 @@ from nas_search.model_file import read_model, save_model
 from nas_search.optimizers import SGD
 from nas_search.reports.html import write_report
 from nas_search.result import SearchResult
-from nas_search.roles import Event, Observer, RelaxationOfSpace
+from nas_search.roles import Event, Observer
 from nas_search.run_folder import RunFolder, Store
 from nas_search.state import SearchState
 from nas_search.training import TrainState
@@ -97,8 +97,9 @@ def run_search(
     """
     config = config.resolved()
     parts = _Parts.of(config)
-    if isinstance(parts.method.relaxation, RelaxationOfSpace):
-        parts.method.relaxation.prepare(parts.space, observers)
+    folder = RunFolder(out)
+    folder.check(resume=resume)
+    parts.method.prepare(parts.space, observers)
     state = SearchState(
         parts.space,
         parts.data,
@@ -118,7 +119,6 @@ def run_search(
     table = _covering_table(config.table, parts.space) if config.table else None
     if table is not None:
         watchers.append(TableValue(table, parts.space))
-    folder = RunFolder(out)
     folder.claim(resume=resume)
     if folder.config.exists():
         _require_same(RunConfig.from_toml(folder.config), config, folder)

@@ -6,7 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ class LatencyTable:
         0.003
     """
 
-    seconds: Mapping[str, float]
+    seconds: Mapping[str, float] = field(hash=False)  # a dict has no hash, and a measure is a key of caches
 
     def __call__(self, place: Place) -> float:
         """Look an operation up.

@@ -85,7 +85,8 @@ def command(
         click.echo(chosen.resolved().to_toml(), err=True)
     with (
         progress(quiet=quiet or (as_json and not verbose), verbose=verbose) as observers,
-        resumable(f"nascli search --out {quote(str(folder))} --resume"),
+        # While an autoencoder is trained there is no run folder yet.
+        resumable(f"nascli search --out {quote(str(folder))} --resume", (folder / "config.toml").exists),
     ):
         record = run_search(chosen, folder, resume=resume, observers=observers)
     if as_json:

@@ -65,6 +65,8 @@ def bayesian_optimization(
         raise ConfigError(
             f"cost_limit is {cost_limit:g}, but there is no cost; give it one, such as cost='parameters'."
         )
+    if not cost_limit > 0:
+        raise ConfigError(f"cost_limit is {cost_limit:g}; expected a positive number, or inf for none.")
     optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
     evaluator = evaluator or TrainAndValidate(candidate_epochs, optimizer)
     if cost == "none":

@@ -1,11 +1,13 @@
 """E2NAS."""
 
+from nas_search.errors import ConfigError
 from nas_search.exploration import Novelty
 from nas_search.latent_space import LatentSpace
 from nas_search.losses import Exploiting, Pieces, Plain, Replay, complement, previous
 from nas_search.method import Method
 from nas_search.optimizers import SGD, Adam
 from nas_search.pretraining import AutoencoderSettings
+from nas_search.run_state import check_positive
 from nas_search.samplers import Archived, Relaxed
 from nas_search.schedules import Constant, Cosine, Sigmoid
 from nas_search.selection import Derive
@@ -72,6 +74,16 @@ def e2nas(
            `GraphVAE` for what differs.
         5. exploration = 0 is no exploration (gamma = 0), not the gamma = 1/2 that the equation gives for b = 0.
     """
+    check_positive(archive=archive, autoencoder_epochs=autoencoder_epochs)
+    if not (exploration >= 0 and 0 <= epsilon <= 1):
+        raise ConfigError(
+            f"exploration is {exploration} and epsilon {epsilon}; expected a steepness of 0 or more, and a share from 0 to 1."
+        )
+    if shortcut and exploration and manifold:
+        raise ConfigError(
+            "shortcut=True needs more latent coordinates than Lemma 2 allows; leave out the manifold (manifold=False) or the "
+            "exploration (exploration=0)."
+        )
     gamma = Sigmoid(exploration) if exploration else Constant(0.0)
     settings = AutoencoderSettings(latent=latent, hidden=hidden, epochs=autoencoder_epochs, samples=autoencoder_samples)
     return Method(

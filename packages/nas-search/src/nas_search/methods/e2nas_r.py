@@ -5,6 +5,7 @@ from dataclasses import replace
 from nas_search.exploration import DecodedDepth
 from nas_search.method import Method
 from nas_search.methods.e2nas import e2nas
+from nas_search.run_state import check_positive
 from nas_search.schedules import Constant
 
 __all__ = ["e2nas_r"]
@@ -58,6 +59,7 @@ def e2nas_r(
         momentum: of the weights.
         clip: largest norm of the gradient of the weights.
     """
+    check_positive(depth_samples=depth_samples)
     method = e2nas(
         exploration=exploration,
         epsilon=epsilon,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from nas_search.autoencoder import GraphVAE
+from nas_search.autoencoder import GraphVAE, cell_graph
 from nas_search.errors import ConfigError
 from nas_search.relaxations.gumbel import check_temperature, standard_gumbel
 from nas_search.roles import ChoiceWeights, Relaxation, Schedule
@@ -47,6 +47,11 @@ class Latent(Relaxation):
         super().__init__()
         check_temperature(temperature)
         self.choices = space.choices.shape
+        if autoencoder.choices == self.choices and autoencoder.graph != cell_graph(space):
+            raise ConfigError(
+                f"the autoencoder decodes to cells of other operations or edges than those of space {space.name!r}: train one for "
+                "this space."
+            )
         if autoencoder.choices != self.choices:
             raise ConfigError(
                 f"the autoencoder decodes to choice weights {autoencoder.choices}; those of space {space.name!r} are "
