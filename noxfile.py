@@ -43,11 +43,21 @@ def typecheck(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests over the packages in the tree, with branch coverage; arguments go to pytest."""
+    """All tests over the packages in the tree, with branch coverage, by two workers; arguments go to pytest."""
     install_all(
-        session, "pytest-cov", "matplotlib>=3.8", "google-crc32c>=1.5", "nats-bench>=1.8", *ONNX, "ray>=2.40", *PYTEST
+        session,
+        "pytest-cov",
+        "pytest-xdist>=3.6",
+        "matplotlib>=3.8",
+        "google-crc32c>=1.5",
+        "nats-bench>=1.8",
+        *ONNX,
+        "ray>=2.40",
+        *PYTEST,
     )
-    session.run("pytest", "--cov", "--cov-report=term:skip-covered", *session.posargs)
+    # Two workers, not one a core: the tests start processes of their own and need a gigabyte each.
+    workers = ("-n", "2", "--dist", "worksteal")
+    session.run("pytest", *workers, "--cov", "--cov-report=term:skip-covered", *session.posargs)
 
 
 @nox.session

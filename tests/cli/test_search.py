@@ -202,14 +202,14 @@ def test_nan_stops_with_the_step_and_the_remedy(nascli: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_real_process_saves_on_a_signal_and_resumes_to_the_same_result(tmp_path: Path, number: int) -> None:
-    command = [sys.executable, "-m", "nas_cli", "search", *QUICK[:4], "--epochs", "60", "--train-epochs", "1", "--channels", "4",
+    command = [sys.executable, "-m", "nas_cli", "search", *QUICK[:4], "--epochs", "20", "--train-epochs", "1", "--channels", "4",
                "--device", "cpu", "--batch-size", "16"]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [*command, "--out", "parts"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
-    assert process.stderr.readline().startswith("search epoch 1/60")
+    assert process.stderr.readline().startswith("search epoch 1/20")
     time.sleep(0.05)
     process.send_signal(number)
     _, message = process.communicate(timeout=60)
