@@ -1,79 +1,131 @@
 """What one outer step of each method costs, in units of one weight step, beside the passes that its equation needs.
 
-    python benchmarks/bench_methods.py [--rounds 15] [--channels 16] [--cells 1] [--batch-size 64] [--image 16]
+    python benchmarks/bench_methods.py [--rounds 15] [--methods darts,gdas] [--channels 16] [--cells 1] [--batch-size 64]
 
-NAS-Bench-201, one thread. Rounds are interleaved: each times one weight step and then one outer step of every method, and
-the ratio is taken within the round, in CPU time. The table has medians and quartiles over the rounds.
+NAS-Bench-201, one thread. Rounds are interleaved: each times, for every method, one weight step, the passes that its equation
+needs and one outer step, with the same draw of the relaxation, in CPU time. Ratios are taken within the round; the tables have
+medians, and quartiles over the rounds. A pass is timed bare: the supernet's loss and `torch.autograd.grad`, on images that are
+ready, with nothing of nas_search or nas_hypergrad around it.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
+from torch.func import functional_call
 
 from nas_search import Method, methods
 from nas_search.data_sources import fake
+from nas_search.objective import cross_entropy
+from nas_search.roles import ChoiceWeights, Update
 from nas_search.state import Batch, SearchState
-from nas_search.updates import OuterStep, WeightStep
+from nas_search.updates import JointStep, OuterStep, PosteriorStep, WeightStep
 from nas_spaces import nas_bench_201
 
-# A pass is forward and backward once; those of the first order need no weight gradients. A product is one more pass backward,
-# through the kept graph of the train batch's gradient.
-METHODS: dict[str, tuple[Callable[[], Method], str]] = {
-    "darts(1)": (lambda: methods.darts(1), "1 valid, without weight gradients"),
-    "darts(2)": (lambda: methods.darts(2), "1 valid + 1 train + 1 product"),
-    "darts(2), central difference": (lambda: methods.darts(2, central_difference=True), "1 valid + 3 train"),
-    "amended_darts()": (lambda: methods.amended_darts(), "1 valid + 1 train + 2 products"),
-    "amended_darts(), central difference": (
-        lambda: methods.amended_darts(central_difference=True),
-        "1 valid + 4 train",
-    ),
-    "allegro()": (lambda: methods.allegro(), "1 valid + 2 train + 1 product"),
-    "allegro(), central difference": (lambda: methods.allegro(central_difference=True), "1 valid + 4 train"),
-    "idarts(terms=0)": (lambda: methods.idarts(terms=0), "1 valid + 1 train + 1 product"),
-    "idarts(terms=2)": (lambda: methods.idarts(terms=2), "1 valid + 1 train + 3 products"),
-    "idarts(terms=2), central difference": (
-        lambda: methods.idarts(terms=2, central_difference=True),
-        "1 valid + 6 train",
-    ),
+PASSES = {
+    "F": "forward alone, without a graph",
+    "W": "forward and backward for the weights",
+    "A": "forward and backward for the architecture",
+    "V": "forward and backward for both, as of the validation loss",
+    "G": "forward and backward for the weights, with the graph of the gradient, which all products share",
+    "H": "Hessian product through this graph",
+    "M": "mixed product through this graph",
 }
+
+
+class Case(NamedTuple):
+    """A method, what its outer step is, and the passes of its equation: how many of each."""
+
+    make: Callable[[], Method]
+    step: Update
+    passes: dict[str, int]
+
+
+METHODS: dict[str, Case] = {
+    "darts(1)": Case(lambda: methods.darts(1), OuterStep(), {"A": 1}),
+    "darts(2)": Case(lambda: methods.darts(2), OuterStep(), {"V": 1, "G": 1, "M": 1}),
+    "darts(2), difference": Case(
+        lambda: methods.darts(2, central_difference=True), OuterStep(), {"V": 1, "W": 1, "A": 2}
+    ),
+    "snas()": Case(methods.snas, JointStep(), {"V": 1}),
+    "pc_darts()": Case(methods.pc_darts, OuterStep(), {"A": 1}),
+    "ista(1)": Case(lambda: methods.ista(1), JointStep(), {"V": 1}),
+    "ista(2)": Case(lambda: methods.ista(2), OuterStep(), {"A": 1}),
+    "idarts(terms=0)": Case(lambda: methods.idarts(terms=0), OuterStep(), {"V": 1, "G": 1, "M": 1}),
+    "idarts(terms=2)": Case(lambda: methods.idarts(terms=2), OuterStep(), {"V": 1, "G": 1, "H": 2, "M": 1}),
+    "idarts(terms=2), difference": Case(
+        lambda: methods.idarts(terms=2, central_difference=True), OuterStep(), {"V": 1, "W": 4, "A": 2}
+    ),
+    "amended_darts()": Case(methods.amended_darts, OuterStep(), {"V": 1, "G": 1, "H": 1, "M": 1}),
+    "amended_darts(), difference": Case(
+        lambda: methods.amended_darts(central_difference=True), OuterStep(), {"V": 1, "W": 2, "A": 2}
+    ),
+    "allegro()": Case(methods.allegro, OuterStep(), {"V": 2, "G": 1, "M": 1}),
+    "allegro(), difference": Case(
+        lambda: methods.allegro(central_difference=True), OuterStep(), {"V": 2, "W": 1, "A": 2}
+    ),
+    "balenas(1)": Case(lambda: methods.balenas(1), PosteriorStep(), {"A": 1}),
+    "balenas(2)": Case(lambda: methods.balenas(2), PosteriorStep(), {"V": 1, "G": 1, "M": 1}),
+    "drnas()": Case(methods.drnas, OuterStep(), {"A": 1}),
+    "gdas()": Case(methods.gdas, OuterStep(), {"A": 1}),
+}
+REFERENCE = "amended_darts()"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--methods", default="", help="only those whose names begin with one of these, with commas between"
+    )
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--cells", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--image", type=int, default=16)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    states = {name: make(name, arguments) for name in METHODS}
-    ratios: dict[str, list[float]] = {name: [] for name in METHODS}
+    wanted = tuple(arguments.methods.split(","))
+    cases = {name: case for name, case in METHODS.items() if name.startswith(wanted) or name == REFERENCE}
+    states = {name: make(case.make(), arguments) for name, case in cases.items()}
+    steps: dict[str, list[float]] = {name: [] for name in cases}
+    ratios: dict[str, list[float]] = {name: [] for name in cases}
+    prices: list[dict[str, float]] = []
     units: list[float] = []
     for number in range(arguments.rounds + 1):
-        unit = timed(states["darts(1)"], WeightStep(), number)
         for name, state in states.items():
-            seconds = timed(state, OuterStep(), number)
-            if number:  # the first round warms up
-                ratios[name].append(seconds / unit)
-        units.append(unit)
-    print(f"One weight step: {1000 * statistics.median(units[1:]):.0f} ms of CPU time.\n")
-    print("| outer step of | passes of its equation | CPU time in weight steps | quartiles |")
-    print("|---|---|---|---|")
-    for name, values in ratios.items():
+            passes = PASSES if name == REFERENCE else cases[name].passes
+            unit = timed(state, WeightStep(), number)
+            price = priced(state, number, passes)
+            taken = timed(state, cases[name].step, number)
+            if not number:  # the first round warms up
+                continue
+            steps[name].append(taken / unit)
+            ratios[name].append(taken / sum(count * price[kind] for kind, count in cases[name].passes.items()))
+            if name == REFERENCE:
+                units.append(unit)
+                prices.append({kind: seconds / unit for kind, seconds in price.items()})
+    print(f"One weight step on the whole supernet: {1000 * statistics.median(units):.0f} ms of CPU time.\n")
+    print("| pass | | in weight steps |\n|---|---|---|")
+    for kind, meaning in PASSES.items():
+        print(f"| {kind} | {meaning} | {statistics.median(each[kind] for each in prices):.2f} |")
+    print("\n| outer step of | passes of its equation | in its weight steps | quartiles | over the passes |")
+    print("|---|---|---|---|---|")
+    for name, values in steps.items():
         low, middle, high = statistics.quantiles(values, n=4)
-        print(f"| `{name}` | {METHODS[name][1]} | {middle:.2f} | {low:.2f}-{high:.2f} |")
+        said = " + ".join(f"{count} {kind}" if count > 1 else kind for kind, count in cases[name].passes.items())
+        print(f"| `{name}` | {said} | {middle:.2f} | {low:.2f}-{high:.2f} | {statistics.median(ratios[name]):.2f} |")
 
 
-def make(name: str, arguments: argparse.Namespace) -> SearchState:
+def make(method: Method, arguments: argparse.Namespace) -> SearchState:
     data = fake(f"3x{arguments.image}x{arguments.image}", count=20 * arguments.batch_size, classes=10)
     state = SearchState(
         nas_bench_201(),
         data,
-        METHODS[name][0](),
+        method,
         epochs=10,
         batch_size=arguments.batch_size,
         seed=0,
@@ -81,16 +133,75 @@ def make(name: str, arguments: argparse.Namespace) -> SearchState:
         channels=arguments.channels,
         cells=arguments.cells,
     )
-    WeightStep()(state, Batch(state.train, state.valid, 0))  # so that there are momentum buffers
+    WeightStep()(state, Batch(state.train, state.train, 0))  # so that there are momentum buffers
     return state
 
 
-def timed(state: SearchState, update: WeightStep | OuterStep, position: int) -> float:
-    batch = Batch(state.train, state.valid, position)
+def timed(state: SearchState, update: Update, position: int) -> float:
+    """CPU seconds of an update, with the draws of the round."""
+    # A search in one level has no validation images, and none of its updates asks for one.
+    batch = Batch(state.train, state.valid if len(state.valid_examples.labels) else state.train, position)
     _ = batch.train, batch.valid  # loading is no part of the step
+    state.generator.manual_seed(position)  # the relaxation's noise is what is drawn first
     begin = time.process_time()
     update(state, batch)
     return time.process_time() - begin
+
+
+def priced(state: SearchState, position: int, passes: "dict[str, str] | dict[str, int]") -> dict[str, float]:
+    """CPU seconds of bare passes over a train batch, with the draws of the round."""
+    relaxation, supernet = state.relaxation, state.require_supernet()
+    assert relaxation is not None
+    images, labels = state.train[position]
+    images = state.normalize(images)
+    noise = relaxation.noise(torch.Generator().manual_seed(position))
+    weights = {name: value.detach().clone().requires_grad_() for name, value in supernet.named_parameters()}
+    constants = {name: value.detach() for name, value in weights.items()}
+    inner, outer = list(weights.values()), list(relaxation.parameters())
+
+    def loss(values: dict[str, Tensor]) -> Tensor:
+        choice: ChoiceWeights = relaxation(noise, state.progress)
+        return cross_entropy(functional_call(supernet, values, (images, *choice)), labels)
+
+    def grad(value: Tensor, over: list[Tensor], **options: bool) -> tuple[Tensor | None, ...]:
+        return torch.autograd.grad(value, over, allow_unused=True, **options)
+
+    @torch.no_grad()
+    def forward() -> None:
+        loss(constants)
+
+    price: dict[str, float] = {}
+    bare: dict[str, Callable[[], object]] = {
+        "F": forward,
+        "W": lambda: grad(loss(weights), inner),
+        "A": lambda: grad(loss(constants), outer),
+        "V": lambda: grad(loss(weights), [*inner, *outer]),
+        "G": lambda: grad(loss(weights), inner, create_graph=True),
+    }
+    for kind, run in bare.items():
+        if kind in passes and kind != "G":
+            price[kind] = seconds(run)[0]
+    if "G" in passes:
+        price["G"], gradient = seconds(bare["G"])
+        pairs = [(value, value.detach()) for value in gradient if value is not None and value.requires_grad]  # type: ignore[attr-defined]
+        for kind, over in (("H", inner), ("M", outer)):
+            if kind in passes:
+                price[kind] = seconds(
+                    lambda over=over: torch.autograd.grad(
+                        [value for value, _ in pairs],
+                        over,
+                        [vector for _, vector in pairs],
+                        retain_graph=True,
+                        allow_unused=True,
+                    )
+                )[0]
+    return price
+
+
+def seconds(run: Callable[[], object]) -> tuple[float, object]:
+    begin = time.process_time()
+    found = run()
+    return time.process_time() - begin, found
 
 
 if __name__ == "__main__":

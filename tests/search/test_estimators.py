@@ -175,6 +175,28 @@ def test_the_virtual_step_has_the_learning_rate_of_this_step(data: ImageData) ->
     assert relative(gradient_of_step(state, batch), expected) < 1e-6
 
 
+@pytest.mark.parametrize("momentum", [MOMENTUM, 0.0])  # DARTS' optimiser on text has none
+@pytest.mark.parametrize(("difference", "bound"), [(False, 1e-6), (True, 1e-3)])
+def test_the_virtual_step_is_clipped_as_the_real_one(
+    data: ImageData, momentum: float, difference: bool, bound: float
+) -> None:
+    limit = 0.05
+    weights = SGD(Constant(RATE), momentum, DECAY, False, limit)
+    state, batch, hand, a = make(data, replace(methods.darts(2, central_difference=difference), weights=weights))
+    w, train, valid = hand.weights(), hand.loss(batch.train), hand.loss(batch.valid)
+    gradient = slope(train, w, a, 0)
+    norm = gradient.norm()
+    assert norm > 2 * limit
+    moved = w - RATE * (momentum * hand.buffers() + limit / (norm + 1e-6) * gradient + DECAY * w)
+    vector = slope(valid, moved, a, 0)
+    # d(limit g / |g|) = limit (I - g g' / |g|^2) / |g| dg
+    through = limit / (norm + 1e-6) * (vector - gradient * (gradient @ vector) / (norm * (norm + 1e-6)))
+    expected = slope(valid, moved, a, 1) - RATE * mixed(train, w, a) @ through
+    assert relative(gradient_of_step(state, batch), expected) < bound
+    WeightStep()(state, batch)
+    assert relative(hand.weights(), moved) < 1e-6
+
+
 @pytest.mark.parametrize(("difference", "bound"), [(False, 1e-6), (True, 1e-3)])
 def test_amended_darts_is_eq_7(data: ImageData, difference: bool, bound: float) -> None:
     state, batch, hand, a = make(data, with_weights(methods.amended_darts(0.3, central_difference=difference)))

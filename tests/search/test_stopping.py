@@ -15,6 +15,7 @@ from nas_search.roles import Event
 from nas_search.run_folder import RunFolder
 from nas_search.schedules import Constant
 from nas_search.selection import BeforeStop
+from nas_search.state import SearchState
 from nas_search.stopping import EigenvalueRise, Never, SkipLimit
 from nas_spaces import nas_bench_201
 
@@ -116,6 +117,22 @@ def test_a_rise_in_the_last_epoch_counts_too(data: ImageData, small: dict[str, A
     method = moving(EigenvalueRise(0.75, 1), "hessian_eigenvalue", [1, 1, 9], lag=1)
     result = search(SPACE, data, method, **small | {"epochs": 3})
     assert str(result.architecture) == result.history[1]["architecture"]
+
+
+def test_the_spectrum_of_the_rule_and_that_of_the_caller_are_measured_once(
+    data: ImageData, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[HessianSpectrum] = []
+    measure = HessianSpectrum.measure
+
+    def counted(self: HessianSpectrum, state: SearchState) -> dict[str, float]:
+        measured.append(self)
+        return measure(self, state)
+
+    monkeypatch.setattr(HessianSpectrum, "measure", counted)
+    method = stopped_by_eigenvalue(methods.darts(), spectrum=HessianSpectrum(2, 2))
+    result = search(SPACE, data, method, observers=(HessianSpectrum(3, 2),), **small)
+    assert measured == [HessianSpectrum(2, 2)] * len(result.history)
 
 
 def test_a_stopped_search_resumes_bit_for_bit(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:

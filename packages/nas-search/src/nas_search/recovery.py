@@ -1,22 +1,24 @@
 """What recovers the codes of `SparseCode` during a search, within limits, and what settles them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
+from nas_search.compatibility import used
 from nas_search.data import stream_seed
 from nas_search.errors import ConfigError
 from nas_search.relaxations import SparseCode
 from nas_search.relaxations.budget import Budget
+from nas_search.roles import Update
 from nas_spaces.costs import Measure, operation_costs
 
 if TYPE_CHECKING:
     from nas_search.state import Batch, SearchState
 
-__all__ = ["AllFrozen", "Limit", "RecoverCodes", "TrainAnew"]
+__all__ = ["Limit", "OnceFrozen", "RecoverCodes", "TrainAnew"]
 
 
 @dataclass(frozen=True)
@@ -149,12 +151,35 @@ class TrainAnew:
 
 
 @dataclass(frozen=True)
-class AllFrozen:
-    """End the search when the codes of all nodes are frozen: the architecture cannot change any more."""
+class OnceFrozen:
+    """One update while codes still move, another from the termination on, when those of all nodes are frozen.
 
-    def __call__(self, history: Sequence[Mapping[str, Any]]) -> bool:
-        """See `StopRule`."""
-        return bool(history) and history[-1].get("frozen") == 1.0
+    Args:
+        before: what searches, such as `JointStep`.
+        after: what trains on what was found, such as `WeightStep`.
+    """
+
+    before: Update
+    after: Update
+
+    @property
+    def updates(self) -> tuple[Update, ...]:
+        """Both."""
+        return self.before, self.after
+
+    @property
+    def uses(self) -> frozenset[str] | None:
+        """What they use."""
+        return used(self.updates)
+
+    def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
+        """Report what the update does whose time it is.
+
+        Raises:
+            ConfigError: the method has no sparse codes.
+        """
+        update = self.after if bool(_codes(state).frozen.all()) else self.before
+        return update(state, batch)
 
 
 def _codes(state: "SearchState") -> SparseCode:

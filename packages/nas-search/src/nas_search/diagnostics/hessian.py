@@ -26,7 +26,8 @@ class HessianSpectrum:
     products, by differentiating the gradient, whose graph is kept. The loss is that of the first validation batch, the
     same in every epoch; the weights are held constant.
 
-    In the record: ``hessian_eigenvalue``, the largest; ``hessian_trace`` and ``hessian_trace_error``, its standard error.
+    In the record: ``hessian_eigenvalue``, the largest; ``hessian_trace`` and ``hessian_trace_error``, its standard error. Of
+    several spectra in one search, such as that of an early stopping and one of the caller, only the first measures.
 
     Args:
         iterations: products for the eigenvalue; exact from the number of architecture parameters on.
@@ -54,7 +55,9 @@ class HessianSpectrum:
         if not isinstance(state, SearchState):
             return
         if event.kind == "epoch":
-            event.record.update(self.measure(state))
+            # Early stopping brings a spectrum of its own, which is told before that of the caller.
+            if "hessian_eigenvalue" not in event.record:
+                event.record.update(self.measure(state))
         elif event.epoch == 0:  # what does not fit is told at the first step, not after an epoch
             self.check(state)
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from nas_search.errors import ConfigError
-from nas_search.extraction import calibrate, extract
+from nas_search.extraction import calibrate, extract, inheriting
 from nas_search.run_state import check_positive
-from nas_spaces import Architecture
+from nas_spaces import Architecture, SpacesError
 
 if TYPE_CHECKING:
     from nas_search.state import SearchState
@@ -54,7 +54,8 @@ class InheritWeights:
         """See `Checked`.
 
         Raises:
-            ConfigError: the method has no relaxation that weighs its supernet's operations, or one whose weights are drawn.
+            ConfigError: the method has no relaxation that weighs its supernet's operations, or one whose weights are drawn; or
+                the space does not say what its supernet shares with its networks.
         """
         if state.relaxation is None:
             raise ConfigError(
@@ -65,3 +66,10 @@ class InheritWeights:
                 f"method {state.method.name!r} inherits weights, but its relaxation {type(state.relaxation).__name__} draws those "
                 "of its operations: no one network is trained. Take SparseCode, or leave network out and train the result."
             )
+        try:
+            inheriting(state.space, state.space.discretize(state.relaxation.probabilities()), **state.sizes)
+        except SpacesError as error:
+            raise ConfigError(
+                f"method {state.method.name!r} inherits weights, but no network can be taken out of a supernet of "
+                f"{state.space.name}: {error} Leave network out (for ista, --set inherit=false) and train the result."
+            ) from error
