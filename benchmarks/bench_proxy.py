@@ -70,6 +70,17 @@ METHODS: dict[str, Callable[[float], Method]] = {
     "nsas lg": lambda rate: methods.nsas(strategy="lg"),
     "nsas random": lambda rate: methods.nsas(strategy="random"),
     "nsas previous": lambda rate: methods.nsas(strategy="previous"),
+    "nsas previous+random": lambda rate: methods.nsas(strategy="previous+random"),
+    "nsas archive": lambda rate: methods.nsas(strategy="archive"),
+    # Number and weight of the constraints as in the thesis, which are not the defaults with this base.
+    "nsas gdas": lambda rate: methods.nsas(base="gdas", constraints=2, beta=0.2, architecture_learning_rate=rate),
+    "en2as": lambda rate: methods.en2as(),
+    "en2as reward": lambda rate: methods.en2as(tau=0.5),
+    # The autoencoder is made with the state, before the clocks start; see `nas_search.pretraining.cache_file`.
+    "e2nas": lambda rate: methods.e2nas(architecture_learning_rate=rate),
+    "e2nas_r": lambda rate: methods.e2nas_r(architecture_learning_rate=rate),
+    "setn": lambda rate: methods.setn(architecture_learning_rate=rate),
+    "enas": lambda rate: methods.enas(architecture_learning_rate=rate),
 }
 
 # The part of the epochs that a method gets, where it is not the whole: second derivatives are dear, and iDARTS takes four

@@ -1,5 +1,6 @@
 """Training an autoencoder and keeping it: what it learns, that equal is equal, and files that are not ours."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,31 @@ def test_it_is_trained_once_and_then_read(tmp_path: Path, monkeypatch: pytest.Mo
     for name, value in first.state_dict().items():
         assert torch.equal(value, again.state_dict()[name])
     assert [each.name for each in file.parent.iterdir()] == ["autoencoder.pt"]
+
+
+def test_an_interrupted_training_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop_after_one(event: Event) -> None:
+        seen.append((event.kind, event.epoch))
+        if event.kind == "step" and event.epoch == 1:
+            raise StopError
+
+    seen: list[tuple[str, int]] = []
+    settings = replace(TINY, epochs=2)
+    file, whole = tmp_path / "autoencoder.pt", tmp_path / "whole.pt"
+    with pytest.raises(StopError):
+        obtain_autoencoder(tiny_cells(), settings, file, [stop_after_one])
+    assert [each.name for each in tmp_path.iterdir()] == ["autoencoder.pt.training"]
+    with pytest.raises(CheckpointError):
+        obtain_autoencoder(tiny_cells(), replace(settings, seed=1), file)
+    again: list[Event] = []
+    first = obtain_autoencoder(tiny_cells(), settings, file, [again.append])
+    assert [event.epoch for event in again if event.kind == "epoch"] == [2]
+    assert [each.name for each in tmp_path.iterdir()] == ["autoencoder.pt"]
+    for name, value in obtain_autoencoder(tiny_cells(), settings, whole).state_dict().items():
+        assert torch.equal(value, first.state_dict()[name])
 
 
 def test_the_cache_has_a_file_for_each_space_and_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from nas_search.surrogate import (
     suggest,
     suggest_pareto,
 )
+from nas_search.surrogate.joint_posterior import JointPosterior
 from nas_spaces import Architecture, darts, nas_bench_101, nas_bench_201
 
 D = torch.float64
@@ -62,6 +63,19 @@ def test_the_posterior_is_that_of_the_formula() -> None:
     solved = torch.linalg.solve(kernel(codes, codes) + noise * torch.eye(30, dtype=D), values - mean)
     expected = mean + kernel(other, codes) @ solved
     torch.testing.assert_close(model.posterior(other).mean.flatten(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_joint_posterior_answers_as_the_process_itself() -> None:
+    """Batches of points by number, with the covariances among them."""
+    architectures = draw(30)
+    inputs, covariance = Hamming().embed(SPACE, [*architectures, *draw(6, seed=1)])
+    process = fit(inputs[:30], torch.tensor([worth(a) for a in architectures], dtype=D), covariance)
+    places = torch.tensor([[30, 31, 4], [35, 2, 33]])
+    asked = torch.stack([torch.zeros(2, 3, dtype=D), places.to(D)], dim=2)
+    found = JointPosterior(process, inputs, column=1).posterior(asked).distribution
+    expected = process.posterior(inputs[places]).distribution
+    torch.testing.assert_close(found.mean, expected.mean, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(found.covariance_matrix, expected.covariance_matrix, rtol=1e-6, atol=1e-8)
 
 
 def test_rows_that_matter_get_short_length_scales() -> None:

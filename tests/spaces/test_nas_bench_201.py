@@ -6,8 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas_spaces import Architecture, ArchitectureError, InputError, SpacesError, WeightsError, nas_bench_201
+from nas_spaces import (
+    Architecture,
+    ArchitectureError,
+    InputError,
+    SearchSpace,
+    SpacesError,
+    WeightsError,
+    nas_bench_201,
+)
+from nas_spaces.draws import draw_distinct
 from nas_spaces.nas_bench_201 import OPERATIONS
+from nas_spaces.single import SingleNetwork
 from nas_spaces.testing import check_space, check_supernet
 
 SPACE = nas_bench_201()
@@ -190,6 +200,23 @@ def test_a_drawn_path_gives_gradients_to_its_own_options_only() -> None:
     supernet(torch.randn(3, 3, 8, 8), weights, a.options).square().sum().backward()
     assert weights.grad is not None
     assert not weights.grad[SPACE.weights(a) == 0].any()
+
+
+def test_a_mutation_is_the_neighbour_of_its_number() -> None:
+    """Drawn without listing the neighbours, and yet the same as if they were listed."""
+    own, other = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+    a = SPACE.sample(torch.Generator().manual_seed(0))
+    for _ in range(50):
+        listed = SearchSpace.mutate(SPACE, a, other)
+        a = SPACE.mutate(a, own)
+        assert a == listed
+
+
+def test_distinct_draws_are_all_there_are_at_most() -> None:
+    drawn = draw_distinct(SPACE, 400, torch.Generator().manual_seed(0))
+    assert len(set(drawn)) == len(drawn) == 400
+    single = SingleNetwork(torch.nn.Identity, "one")
+    assert len(draw_distinct(single, 5, torch.Generator())) == 1
 
 
 def test_neighbors_differ_in_one_row() -> None:

@@ -53,8 +53,9 @@ def resumable(again: str, begun: Callable[[], bool] = lambda: True) -> Iterator[
     try:
         yield
     except (Interrupted, KeyboardInterrupt) as error:
-        if not str(error) and not begun():
-            raise Interrupted("interrupted before the run began. Repeat the same command.") from error
+        if not begun():  # an autoencoder's training that comes first is saved too, and says so
+            before = str(error) or "interrupted before the run began."
+            raise Interrupted(f"{before} Repeat the same command.") from error
         saved = str(error) or "interrupted; what was saved last is whole."
         raise Interrupted(f"{saved} Go on with: {again}") from error
 

@@ -19,9 +19,11 @@ from nas_search.files import write_atomically
 from nas_search.loop import drive, isolated_random_state
 from nas_search.optimizers import Adam, apply_step
 from nas_search.roles import Observer
+from nas_search.run_folder import Store
 from nas_search.run_state import RunState, check_positive
 from nas_search.schedules import Cosine
 from nas_spaces import Architecture, SearchSpace
+from nas_spaces.draws import draw_distinct
 
 __all__ = [
     "AutoencoderSettings",
@@ -167,10 +169,7 @@ def _architectures(space: SearchSpace, samples: int, generator: torch.Generator)
     enumerate_all = getattr(space, "enumerate", None)
     if space.size <= samples and enumerate_all is not None:
         return list(enumerate_all())
-    found: dict[Architecture, None] = {}
-    while len(found) < min(samples, space.size):
-        found[space.sample(generator)] = None
-    return list(found)
+    return draw_distinct(space, samples, generator)
 
 
 @torch.no_grad()
@@ -187,7 +186,10 @@ def reconstruction(autoencoder: GraphVAE, types: Tensor) -> float:
 
 
 def train_autoencoder(
-    space: SearchSpace, settings: AutoencoderSettings = AutoencoderSettings(), observers: Sequence[Observer] = ()
+    space: SearchSpace,
+    settings: AutoencoderSettings = AutoencoderSettings(),
+    observers: Sequence[Observer] = (),
+    store: Store | None = None,
 ) -> tuple[GraphVAE, list[dict[str, Any]]]:
     """Train the autoencoder of a space; NAS-Bench-201 takes a minute or so.
 
@@ -197,6 +199,7 @@ def train_autoencoder(
         space: see `GraphVAE`.
         settings: what it is to be.
         observers: told of every step and epoch.
+        store: where the training is saved after every epoch, and goes on from; nothing is saved without one.
 
     Returns:
         The autoencoder, whose parameters take no gradient any more, and the records of the epochs: the last
@@ -205,10 +208,14 @@ def train_autoencoder(
     Raises:
         ConfigError: the space has no cells that it reads.
         NonFiniteError: the loss became NaN or infinite.
+        Interrupted: with a store, SIGINT or SIGTERM asked to stop; the training is saved.
+        CheckpointError: what the store has is damaged, or of another training.
     """
     with isolated_random_state(settings.seed, torch.device("cpu")):
         state = AutoencoderTraining(space, settings)
-        drive(state, observers=observers)
+        if store is not None:
+            store.restore(state)
+        drive(state, observers=observers, store=store)
     return state.autoencoder.requires_grad_(False).eval(), state.history
 
 
@@ -231,12 +238,14 @@ def obtain_autoencoder(
         space: see `GraphVAE`.
         settings: what it is to be.
         file: where it is kept; `cache_file` when empty.
-        observers: told of the training, which begins anew if it is interrupted.
+        observers: told of the training. If it is interrupted the next call goes on with it; until then it is beside the
+            file, under the same name with ``.training`` at the end.
 
     Raises:
         ConfigError: the space has no cells that it reads.
-        CheckpointError: the file is damaged, or holds another autoencoder: nothing is replaced.
+        CheckpointError: the file, or the training beside it, is damaged or of another autoencoder: nothing is replaced.
         RunFolderError: it cannot be written.
+        Interrupted: SIGINT or SIGTERM asked to stop; the training is saved.
     """
     cell_graph(space)  # refuses a space before anything is read or written
     path = Path(file) if file else cache_file(space, settings)
@@ -247,8 +256,11 @@ def obtain_autoencoder(
             raise RunFolderError(
                 f"cannot make {path.parent} ({error.strerror}) for the autoencoder; name another file."
             ) from error
-        autoencoder, history = train_autoencoder(space, settings, observers)
+        unfinished = path.with_name(f"{path.name}.training")
+        store = Store(unfinished, _fingerprint(space, settings))
+        autoencoder, history = train_autoencoder(space, settings, observers, store)
         save_autoencoder(path, autoencoder, space, settings, history)
+        unfinished.unlink(missing_ok=True)
     # Read back also what was just written, so that the first search and those after it have the very same.
     return load_autoencoder(path, space, settings)
 

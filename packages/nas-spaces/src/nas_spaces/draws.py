@@ -1,13 +1,17 @@
 """Uniform draws from a generator that is passed."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from nas_spaces.errors import ArchitectureError
 
-__all__ = ["draw_below", "draw_one"]
+if TYPE_CHECKING:
+    from nas_spaces.architecture import Architecture
+    from nas_spaces.space import SearchSpace
+
+__all__ = ["draw_below", "draw_distinct", "draw_one"]
 
 Item = TypeVar("Item")
 
@@ -31,3 +35,17 @@ def draw_one(items: Sequence[Item], generator: torch.Generator, what: str) -> It
     if not items:
         raise ArchitectureError(f"there is no {what} to draw; this space has one architecture only.")
     return items[draw_below(len(items), generator)]
+
+
+def draw_distinct(space: "SearchSpace", count: int, generator: torch.Generator) -> "list[Architecture]":
+    """Draw architectures uniformly until there are so many different ones, in the order of their first draw.
+
+    Args:
+        space: where they come from.
+        count: how many; all of the space where it has less. Close to its size that takes many more draws than `count`.
+        generator: source of the draws.
+    """
+    found: dict[Architecture, None] = {}
+    while len(found) < min(count, space.size):
+        found[space.sample(generator)] = None
+    return list(found)

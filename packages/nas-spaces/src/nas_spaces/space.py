@@ -238,12 +238,24 @@ class RowwiseSpace(SearchSpace):
 
     def neighbors(self, architecture: Architecture) -> Iterator[Architecture]:
         """Every architecture that differs in one row."""
+        for row, option in self._changes(architecture):
+            yield self._changed(architecture, row, option)
+
+    def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
+        """See `SearchSpace.mutate`; of the neighbours only the drawn one is made."""
+        changes = self._changes(architecture)
+        return self._changed(architecture, *draw_one(changes, generator, f"neighbour of {architecture}"))
+
+    def _changes(self, architecture: Architecture) -> list[tuple[int, int]]:
+        """The rows, each with every option that it does not take."""
         self.require(architecture)
-        options = [taken[0] for taken in architecture.options]
-        for row, names in enumerate(self.choices.options):
-            for option in range(len(names)):
-                if option != options[row]:
-                    yield self.architecture([*options[:row], option, *options[row + 1 :]])
+        taken = [options[0] for options in architecture.options]
+        rows = enumerate(self.choices.options)
+        return [(row, option) for row, names in rows for option in range(len(names)) if option != taken[row]]
+
+    def _changed(self, architecture: Architecture, row: int, option: int) -> Architecture:
+        taken = [options[0] for options in architecture.options]
+        return self.architecture([*taken[:row], option, *taken[row + 1 :]])
 
     def distance(self, a: Architecture, b: Architecture) -> float:
         """The number of rows in which two architectures differ."""

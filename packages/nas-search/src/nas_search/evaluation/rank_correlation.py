@@ -11,6 +11,7 @@ from nas_search.evaluation.supernet_accuracy import SupernetAccuracy
 from nas_search.roles import Evaluator, Event
 from nas_search.state import SearchState
 from nas_spaces import Architecture
+from nas_spaces.draws import draw_distinct
 
 __all__ = ["RankCorrelation", "kendall_tau", "rank_correlation"]
 
@@ -118,8 +119,4 @@ class RankCorrelation:
     def architectures(self, state: SearchState) -> list[Architecture]:
         """The architectures that are compared, in the space of a search."""
         generator = torch.Generator().manual_seed(self.seed)
-        found: dict[Architecture, None] = {}
-        wanted = min(self.samples, state.space.size)
-        while len(found) < wanted:
-            found[state.space.sample(generator)] = None
-        return list(found)
+        return draw_distinct(state.space, self.samples, generator)

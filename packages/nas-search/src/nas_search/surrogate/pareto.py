@@ -8,12 +8,15 @@ from torch import Tensor
 
 from nas_search.surrogate.kernels import ArchitectureKernel, Hamming, botorch_import
 from nas_search.surrogate.process import fit
-from nas_search.surrogate.suggestion import check_count, embed, rows_of
+from nas_search.surrogate.suggestion import check_count, embed
 from nas_spaces import Architecture, SearchSpace
 
 __all__ = ["pareto_front", "suggest_pareto"]
 
 T = TypeVar("T")
+
+# What is on the front in none of so many draws is left out of the baseline.
+_PRUNING_DRAWS = 256
 
 
 def pareto_front(scored: Sequence[tuple[T, float, float]]) -> list[tuple[T, float, float]]:
@@ -61,12 +64,15 @@ def suggest_pareto(
     """
     with botorch_import():
         from botorch.acquisition.multi_objective import logei
+        from botorch.acquisition.multi_objective.utils import prune_inferior_points_multi_objective
         from botorch.models import ModelList
         from botorch.models.deterministic import GenericDeterministicModel
         from botorch.optim.optimize import optimize_acqf_discrete
         from botorch.sampling.index_sampler import IndexSampler
         from botorch.sampling.list_sampler import ListSampler
         from botorch.sampling.normal import SobolQMCNormalSampler
+
+        from nas_search.surrogate.joint_posterior import JointPosterior
 
     if hasattr(logei, "_load_attempted"):
         # Else botorch compiles a C++ kernel at first use: half a minute without a word, to save a fraction of a second
@@ -78,25 +84,28 @@ def suggest_pareto(
     scores = torch.tensor([score for _, score, _ in observed], dtype=torch.float64)
     gains = _gains([cost for _, _, cost in observed], [cost for _, cost in candidates])
 
-    # The cost is one more column, which the second model reads and the first leaves out.
-    inputs = torch.cat([embedded, gains[:, None]], dim=1)
-    known, pool = inputs[: len(observed)], inputs[len(observed) :]
-    process = fit(known, scores, covariance, settings=settings, ignored=1)
-    model = ModelList(process, GenericDeterministicModel(lambda points: points[..., -1:]))
+    process = fit(embedded[: len(observed)], scores, covariance, settings=settings)
+    # A point is its number, which the first model reads, and its gain, which is the second model's answer.
+    points = torch.stack([torch.arange(len(gains), dtype=torch.float64), gains], dim=1)
+    known, pool = points[: len(observed)], points[len(observed) :]
+    model = ModelList(
+        JointPosterior(process, embedded, column=0), GenericDeterministicModel(lambda inputs: inputs[..., -1:])
+    )
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
     standard = (scores - scores.mean()) / (scores.std() if scores.std() > 0 else 1.0)
     draws = torch.Size([64])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        reference = torch.stack([standard.min(), gains[: len(observed)].min()])
         acquisition = logei.qLogNoisyExpectedHypervolumeImprovement(
             model,
-            ref_point=torch.stack([standard.min(), gains[: len(observed)].min()]),
-            X_baseline=known,
-            prune_baseline=True,
+            ref_point=reference,
+            X_baseline=prune_inferior_points_multi_objective(model, known, reference, num_samples=_PRUNING_DRAWS),
+            cache_root=False,  # of a look-up there is nothing to gain
             sampler=ListSampler(SobolQMCNormalSampler(draws, seed=seed), IndexSampler(draws)),
         )
         chosen, _ = optimize_acqf_discrete(acquisition, q=count, choices=pool)
-    return [architectures[place] for place in rows_of(pool, chosen)]
+    return [architectures[int(number) - len(observed)] for number in chosen[:, 0]]
 
 
 def _gains(observed: Sequence[float], candidates: Sequence[float]) -> Tensor:

@@ -25,7 +25,6 @@ def fit(
     covariance: Callable[[Sequence[int]], "Kernel"],
     *,
     settings: int = 0,
-    ignored: int = 0,
 ) -> "SingleTaskGP":
     """A Gaussian process with a scaled kernel, and noise of unknown size; the scores are standardised.
 
@@ -38,7 +37,6 @@ def fit(
         scores: larger is better, ``(n,)``.
         covariance: makes the kernel of the architectures (see `nas_search.surrogate.kernels.Embedding`).
         settings: how many of the columns are settings.
-        ignored: how many columns come after them, which the process does not look at.
 
     Raises:
         ConfigError: less than two scores, or not as many as inputs.
@@ -54,7 +52,7 @@ def fit(
     values = scores.double()
     spread = values.std()
     values = (values - values.mean()) / (spread if spread > 0 else 1.0)
-    whole = _sum_and_product(covariance, inputs.shape[1] - ignored, settings)
+    whole = _sum_and_product(covariance, inputs.shape[1], settings)
     model = SingleTaskGP(inputs, values[:, None], covar_module=whole, outcome_transform=None)
     likelihood = ExactMarginalLogLikelihood(model.likelihood, model)
     with warnings.catch_warnings():
