@@ -231,13 +231,12 @@ def drive(state: RunState, *, observers: Sequence[Observer] = (), store: Store |
                 state.meter.add(state.step, state.advance())
                 state.step += 1
                 looking = state.step % look == 0 or state.step == state.steps
-                # Ranks have to agree, and do so where they wait for each other anyway.
-                requested = distributed.agreed(stop.requested) if looking or distributed.size() == 1 else False
-                if looking or requested:
+                # Ranks agree on stopping, and do so where they wait for each other anyway.
+                if looking or (stop.requested and distributed.size() == 1):
                     _check(state, rate, store)
                     _tell(observers, state, "step")
-                if requested and state.step < state.steps:
-                    _stop(state, store)
+                    if state.step < state.steps and distributed.agreed(stop.requested):
+                        _stop(state, store)
             distributed.average_statistics(state.modules().values())
             record = state.close_epoch()
             _tell(observers, state, "epoch", record)
