@@ -27,7 +27,11 @@ METHODS: dict[str, Method] = {
     "darts-1": methods.darts(order=1),
     "darts-2": methods.darts(order=2),
     "gdas": methods.gdas(),
-    "daas": methods.daas(architectures=1, weight_architectures=1, policies=2),
+    # By SGD: the first steps of Adam are signs of gradients, and near 0 rounding decides a sign.
+    "daas": replace(
+        methods.daas(architectures=1, weight_architectures=1, policies=2),
+        policy_optimizer=SGD(Constant(10.0), momentum=0.0, weight_decay=0.0, nesterov=False, clip=None),
+    ),
     "dha": methods.dha(),
     "idarts": methods.idarts(),
     "enas": methods.enas(),
