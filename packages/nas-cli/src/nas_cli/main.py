@@ -77,10 +77,12 @@ def main() -> None:
     try:
         status = nascli.main(args=_hoist_debug(sys.argv[1:]), prog_name="nascli", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        if _first():
+            error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted. Whatever was written is whole; go on with the same command and --resume.")
+        if _first():
+            _say("interrupted. Whatever was written is whole; go on with the same command and --resume.")
         sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output has enough of it; Python must not complain when it closes stdout.
@@ -100,22 +102,33 @@ def _hoist_debug(arguments: list[str]) -> list[str]:
     return ["--debug", *rest] if len(rest) < len(arguments) else rest
 
 
+def _first() -> bool:
+    """Whether this process speaks: of those that torchrun starts, the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _explain(error: Exception) -> int:
     """Print an error in one line; the exit status."""
     # Imported here: an error of the libraries can only have been raised where they are imported already.
     from nas_augment import AugmentError
     from nas_hypergrad import HypergradError, SettingError
     from nas_search import ConfigError, Interrupted, SearchError
+    from nas_search.errors import RankError
     from nas_spaces import ArchitectureError, SpacesError, UnknownSpaceError
 
+    # What is wrong for all is said once; what befalls one of them, such as the loss of another or no memory, each says.
+    shared = isinstance(error, SearchError | SpacesError | AugmentError | HypergradError) and not isinstance(
+        error, RankError
+    )
+    say = (lambda message: None) if shared and not _first() else _say
     if isinstance(error, Interrupted):
-        _say(str(error))
+        say(str(error))
         return 130
     if isinstance(error, ConfigError | UnknownSpaceError | ArchitectureError | SettingError):
-        _say(str(error))
+        say(str(error))
         return 2
     if isinstance(error, SearchError | SpacesError | AugmentError | HypergradError):
-        _say(str(error))
+        say(str(error))
         return 1
     if isinstance(error, OSError):
         _say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")

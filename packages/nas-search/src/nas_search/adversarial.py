@@ -11,6 +11,7 @@ from nas_augment import AugmentationPolicy, dha
 from nas_augment.adversarial import dha_loss
 from nas_augment.fixed import Cutout
 from nas_search.data import Data
+from nas_search.distributed import sample_part
 from nas_search.errors import ConfigError
 from nas_search.objective import cross_entropy
 from nas_search.optimizers import apply_step
@@ -95,7 +96,7 @@ class AdversarialStep:
         assert optimizer is not None
         assert settings is not None
         images, labels = batch.train
-        sample = state.policy.sample(len(labels), generator=state.generator)
+        sample = sample_part(state.policy, len(labels), state.generator)
         with torch.no_grad():
             augmented = state.normalize(state.policy.apply(images, sample))
             logits = state.require_supernet()(augmented, *state.method.sampler(state))

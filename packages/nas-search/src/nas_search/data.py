@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nas_augment import AugmentationPolicy, Policy
 from nas_augment.fixed import FixedPolicy
+from nas_search import distributed
 from nas_search.errors import ConfigError, DataError
 
 __all__ = [
@@ -301,18 +302,21 @@ def stream_seed(seed: int, *names: object) -> int:
 class BatchStream:
     """Endless shuffled batches, each a function of its position alone: nothing needs to be saved to continue.
 
+    Of several ranks each has its part of every batch, see `nas_search.distributed`.
+
     The examples are kept on the device where they fit into half of its free memory, else on the host.
 
     Args:
         examples: what batches are made of.
-        batch_size: images of a batch; all of them if there are fewer. The incomplete last batch of an epoch is left
-            out, because batch normalisation would see too few images.
+        batch_size: images of a batch, of all ranks together; all of them if there are fewer. The incomplete last batch of an
+            epoch is left out, because batch normalisation would see too few images.
         seed: of the order of every epoch.
         device: where batches are needed.
     """
 
     def __init__(self, examples: Examples, batch_size: int, seed: int, device: torch.device) -> None:
         self.batch_size = min(batch_size, len(examples.labels))
+        self._part = distributed.part(self.batch_size) if self.batch_size else slice(0)
         self.seed = seed
         self.device = device
         self.examples = examples.to(device) if _fits(examples, device) else examples
@@ -335,7 +339,7 @@ class BatchStream:
             generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", epoch))
             self._order = epoch, torch.randperm(len(self.examples.labels), generator=generator)
         index = self._order[1][step * self.batch_size : (step + 1) * self.batch_size]
-        return self.examples.take(index).to(self.device)
+        return self.examples.take(index[self._part]).to(self.device)
 
 
 def _fits(examples: Examples, device: torch.device) -> bool:

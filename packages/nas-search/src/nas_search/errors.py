@@ -8,6 +8,7 @@ SearchError
 |-- ExportError (also RuntimeError)   a network that could not be written in another form, or that computes something else there
 |-- ConvergenceError (also ArithmeticError)  an iteration that does not reach its tolerance
 |-- NonFiniteError (also ArithmeticError)  a loss that became NaN or infinite
+|-- RankError (also RuntimeError)     a run of several processes that lost one of them, or whose processes differ
 `-- Interrupted                       stopped on request, after saving
 """
 
@@ -19,6 +20,7 @@ __all__ = [
     "ExportError",
     "Interrupted",
     "NonFiniteError",
+    "RankError",
     "RunFolderError",
     "SearchError",
 ]
@@ -54,6 +56,10 @@ class ConvergenceError(SearchError, ArithmeticError):
 
 class NonFiniteError(SearchError, ArithmeticError):
     """A loss became NaN or infinite."""
+
+
+class RankError(SearchError, RuntimeError):
+    """A run of several processes lost one of them, or they do not read the same files."""
 
 
 class Interrupted(SearchError):  # noqa: N818 - it is no error

@@ -5,17 +5,20 @@ import os
 import re
 from pathlib import Path
 
+from nas_search import distributed
 from nas_search.errors import RunFolderError
 
 __all__ = ["is_temporary", "write_atomically"]
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write to a temporary name beside `path`, flush to the disk, and rename.
+    """Write to a temporary name beside `path`, flush to the disk, and rename; of several ranks the first alone does.
 
     Raises:
         RunFolderError: the file could not be written; what stood there before still does.
     """
+    if not distributed.is_first():
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     data = content.encode() if isinstance(content, str) else content
     try:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from nas_search import distributed
 from nas_search.data import Data, stream_seed
 from nas_search.describe import describe
 from nas_search.errors import Interrupted, NonFiniteError
@@ -173,7 +174,8 @@ def isolated_random_state(seed: int, device: torch.device) -> Iterator[None]:
 
 def _finish(state: SearchState) -> SearchResult:
     method = state.method
-    architecture = method.selector(state)
+    # That of the first rank: scores on different devices may differ in their last digits.
+    architecture = state.space.parse(distributed.from_first(str(method.selector(state))))
     last = state.history[-1]
     figures = (
         "train_loss",
@@ -225,19 +227,29 @@ def drive(state: RunState, *, observers: Sequence[Observer] = (), store: Store |
         while not state.finished:
             while state.step < state.steps:
                 rate = state.learning_rate
+                _own_randomness(state)
                 state.meter.add(state.step, state.advance())
                 state.step += 1
-                if state.step % look == 0 or state.step == state.steps or stop.requested:
+                looking = state.step % look == 0 or state.step == state.steps
+                # Ranks agree on stopping, and do so where they wait for each other anyway.
+                if looking or (stop.requested and distributed.size() == 1):
                     _check(state, rate, store)
                     _tell(observers, state, "step")
-                if stop.requested and state.step < state.steps:
-                    _stop(state, store)
+                    if state.step < state.steps and distributed.agreed(stop.requested):
+                        _stop(state, store)
+            distributed.average_statistics(state.modules().values())
             record = state.close_epoch()
             _tell(observers, state, "epoch", record)
             if store is not None:
                 store.save(state)
-            if stop.requested:
+            if distributed.agreed(stop.requested):
                 _stop(state, store)
+
+
+def _own_randomness(state: RunState) -> None:
+    """Ranks after the first draw their dropout from streams of their own, which need not be saved."""
+    if not distributed.is_first():
+        torch.manual_seed(stream_seed(state.seed, "global", distributed.rank(), state.position))
 
 
 def _check(state: RunState, rate: float | None, store: Store | None) -> None:
@@ -259,6 +271,7 @@ def _check(state: RunState, rate: float | None, store: Store | None) -> None:
 def _stop(state: RunState, store: Store | None) -> None:
     assert store is not None
     _check(state, state.learning_rate, store)
+    distributed.average_statistics(state.modules().values())
     state.tick()
     store.save(state)
     at = f"in epoch {state.epoch + 1} of {state.epochs}, after step {state.step}"

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from nas_search.distributed import mean
+
 __all__ = ["Meter", "perplexities"]
 
 
@@ -25,10 +27,10 @@ class Meter:
         self._pending.extend((step, name, value.detach()) for name, value in figures.items())
 
     def flush(self) -> int | None:
-        """Average what was noted; the first step that has a figure which is not finite, None if all are."""
+        """Average what was noted, also over the ranks; the first step that has a figure which is not finite, None if all are."""
         if not self._pending:
             return None
-        values = torch.stack([value.float() for _, _, value in self._pending]).tolist()
+        values = mean(torch.stack([value.float() for _, _, value in self._pending])).tolist()
         bad = None
         for (step, name, _), value in zip(self._pending, values, strict=True):
             if not math.isfinite(value) and bad is None:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from nas_augment import Augmented, PolicySample
 from nas_hypergrad import BilevelProblem
 from nas_hypergrad.problem import Variables
+from nas_search.distributed import reduction, sample_part
 from nas_search.roles import ChoiceWeights
 
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ class Objective:
 
     @property
     def problem(self) -> BilevelProblem:
-        """Both losses."""
-        return BilevelProblem(self.inner_loss, self.outer_loss)
+        """Both losses; of several ranks their means."""
+        return BilevelProblem(self.inner_loss, self.outer_loss, reduce=reduction())
 
     @cached_property
     def _sample(self) -> PolicySample:
-        return self._state.policy.sample(len(self._batch.train.labels), generator=self._state.generator)
+        return sample_part(self._state.policy, len(self._batch.train.labels), self._state.generator)
 
     def redrawn(self) -> "Objective":
         """The same with another draw of the augmentation."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from nas_search.distributed import average_gradients
 from nas_search.errors import ConfigError
 from nas_search.roles import Schedule
 from nas_search.schedules import Constant, Cosine
@@ -225,10 +226,13 @@ class GaussianPosterior(torch.optim.Optimizer):
 def apply_step(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, progress: float) -> Tensor:
     """Take one step along the gradients that the parameters hold, at the learning rate of this point of the run.
 
+    Of several ranks along the mean of their gradients.
+
     Returns:
         The norm of the whole gradient before it was clipped, a scalar tensor.
     """
     parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    average_gradients(parameters)
     norm = nn.utils.clip_grad_norm_(parameters, math.inf if settings.clip is None else settings.clip)
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate(progress)

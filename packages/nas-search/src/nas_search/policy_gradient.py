@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nas_augment.score_function import Baseline, alignment, daas_surrogate
 from nas_hypergrad import Variables
+from nas_search.distributed import reduction
 from nas_search.errors import ConfigError
 from nas_search.objective import Objective
 from nas_search.optimizers import apply_step
@@ -27,6 +28,8 @@ def alignments_ahead(
     step_size: float,
 ) -> Tensor:
     """``<h, g_jb>``: `h` the gradient of the validation loss after one step, `g_jb` that of one image under draw j.
+
+    Of several ranks each has its images; the step and `h` are those of all of them.
 
     The step is one of SGD along the mean of the draws' gradients, ``w' = w - xi mean_j dL_j / dw`` (DAAS, Eq. 10), and
     ``h = dL_valid(w') / dw'``. The inner products of all images come from one forward-mode pass a draw, which keeps no
@@ -49,11 +52,13 @@ def alignments_ahead(
         for name, gradient in zip(weights, gradients, strict=True):
             if gradient is not None:  # weights of operations that are not on the path have none
                 total[name] = gradient if name not in total else total[name] + gradient
+    reduce = reduction() or dict
+    total = reduce(total)
     rate = step_size / len(train_losses)
     moved = {name: (weights[name].detach() - rate * gradient).requires_grad_() for name, gradient in total.items()}
     ahead = {**weights, **moved}
     gradients = torch.autograd.grad(valid_loss(ahead), list(moved.values()), materialize_grads=True, allow_unused=True)
-    direction = dict(zip(moved, gradients, strict=True))
+    direction = reduce(dict(zip(moved, gradients, strict=True)))
     rest = {name: value.detach() for name, value in weights.items()}
     used = {name: rest[name] for name in moved}
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nas_search import distributed
 from nas_search.autoencoder import GraphVAE, cell_graph, kl_divergence
 from nas_search.data import stream_seed
 from nas_search.errors import CheckpointError, ConfigError, RunFolderError
@@ -249,7 +250,7 @@ def obtain_autoencoder(
     """
     cell_graph(space)  # refuses a space before anything is read or written
     path = Path(file) if file else cache_file(space, settings)
-    if not path.exists():
+    if not distributed.agreed(path.exists()):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -260,6 +261,7 @@ def obtain_autoencoder(
         store = Store(unfinished, _fingerprint(space, settings))
         autoencoder, history = train_autoencoder(space, settings, observers, store)
         save_autoencoder(path, autoencoder, space, settings, history)
+        distributed.wait_for_all()
         unfinished.unlink(missing_ok=True)
     # Read back also what was just written, so that the first search and those after it have the very same.
     return load_autoencoder(path, space, settings)

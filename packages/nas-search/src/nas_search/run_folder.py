@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from nas_search import distributed
 from nas_search.checkpoint import load_checkpoint, save_checkpoint
 from nas_search.errors import CheckpointError, RunFolderError
 from nas_search.files import is_temporary, write_atomically
@@ -59,16 +60,19 @@ class RunFolder:
         Raises:
             RunFolderError: as `check`, or it cannot be written.
         """
+        distributed.wait_for_all()  # all ranks have checked the folder before the first one changes it
         try:
-            self.check(resume=resume)
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            self.remove_leftovers()
+            if distributed.is_first():
+                self.check(resume=resume)
+                self.checkpoints.mkdir(parents=True, exist_ok=True)
+                self.remove_leftovers()
         except RunFolderError:
             raise
         except OSError as error:
             raise RunFolderError(
                 f"cannot make {self.checkpoints} ({error.strerror}); choose another folder with --out."
             ) from error
+        distributed.wait_for_all()
 
     def remove_leftovers(self) -> None:
         """Remove what a process that was killed has left half written."""
@@ -149,11 +153,13 @@ class Store:
         self.checkpoint, self.fingerprint, self.events = checkpoint, dict(fingerprint), events
 
     def save(self, state: RunState) -> None:
-        """Write the checkpoint, then the lines of the history that the events do not have yet.
+        """Write the checkpoint, then the lines of the history that the events do not have yet; the first rank alone does.
 
         Raises:
             RunFolderError: something could not be written; what was written before is intact.
         """
+        if not distributed.is_first():
+            return
         try:
             save_checkpoint(self.checkpoint, state.state_dict(), self.fingerprint)
             if self.events is not None:
@@ -167,8 +173,13 @@ class Store:
         Raises:
             CheckpointError: it is damaged, or of another configuration.
         """
+        found = self._restore(state)
+        distributed.check_position(state.position)
+        return found
+
+    def _restore(self, state: RunState) -> bool:
         if not self.checkpoint.exists():
-            if self.events is not None:
+            if self.events is not None and distributed.is_first():
                 self.events.unlink(missing_ok=True)  # of a run whose checkpoint was deleted: it begins anew
             return False
         saved = load_checkpoint(self.checkpoint, self.fingerprint)
@@ -179,7 +190,7 @@ class Store:
                 f"{self.checkpoint} lacks parts of a checkpoint ({type(error).__name__}: {str(error)[:100]}); delete it, and "
                 f"--resume starts the run from the beginning."
             ) from error
-        if self.events is not None:
+        if self.events is not None and distributed.is_first():
             _append(self.events, state.history)
         return True
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nas_augment import Policy
-from nas_search import catalog
+from nas_search import catalog, distributed
 from nas_search.config import RunConfig
 from nas_search.data import Data, ImageData, stream_seed
 from nas_search.data_sources import load_data
@@ -182,9 +182,12 @@ def run_training(
     checkpoint = folder.checkpoints / "retrain.pt"  # apart from that of the search's own training
     if resume and not checkpoint.exists():
         raise RunFolderError(f"{folder.root} has no training to resume; leave out --resume to start one.")
-    if not resume:
-        checkpoint.unlink(missing_ok=True)
-    folder.remove_leftovers()
+    distributed.wait_for_all()  # all ranks have read the folder before the first one changes it
+    if distributed.is_first():
+        if not resume:
+            checkpoint.unlink(missing_ok=True)
+        folder.remove_leftovers()
+    distributed.wait_for_all()
     optimizer = _optimizer(parts, result.hyperparameters, weight_decay)
     record = _train_found(parts, result, folder, checkpoint, observers, optimizer)
     replace(result, metrics={**result.metrics, **_trained(record)}).save(run)
@@ -305,6 +308,7 @@ def _covering_table(path: str, space: SearchSpace) -> Table:
 def _train_both(parts: _Parts, result: SearchResult, folder: RunFolder, observers: Sequence[Observer]) -> SearchResult:
     """Train what was found, and beside it a random architecture in the same way; what is done already is not repeated."""
     optimizer = _optimizer(parts, result.hyperparameters)
+    distributed.wait_for_all()  # what the first rank writes before a training is there, or is not, for all
     if "test_accuracy" not in result.metrics or not folder.model.exists():
         record = _train_found(parts, result, folder, folder.checkpoints / "train.pt", observers, optimizer)
         result = replace(result, metrics={**result.metrics, **_trained(record)})

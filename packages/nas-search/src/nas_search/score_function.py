@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from nas_search.distributed import mean as over_ranks
 from nas_search.errors import ConfigError
 from nas_search.objective import accuracy, cross_entropy
 from nas_search.optimizers import apply_step
@@ -89,7 +90,7 @@ class ScoreFunctionStep:
         with torch.no_grad():
             drawn = [relaxation(relaxation.noise(state.generator), state.progress) for _ in range(self.samples)]
             scores = [self._score(state, batch, architecture_of(state, path)) for path in drawn]
-        rewards = torch.stack([reward for reward, _ in scores])
+        rewards = over_ranks(torch.stack([reward for reward, _ in scores]))
         mean = float(rewards.mean())
         baseline = state.memory.get("reward_baseline", mean)
         log_probs = relaxation.log_prob([path.drawn for path in drawn if path.drawn is not None])

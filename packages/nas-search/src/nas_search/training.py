@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from nas_augment import Policy
+from nas_augment.fixed import FixedPolicy
 from nas_search.data import BatchStream, Examples, preparation, stream_seed
+from nas_search.distributed import sample_part
 from nas_search.errors import ConfigError
 from nas_search.objective import accuracy, cross_entropy
 from nas_search.optimizers import OptimizerSettings, apply_step
@@ -90,13 +92,14 @@ class TrainState(RunState):
         self.network.train()
         images, labels = self.batches[self.position]
         if self.policy.stages:
-            images = self.policy.apply(images, generator=self.generator)
+            policy = FixedPolicy(self.policy.stages)
+            images = policy.apply(images, sample_part(policy, len(images), self.generator))
         logits = self.network(images)
         loss = cross_entropy(logits, labels)
         self.optimizer.zero_grad()
         loss.backward()
         norm = apply_step(self.optimizer, self.settings, self.progress)
-        self.images += len(labels)
+        self.images += self.batches.batch_size
         return {"train_loss": loss.detach(), "train_accuracy": accuracy(logits, labels), "gradient_norm": norm}
 
     def finish_epoch(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from nas_augment import AugmentationPolicy
 from nas_hypergrad import BilevelProblem, ConvergenceWarning, Hypergradient, Implicit, Variables
 from nas_hypergrad import NonFiniteError as NonFiniteVector
+from nas_search import distributed
 from nas_search.compatibility import used
 from nas_search.errors import ConfigError, NonFiniteError
 from nas_search.objective import Objective, accuracy, cross_entropy
@@ -76,14 +77,15 @@ class WeightStep:
                 figures[name] = figures.get(name, 0) + value / self.paths
         # Looked at like the losses: a gradient that is not finite stops the run before its weights are saved.
         figures["gradient_norm"] = apply_step(optimizer, settings, state.progress)
-        state.images += len(batch.train.labels)
+        state.images += state.train.batch_size
         return figures
 
 
 def _augmented(state: "SearchState", batch: "Batch", policy: AugmentationPolicy) -> Tensor:
     """The train images under a draw of a policy, ready for the supernet."""
     with torch.no_grad():
-        return state.normalize(policy(batch.train.images, generator=state.generator).images)
+        images = batch.train.images
+        return state.normalize(policy.apply(images, distributed.sample_part(policy, len(images), state.generator)))
 
 
 def _training_loss(
@@ -256,7 +258,7 @@ class JointStep:
             assert optimizer is not None
             assert settings is not None
             norms.append(apply_step(optimizer, settings, state.progress))
-        state.images += len(batch.train.labels)
+        state.images += state.train.batch_size
         return {**figures, "gradient_norm": norms[0]}
 
     def check(self, state: "SearchState") -> None:
@@ -371,5 +373,6 @@ class EvaluateCandidate:
         """Report the score as ``valid_accuracy``."""
         architecture = state.space.discretize(state.method.sampler(state).weights)
         score = self.evaluator(architecture, state)
+        score = float(distributed.mean(torch.tensor(score, dtype=torch.float64, device=state.device)))
         state.archive.append((str(architecture), score))
         return {"valid_accuracy": torch.tensor(score)}

@@ -1,5 +1,6 @@
 """``nascli search``."""
 
+import os
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -67,13 +68,21 @@ def command(
       nascli search --data npz:cifar10.npz --method darts --epochs 50 --out runs/darts
       nascli search --config runs/darts/config.toml --seed 1
       nascli search --out runs/darts --resume
+      torchrun --nproc-per-node 2 -m nas_cli search --out runs/two
     """
     from nas_search import ConfigError
     from nas_search.config import RunConfig, parse_setting
+    from nas_search.distributed import is_first, joined, restarted
     from nas_search.runs import free_folder, run_search
 
     if resume and out is None:
         raise ConfigError("--resume needs the run folder: nascli search --out DIR --resume.")
+    if out is None and (restarted() or int(os.environ.get("WORLD_SIZE", "1")) > 1):
+        raise ConfigError(
+            "several processes need the run folder, as does torchrun that starts them again: give --out DIR."
+        )
+    # What torchrun starts again goes on by itself.
+    resume = resume or (restarted() and out is not None and (out / "config.toml").exists())
     values = {key: value for key, value in given.items() if value is not None}
     overrides = dict(parse_setting(text) for text in settings)
     if config is None and resume and out is not None and (out / "config.toml").exists():
@@ -81,14 +90,17 @@ def command(
     base = RunConfig() if config is None else RunConfig.from_toml(config)
     chosen = base.updated(values).updated(overrides)
     folder = free_folder(chosen) if out is None else out
-    if verbose:
-        click.echo(chosen.resolved().to_toml(), err=True)
-    with (
-        progress(quiet=quiet or (as_json and not verbose), verbose=verbose) as observers,
-        # While an autoencoder is trained there is no run folder yet.
-        resumable(f"nascli search --out {quote(str(folder))} --resume", (folder / "config.toml").exists),
-    ):
-        record = run_search(chosen, folder, resume=resume, observers=observers)
+    with joined(chosen.device):
+        if verbose and is_first():
+            click.echo(chosen.resolved().to_toml(), err=True)
+        with (
+            progress(quiet=quiet or (as_json and not verbose) or not is_first(), verbose=verbose) as observers,
+            # While an autoencoder is trained there is no run folder yet.
+            resumable(f"nascli search --out {quote(str(folder))} --resume", (folder / "config.toml").exists),
+        ):
+            record = run_search(chosen, folder, resume=resume, observers=observers)
+        if not is_first():
+            return
     if as_json:
         print_json(record)
     else:

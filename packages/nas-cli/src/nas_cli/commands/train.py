@@ -42,22 +42,33 @@ def command(
     Example:
       nascli train runs/daas-digits-seed0-1 --epochs 100
     """
+    from nas_search.config import RunConfig
+    from nas_search.distributed import is_first, joined, restarted
+    from nas_search.run_folder import RunFolder
     from nas_search.runs import run_training
 
     values = {"epochs": epochs, "learning_rate": learning_rate, "weight_decay": weight_decay}
     given = {name: value for name, value in values.items() if value is not None}
     again = "".join(f" --{name.replace('_', '-')} {value}" for name, value in given.items())
-    watching = progress(quiet=quiet or (as_json and not verbose), verbose=verbose)
-    with watching as observers, resumable(f"nascli train {quote(str(run))}{again} --resume"):
-        record = run_training(
-            run,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            device=device,
-            resume=resume,
-            observers=observers,
-        )
+    # What torchrun starts again goes on by itself.
+    folder = RunFolder(run)
+    resume = resume or (restarted() and (folder.checkpoints / "retrain.pt").exists())
+    with joined(device or RunConfig.from_toml(folder.config).device):
+        with (
+            progress(quiet=quiet or (as_json and not verbose) or not is_first(), verbose=verbose) as observers,
+            resumable(f"nascli train {quote(str(run))}{again} --resume"),
+        ):
+            record = run_training(
+                run,
+                epochs=epochs,
+                learning_rate=learning_rate,
+                weight_decay=weight_decay,
+                device=device,
+                resume=resume,
+                observers=observers,
+            )
+        if not is_first():
+            return
     if as_json:
         print_json({key: value for key, value in record.items() if key != "history"})
     else:

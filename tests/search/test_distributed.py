@@ -1,0 +1,160 @@
+"""Two processes on this machine, started by torchrun, against one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nas_search import ConfigError, distributed
+from nas_search.run_folder import RunFolder
+
+SEARCH = [
+    "-m", "nas_cli", "search", "--data", "fake:1x8x8", "--method", "gdas", "--batch-size", "32", "--channels", "4",
+    "--train-epochs", "0", "--device", "cpu",
+]  # fmt: skip
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def torchrun(*arguments: str, restarts: int = 0) -> list[str]:
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts)]
+    return [sys.executable, "-m", *launch, *arguments]
+
+
+def run(command: list[str]) -> str:
+    """What a command prints that has to succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def largest_difference(a: Any, b: Any) -> float:
+    """Between the numbers of two records that are the same otherwise."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        return max((largest_difference(a[key], b[key]) for key in a), default=0.0)
+    if isinstance(a, list):
+        return max((largest_difference(x, y) for x, y in zip(a, b, strict=True)), default=0.0)
+    if isinstance(a, torch.Tensor):
+        return float((a.double() - b.double()).abs().max()) if a.numel() else 0.0
+    if isinstance(a, float):
+        return abs(a - b)
+    assert a == b
+    return 0.0
+
+
+def test_parts_divide_a_batch_and_what_cannot_be_divided_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert distributed.part(5) == slice(0, 5)
+    monkeypatch.setattr(distributed, "size", lambda: 3)
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    assert distributed.part(12) == slice(4, 8)
+    for count in (13, 3):
+        with pytest.raises(ConfigError, match=f"a batch of {count} cannot be divided among 3 ranks"):
+            distributed.part(count)
+
+
+def test_one_process_averages_nothing_and_agrees_with_itself() -> None:
+    values = torch.ones(3)
+    assert distributed.mean(values) is values
+    assert distributed.reduction() is None
+    assert distributed.agreed(True)
+    assert not distributed.agreed(False)
+    assert distributed.from_first("text") == "text"
+    distributed.check_position(7)
+
+
+@pytest.mark.slow
+def test_two_ranks_compute_what_one_process_does_with_the_whole_batch(tmp_path: Path) -> None:
+    script = str(Path(__file__).with_name("distributed_runs.py"))
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    run([sys.executable, script, str(one)])
+    run(torchrun(script, str(two)))
+    names = sorted(path.name for path in one.iterdir())
+    assert len(names) == 8
+    for name in names:
+        a, b = (torch.load(folder / name, weights_only=True) for folder in (one, two))
+        assert largest_difference(a, b) < 1e-5, name
+
+
+def begun(process: "subprocess.Popen[str]", out: Path) -> None:
+    """Wait until a run has saved its first epoch."""
+    deadline = time.monotonic() + 120
+    while not RunFolder(out).events.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def started(command: list[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+
+
+def ranks_of(process: "subprocess.Popen[str]") -> list[int]:
+    """The processes that torchrun has started, by rank."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    found = {}
+    for child in children:
+        variables = dict(
+            pair.split("=", 1) for pair in Path(f"/proc/{child}/environ").read_text().split("\0") if "=" in pair
+        )
+        if "LOCAL_RANK" in variables:
+            found[int(variables["LOCAL_RANK"])] = int(child)
+    return [found[rank] for rank in sorted(found)]
+
+
+@pytest.mark.slow
+def test_a_run_of_two_ranks_is_stopped_saved_once_and_goes_on_in_one_process_and_back(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [*SEARCH, "--epochs", "16", "--out", str(out)]
+    process = started(torchrun(*command))
+    begun(process, out)
+    process.send_signal(signal.SIGTERM)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert printed.count("nascli: stopped") == 1, printed
+    assert "--resume" in printed
+    first = len(RunFolder(out).read_events())
+    process = started([sys.executable, *command, "--resume"])
+    deadline = time.monotonic() + 120
+    while len(RunFolder(out).read_events()) <= first:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130, printed
+    run(torchrun(*command, "--resume"))
+    assert [line["epoch"] for line in RunFolder(out).read_events()] == list(range(1, 17))
+    assert RunFolder(out).read_result()["architecture"]
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_killed_ends_the_job_and_torchrun_lets_it_go_on(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [*SEARCH, "--epochs", "16", "--out", str(out)]
+    process = started(torchrun(*command))
+    begun(process, out)
+    os.kill(ranks_of(process)[1], signal.SIGKILL)
+    start = time.monotonic()
+    _, printed = process.communicate(timeout=60)
+    assert time.monotonic() - start < 30
+    assert process.returncode != 0
+    assert "nascli: rank 0 lost the others" in printed or "Signal 9 (SIGKILL)" in printed, printed
+    before = len(RunFolder(out).read_events())
+    process = started(torchrun(*command, "--resume", restarts=1))
+    deadline = time.monotonic() + 120
+    while len(RunFolder(out).read_events()) <= before:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(ranks_of(process)[1], signal.SIGKILL)
+    _, printed = process.communicate(timeout=200)
+    assert process.returncode == 0, printed
+    assert [line["epoch"] for line in RunFolder(out).read_events()] == list(range(1, 17))
