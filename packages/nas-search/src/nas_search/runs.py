@@ -14,7 +14,7 @@ from nas_search.config import RunConfig
 from nas_search.data import Data, ImageData, stream_seed
 from nas_search.data_sources import load_data
 from nas_search.describe import describe
-from nas_search.diagnostics import CellDepth, HessianSpectrum
+from nas_search.diagnostics import CellDepth, HessianSpectrum, OperationWeights
 from nas_search.errors import CheckpointError, ConfigError, RunFolderError
 from nas_search.evaluation import perplexity, top1
 from nas_search.files import write_atomically
@@ -111,7 +111,7 @@ def run_search(
         channels=config.channels,
         cells=config.cells,
     )
-    watchers: list[Observer] = [CellDepth()]
+    watchers: list[Observer] = [CellDepth(), OperationWeights()]
     if config.spectrum:
         spectrum = HessianSpectrum()
         spectrum.check(state)
