@@ -3,7 +3,7 @@ import re
 import pytest
 
 from nas_search import ConfigError, catalog, citations
-from nas_search.references import _PAPERS, _SOURCES
+from nas_search.references import _SOURCES, _entries
 
 
 @pytest.mark.parametrize("method", catalog._METHODS)
@@ -20,7 +20,7 @@ def test_every_method_has_papers_in_bibtex(method: str) -> None:
 
 
 def test_every_paper_belongs_to_a_method() -> None:
-    assert {paper for papers in _SOURCES.values() for paper in papers} == set(_PAPERS)
+    assert {paper for papers in _SOURCES.values() for paper in papers} == set(_entries())
     assert set(_SOURCES) == set(catalog._METHODS)
 
 
