@@ -45,7 +45,16 @@ def typecheck(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests over the packages in the tree, with branch coverage; arguments go to pytest."""
     install_all(
-        session, "pytest-cov", "matplotlib>=3.8", "google-crc32c>=1.5", "nats-bench>=1.8", *ONNX, "ray>=2.40", *PYTEST
+        session,
+        "pytest-cov",
+        "matplotlib>=3.8",
+        "google-crc32c>=1.5",
+        "nats-bench>=1.8",
+        *ONNX,
+        "ray>=2.40",
+        "tensorboard>=2.18",
+        "selenium>=4.20",
+        *PYTEST,
     )
     session.run("pytest", "--cov", "--cov-report=term:skip-covered", *session.posargs)
 

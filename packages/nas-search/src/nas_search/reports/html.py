@@ -44,6 +44,7 @@ _CHARTS = (
     ("Learning rate", ("learning_rate",)),
     ("Weight decay, as learned", ("weight_decay",)),
     ("Momentum, as learned", ("momentum",)),
+    ("Forward passes of the supernet in a step", ("forward_passes",)),
     ("Seconds of an epoch", ("seconds",)),
 )
 
@@ -94,7 +95,7 @@ def _page(read: Sequence[_Run]) -> str:
     body = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="lead">{escape(", ".join(run.name for run in read))}</p>',
-        *(_words(run) for run in read),
+        *(_words(run, named=len(read) > 1) for run in read),
         "<h2>In figures</h2>",
         _figures(read),
         "<h2>What was found</h2>",
@@ -154,11 +155,10 @@ def _images(folder: RunFolder) -> Tensor | None:
     return images
 
 
-def _words(run: _Run) -> str:
+def _words(run: _Run, named: bool) -> str:
     return (
-        f"<h3>{escape(run.name)}</h3><p><b>Asked:</b> {escape(asked(run.result, run.config))}<br>"
-        f"<b>Found:</b> {escape(found(run.result))}</p>"
-    )
+        f"<h3>{escape(run.name)}</h3>" if named else ""
+    ) + f"<p><b>Asked:</b> {escape(asked(run.result, run.config))}<br><b>Found:</b> {escape(found(run.result))}</p>"
 
 
 def _figures(runs: Sequence[_Run]) -> str:
@@ -204,6 +204,9 @@ def _facts(run: _Run) -> dict[str, str]:
     if result["images_per_second"]:
         what = "segments of text" if "train_perplexity" in metrics else "train images"
         facts["Search"] += f", {result['images_per_second']:,.0f} {what} per second"
+    passes = [record["forward_passes"] for record in run.events if "forward_passes" in record]
+    if passes:
+        facts["Passes"] = f"{sum(passes) / len(passes):.4g} forward passes of the supernet in a step, in the mean"
     if result["peak_memory_mib"]:
         facts["Peak memory"] = f"{result['peak_memory_mib']:,.0f} MiB"
     facts["Augmentation"] = augmentation(result["policy"])

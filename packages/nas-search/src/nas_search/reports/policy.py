@@ -4,12 +4,13 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
+from io import BytesIO
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.io import encode_png
 
 from nas_augment import Policy
 from nas_augment.stages import SubPolicies
@@ -78,5 +79,7 @@ def _image(pixels: Tensor, name: str) -> str:
     if max(sides) > _LARGEST:
         size = [max(1, round(side * _LARGEST / max(sides))) for side in sides]
         pixels = F.interpolate(pixels[None].float(), size=size, mode="area")[0].round().to(torch.uint8)
-    text = base64.b64encode(encode_png(pixels).numpy().tobytes()).decode()
+    buffer = BytesIO()
+    Image.fromarray(pixels.permute(1, 2, 0).squeeze(-1).numpy()).save(buffer, "PNG")
+    text = base64.b64encode(buffer.getvalue()).decode()
     return f'<img alt="{name}" src="data:image/png;base64,{text}">'

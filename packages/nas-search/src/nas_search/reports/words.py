@@ -17,7 +17,7 @@ def asked(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     text = f"The method {result['method']} was to search the space {result['space']}{data} "
     text += f"in {config.get('epochs', result['epochs'])} epochs"
     if config.get("train_epochs", 0) > 0:
-        text += f", and to train what it finds for {config['train_epochs']} epochs from scratch"
+        text += f", {config['train_epochs']} more for the training of what it finds, if it does not train it itself"
     return f"{text}; seed {result['seed']}."
 
 
@@ -26,10 +26,12 @@ def found(result: Mapping[str, Any]) -> str:
     metrics, parts = result["metrics"], []
     if "test_accuracy" in metrics:
         text = (
-            f"The network that was found classifies {100 * metrics['test_accuracy']:.2f} % of the test images rightly"
+            f"The network that was found classifies {100 * metrics['test_accuracy']:.2f} % of the test images correctly"
         )
         if "random_test_accuracy" in metrics:
-            text += f"; a random architecture, trained alike, {100 * metrics['random_test_accuracy']:.2f} %"
+            same = metrics.get("train_epochs") == metrics.get("random_train_epochs")
+            how = "trained alike" if same else f"trained for {metrics.get('random_train_epochs')} epochs"
+            text += f"; a random architecture, {how}, {100 * metrics['random_test_accuracy']:.2f} %"
         parts.append(text)
     if "test_perplexity" in metrics:
         parts.append(f"The network that was found has a test perplexity of {metrics['test_perplexity']:.2f}")
