@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent
 PACKAGES = ("nas-hypergrad", "nas-spaces", "nas-augment", "nas-search", "nas-cli")
 CONSTRAINTS = ("-c", str(ROOT / "constraints.txt"))
 ONNX = ("onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20")
+REPORTS = ("tensorboard>=2.18", "selenium>=4.20")
 PYTEST = ("pytest>=9", "hypothesis>=6.140")
 
 
@@ -52,8 +53,7 @@ def tests(session: nox.Session) -> None:
         "nats-bench>=1.8",
         *ONNX,
         "ray>=2.40",
-        "tensorboard>=2.18",
-        "selenium>=4.20",
+        *REPORTS,
         *PYTEST,
     )
     session.run("pytest", "--cov", "--cov-report=term:skip-covered", *session.posargs)

@@ -27,6 +27,7 @@ def test_every_number_of_an_epoch_is_written_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "board").exists()
     board(event(1))
     board(event(2))
+    board(event(1))  # another run of the same name
     (file,) = (tmp_path / "board").iterdir()
     written = {
         (value.tag, line.step): value.tensor.float_val[0]
@@ -38,6 +39,8 @@ def test_every_number_of_an_epoch_is_written_at_once(tmp_path: Path) -> None:
         ("search/operation_weights/cell/skip", 1): 0.25,
         ("search/valid_loss", 2): 0.5,
         ("search/operation_weights/cell/skip", 2): 0.25,
+        ("search-2/valid_loss", 1): 1.0,
+        ("search-2/operation_weights/cell/skip", 1): 0.25,
     }
     board.close()
 

@@ -15,7 +15,8 @@ class TensorBoard:
     """An observer that writes every number of an epoch's record, as soon as the epoch is over.
 
     The tag is the run (``search``, ``train``) and the name of the figure, such as ``search/valid_accuracy`` or
-    ``search/operation_weights/cell/skip_connect``. A resumed run goes on in the same folder.
+    ``search/operation_weights/cell/skip_connect``. A second run of
+    the same name, such as the training of a random architecture, is ``train-2``. A resumed run goes on in the same folder.
 
     Args:
         folder: for the event files; look at them with ``tensorboard --logdir FOLDER``.
@@ -32,6 +33,7 @@ class TensorBoard:
             raise ConfigError('TensorBoard is not installed: pip install "nas-search[tensorboard]".') from error
         self._folder, self._summary, self._open = Path(folder), Summary, EventFileWriter
         self._writer: Any = None
+        self._last: dict[str, tuple[int, int]] = {}  # of every name of a run: which of them it is, and its last epoch
 
     def __call__(self, event: Event) -> None:
         """See `Observer`."""
@@ -41,7 +43,11 @@ class TensorBoard:
 
         if self._writer is None:  # nothing is made before there is something to write
             self._writer = self._open(str(self._folder))
-        values = [self._summary.Value(tag=tag, simple_value=value) for tag, value in _numbers(event.run, event.record)]
+        number, last = self._last.get(event.run, (1, 0))
+        number += event.epoch <= last
+        self._last[event.run] = number, event.epoch
+        name = event.run if number == 1 else f"{event.run}-{number}"
+        values = [self._summary.Value(tag=tag, simple_value=value) for tag, value in _numbers(name, event.record)]
         self._writer.add_event(Line(wall_time=time.time(), step=event.epoch, summary=self._summary(value=values)))
         self._writer.flush()
 

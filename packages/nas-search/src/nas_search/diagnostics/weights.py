@@ -23,7 +23,7 @@ class OperationWeights:
         if event.kind != "epoch" or not isinstance(state, SearchState) or state.relaxation is None:
             return
         probabilities = state.relaxation.probabilities()
-        probabilities = (probabilities / probabilities.sum(dim=1, keepdim=True)).tolist()
+        shares = (probabilities / probabilities.sum(dim=1, keepdim=True)).tolist()
         choices = state.space.choices
         found: dict[str, dict[str, float]] = {}
         for group, rows in choices.groups.items():
@@ -31,7 +31,7 @@ class OperationWeights:
                 continue
             values: dict[str, list[float]] = {}
             for row in rows:
-                for option, value in zip(choices.options[row], probabilities[row], strict=False):
+                for option, value in zip(choices.options[row], shares[row], strict=False):
                     values.setdefault(option, []).append(value)
             found[group] = {option: sum(each) / len(each) for option, each in values.items()}
         event.record["operation_weights"] = found
