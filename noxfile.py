@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent
 PACKAGES = ("nas-hypergrad", "nas-spaces", "nas-augment", "nas-search", "nas-cli")
 CONSTRAINTS = ("-c", str(ROOT / "constraints.txt"))
 ONNX = ("onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20")
+REPORTS = ("tensorboard>=2.18", "selenium>=4.20")
 PYTEST = ("pytest>=9", "hypothesis>=6.140")
 
 
@@ -53,6 +54,7 @@ def tests(session: nox.Session) -> None:
         "nats-bench>=1.8",
         *ONNX,
         "ray>=2.40",
+        *REPORTS,
         *PYTEST,
     )
     # Two workers, not one a core: the tests start processes of their own and need a gigabyte each.

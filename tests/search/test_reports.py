@@ -29,7 +29,7 @@ def test_a_report_is_one_page_with_figures_curves_and_the_cell(tmp_path: Path) -
     (run / "train.json").write_text(json.dumps({"history": [{"epoch": 1, "train_loss": 1.0}]}))
     page = write_report([run], run / "report.html").read_text()
     assert "97.53 % after 5 epochs" in page
-    assert page.count("<polyline") == 3
+    assert page.count("<polyline") == 4
     assert "nor_conv_3x3" in page
     assert "The training of the result" in page
     for outside in ("http:", "https:", "<script", "<link", "<img", "url("):

@@ -11,15 +11,18 @@ __all__ = ["names", "policy"]
 
 # Names rather than functions, so that listing the policies imports none of them.
 _OURS = {
-    **{name: f"nas_augment.fixed:{name}" for name in ("identity", "crop_and_flip", "cutout")},
-    **{
-        name: f"nas_augment.published:{name}"
-        for name in (
-            "autoaugment_cifar10", "autoaugment_svhn", "autoaugment_imagenet", "randaugment", "trivialaugment",
-        )
-    },
-    **{name: f"nas_augment.searched:{name}" for name in ("daas", "dada", "dha")},
-}  # fmt: skip
+    "identity": "nas_augment.fixed:identity",
+    "crop_and_flip": "nas_augment.fixed:crop_and_flip",
+    "cutout": "nas_augment.fixed:cutout",
+    "autoaugment_cifar10": "nas_augment.published:autoaugment_cifar10",
+    "autoaugment_svhn": "nas_augment.published:autoaugment_svhn",
+    "autoaugment_imagenet": "nas_augment.published:autoaugment_imagenet",
+    "randaugment": "nas_augment.published:randaugment",
+    "trivialaugment": "nas_augment.published:trivialaugment",
+    "daas": "nas_augment.searched:daas",
+    "dada": "nas_augment.searched:dada",
+    "dha": "nas_augment.searched:dha",
+}
 
 
 def names() -> dict[str, str]:

@@ -1,11 +1,37 @@
-"""What our methods say of themselves, read from their source: importing them takes seconds, most of them for torch."""
+"""What our parts say of themselves, read from their source: importing them takes seconds, most of them for torch."""
 
 import ast
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["told_methods"]
+__all__ = ["told_methods", "told_parts"]
+
+# The catalogues whose names stand in a literal ``_OURS``, and the entry points by which others add to them.
+_CATALOGS = {"spaces": ("nas_spaces", "nas.spaces"), "policies": ("nas_augment", "nas.policies")}
+
+
+def told_parts(kind: str) -> dict[str, str] | None:
+    """The first line of the docstring of every one of our ``spaces`` or ``policies``, in the order of their catalogue.
+
+    Returns:
+        None where it takes an import, as `told_methods`.
+    """
+    package, group = _CATALOGS[kind]
+    spec = find_spec(package)
+    if entry_points(group=group) or spec is None or spec.origin is None:
+        return None
+    root = Path(spec.origin).parents[1]
+    places: dict[str, str] = next(
+        ast.literal_eval(node.value)
+        for node in _parse(root, f"{package}.catalog").body
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "_OURS" for t in node.targets)
+    )
+    told = {}
+    for name, place in places.items():
+        module, _, function = place.partition(":")
+        told[name] = _summary(_parse(root, module), function)
+    return told
 
 
 def told_methods() -> dict[str, str] | None:

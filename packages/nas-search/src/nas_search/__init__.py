@@ -18,6 +18,7 @@ from nas_search.errors import (
 )
 from nas_search.loop import search
 from nas_search.method import Method
+from nas_search.references import citations
 from nas_search.result import SearchResult
 from nas_search.text import TextData
 
@@ -36,6 +37,7 @@ __all__ = [
     "SearchError",
     "SearchResult",
     "TextData",
+    "citations",
     "methods",
     "search",
 ]

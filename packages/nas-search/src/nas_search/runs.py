@@ -3,9 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from nas_augment import Policy
@@ -14,7 +16,7 @@ from nas_search.config import RunConfig
 from nas_search.data import Data, ImageData, stream_seed
 from nas_search.data_sources import load_data
 from nas_search.describe import describe
-from nas_search.diagnostics import CellDepth, HessianSpectrum
+from nas_search.diagnostics import CellDepth, HessianSpectrum, OperationWeights
 from nas_search.errors import CheckpointError, ConfigError, RunFolderError
 from nas_search.evaluation import perplexity, top1
 from nas_search.files import write_atomically
@@ -111,7 +113,7 @@ def run_search(
         channels=config.channels,
         cells=config.cells,
     )
-    watchers: list[Observer] = [CellDepth()]
+    watchers: list[Observer] = [CellDepth(), OperationWeights()]
     if config.spectrum:
         spectrum = HessianSpectrum()
         spectrum.check(state)
@@ -124,6 +126,7 @@ def run_search(
         _require_same(RunConfig.from_toml(folder.config), config, folder)
     else:
         write_atomically(folder.config, config.to_toml())
+    _keep_examples(parts.data, folder)
     result = complete(state, folder, observers=[*watchers, *observers])
     metrics: dict[str, Any] = {**result.metrics, **_counts(parts, result.architecture)}
     if result.network is not None and "test_accuracy" not in metrics:
@@ -237,6 +240,17 @@ def run_evaluation(run: str | Path, *, data: str | None = None, device: str = "a
         if len(index):
             shares[str(name)] = top1(network, found.test.take(index), place)
     return {**record, "classes": shares}
+
+
+def _keep_examples(data: Data, folder: RunFolder) -> None:
+    """A few train images, so that a report can show what the policy does where the data is not at hand."""
+    if data.kind != "images" or data.in_channels not in (1, 3):
+        return
+    images = data.train.images[:4]
+    pixels = images if images.dtype == torch.uint8 else (images * 255).round().to(torch.uint8)
+    buffer = BytesIO()
+    np.savez_compressed(buffer, images=pixels.cpu().numpy())
+    write_atomically(folder.examples, buffer.getvalue())
 
 
 def _require_same(before: RunConfig, now: RunConfig, folder: RunFolder) -> None:

@@ -6,7 +6,7 @@ import click
 
 from nas_cli.options import json_option
 from nas_cli.output import print_json
-from nas_cli.source import told_methods
+from nas_cli.source import told_methods, told_parts
 
 __all__ = ["command"]
 
@@ -40,6 +40,8 @@ def command(kind: str, name: str | None, as_json: bool) -> None:
 def _entries(kind: str) -> dict[str, str]:
     if kind == "methods" and (told := told_methods()) is not None:
         return told
+    if kind in ("spaces", "policies") and (found := told_parts(kind)) is not None:
+        return found
     from nas_search import catalog
     from nas_search.data_sources import sources
     from nas_spaces import catalog as spaces

@@ -3,12 +3,15 @@
 import os
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas_cli.options import Sectioned, json_option, loudness
 from nas_cli.output import print_json, print_search, progress, resumable
+
+if TYPE_CHECKING:
+    from nas_search.tensorboard import TensorBoard
 
 __all__ = ["command"]
 
@@ -19,7 +22,7 @@ __all__ = ["command"]
     sections={
         "What is searched": ("space", "method", "data", "channels", "cells", "table"),
         "How long, and where": ("epochs", "train_epochs", "batch_size", "seed", "device"),
-        "The run and its configuration": ("out", "resume", "config", "settings"),
+        "The run and its configuration": ("out", "resume", "config", "settings", "tensorboard"),
         "What is printed": ("as_json", "quiet", "verbose"),
     },
 )
@@ -44,6 +47,7 @@ __all__ = ["command"]
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set any key, or a setting of the method.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--tensorboard", is_flag=True, help="Write the figures to RUN/tensorboard as well, epoch by epoch.")
 @json_option
 @loudness
 def command(
@@ -51,6 +55,7 @@ def command(
     config: Path | None,
     settings: tuple[str, ...],
     resume: bool,
+    tensorboard: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -91,6 +96,7 @@ def command(
     chosen = base.updated(values).updated(overrides)
     folder = free_folder(chosen) if out is None else out
     with joined(chosen.device):
+        board = _board(folder) if tensorboard and is_first() else None
         if verbose and is_first():
             click.echo(chosen.resolved().to_toml(), err=True)
         with (
@@ -98,10 +104,19 @@ def command(
             # While an autoencoder is trained there is no run folder yet.
             resumable(f"nascli search --out {quote(str(folder))} --resume", (folder / "config.toml").exists),
         ):
-            record = run_search(chosen, folder, resume=resume, observers=observers)
+            watchers = observers if board is None else [*observers, board]
+            record = run_search(chosen, folder, resume=resume, observers=watchers)
+        if board is not None:
+            board.close()
         if not is_first():
             return
     if as_json:
         print_json(record)
     else:
         print_search(record)
+
+
+def _board(folder: Path) -> "TensorBoard":
+    from nas_search.tensorboard import TensorBoard
+
+    return TensorBoard(folder / "tensorboard")

@@ -1,15 +1,19 @@
-"""Line charts as SVG text, without any dependency."""
+"""Line charts as SVG text, without any dependency: told apart by dashes and marks as well as by colour.
+
+Colours are classes (``s0`` to ``s5``, ``grid``), which the page's style sheet gives for light and for dark.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-__all__ = ["COLORS", "line_chart"]
+__all__ = ["line_chart"]
 
-COLORS = ("#1f6fb2", "#c0562b", "#2b8a57", "#8a4fa3", "#a68a12", "#4d5b66")
-
-_WIDTH, _HEIGHT = 460, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 16, 34
+_STYLES = 6
+_DASHES = ("none", "7 4", "2 3", "9 3 2 3", "14 4", "4 2")
+_WIDTH, _HEIGHT = 400, 240
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 38
+_MOST_MARKS = 8
 
 
 def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, x_label: str, y_label: str) -> str:
@@ -18,7 +22,7 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, x_label: 
     Args:
         series: ``(x, y)`` points by name; points that are not finite are left out.
         x_label: below the axis.
-        y_label: the accessible name of the chart.
+        y_label: what is drawn; with the first and last value of each line it is the accessible name of the chart.
 
     Returns:
         An ``<svg>`` element; empty text if there is nothing to draw.
@@ -33,36 +37,57 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, x_label: 
     low, high = ticks[0], ticks[-1]
     first, last = min(xs), max(max(xs), min(xs) + 1)
 
-    def place(x: float, y: float) -> str:
+    def place(x: float, y: float) -> tuple[float, float]:
         across = _LEFT + (x - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT)
-        down = _TOP + (high - y) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
-        return f"{across:.1f},{down:.1f}"
+        return across, _TOP + (high - y) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
 
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(y_label)}">']
+    told = "; ".join(f"{name} from {_number(p[0][1])} to {_number(p[-1][1])}" for name, p in lines.items())
+    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(f"{y_label}: {told}")}">']
     for tick in ticks:
-        x, y = place(first, tick).split(",")
-        parts.append(f'<line x1="{x}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}" class="grid"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{float(y) + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
+        x, y = place(first, tick)
+        parts.append(f'<line x1="{x:.1f}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
     for tick in _whole_ticks(first, last):
-        x = place(tick, low).split(",")[0]
-        parts.append(f'<text x="{x}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">{tick}</text>')
+        x, _ = place(tick, low)
+        parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 17}" text-anchor="middle">{tick}</text>')
     parts.append(
-        f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 3}" text-anchor="middle">{escape(x_label)}</text>'
+        f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 4}" text-anchor="middle">{escape(x_label)}</text>'
     )
-    for color, (name, points) in zip(COLORS * len(lines), lines.items(), strict=False):
-        path = " ".join(place(x, y) for x, y in points)
+    for index, (name, points) in enumerate(lines.items()):
+        path = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in points)
         parts.append(
-            f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"><title>{escape(name)}</title></polyline>'
+            f'<polyline points="{path}" class="s{index % _STYLES}" {_dash(index)}><title>{escape(name)}</title></polyline>'
         )
-        if len(points) == 1:
-            x, y = place(*points[0]).split(",")
-            parts.append(f'<circle cx="{x}" cy="{y}" r="3" fill="{color}"/>')
-    parts.append("</svg>")
-    legend = "".join(
-        f'<span><i style="background:{color}"></i>{escape(name)}</span>'
-        for color, name in zip(COLORS * len(lines), lines, strict=False)
+        # Shifted from line to line, so that marks of lines that coincide do not.
+        step = math.ceil(len(points) / _MOST_MARKS)
+        parts += [_mark(index, *place(x, y)) for x, y in points[min(index, len(points) - 1) % step :: step]]
+    return "".join(parts) + f'</svg><p class="legend">{"".join(map(_legend, range(len(lines)), lines))}</p>'
+
+
+def _dash(index: int) -> str:
+    return f'fill="none" stroke-width="2" stroke-dasharray="{_DASHES[index % _STYLES]}"'
+
+
+def _mark(index: int, x: float, y: float) -> str:
+    """Circle, square, triangle, diamond, ring, cross."""
+    shape = (
+        f"M{x - 3.5:.1f} {y:.1f}a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z",
+        f"M{x - 3:.1f} {y - 3:.1f}h6v6h-6z",
+        f"M{x:.1f} {y - 4:.1f}l4 7h-8z",
+        f"M{x:.1f} {y - 4.5:.1f}l4.5 4.5l-4.5 4.5l-4.5 -4.5z",
+        f"M{x - 3.5:.1f} {y:.1f}a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z",
+        f"M{x - 3.5:.1f} {y - 3.5:.1f}l7 7m0 -7l-7 7",
+    )[index % _STYLES]
+    hollow = " hollow" if index % _STYLES == 4 else ""
+    return f'<path d="{shape}" class="mark s{index % _STYLES}{hollow}"/>'
+
+
+def _legend(index: int, name: str) -> str:
+    line = f'<line x1="0" x2="34" y1="7" y2="7" class="s{index % _STYLES}" {_dash(index)}/>'
+    return (
+        f'<span><svg viewBox="0 0 34 14" width="34" height="14" aria-hidden="true">{line}{_mark(index, 17, 7)}</svg>'
+        f"{escape(name)}</span> "
     )
-    return "".join(parts) + f'<p class="legend">{legend}</p>'
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -83,4 +108,4 @@ def _whole_ticks(first: float, last: float) -> list[int]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.6g}" if abs(value) >= 1e-12 else "0"
+    return f"{value:.4g}" if abs(value) >= 1e-12 else "0"

@@ -46,7 +46,8 @@ def front_table(front: Sequence[tuple[str, float, float]], unit: str) -> str:
     )
     head = f"<tr><th>{escape(name)}</th><th>validation accuracy</th><th>architecture</th></tr>"
     caption = f"The best validation accuracy (%) for so many {escape(name)}"
-    return f"<figure><figcaption>{caption}</figcaption>{chart}</figure><table>{head}{rows}</table>"
+    table = f'<div class="wide"><table>{head}{rows}</table></div>'
+    return f"<figure><figcaption>{caption}</figcaption>{chart}</figure>{table}"
 
 
 def _scale(largest: float) -> tuple[float, str]:

@@ -1,41 +1,34 @@
-"""One self-contained page about one or several runs: figures, curves and the cells that were found."""
+"""One self-contained page about one or several runs: words, figures, curves, the cells and the policy that were found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas_search import catalog
+from nas_search.config import RunConfig
 from nas_search.errors import RunFolderError
 from nas_search.files import write_atomically
+from nas_search.references import citations
 from nas_search.reports.augmentation import augmentation
 from nas_search.reports.chart import line_chart
 from nas_search.reports.front import front_of, front_table
+from nas_search.reports.policy import example_images, heat_map
 from nas_search.reports.remarks import remarks
+from nas_search.reports.style import STYLE, themed
+from nas_search.reports.words import asked, found
 from nas_search.result import SearchResult
 from nas_search.run_folder import RunFolder
-from nas_spaces import catalog, drawing
+from nas_spaces import catalog as spaces
+from nas_spaces import drawing
 
 __all__ = ["write_report"]
-
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2730; background: #f5f7f9; margin: 0; }
-main { max-width: 1040px; margin: 0 auto; padding: 28px 20px 60px; }
-h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 34px 0 10px; }
-p.lead { color: #50606e; margin: 0 0 18px; }
-section.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 16px; }
-figure { background: #fff; border: 1px solid #dde4ea; border-radius: 8px; margin: 0; padding: 12px 14px; overflow-x: auto; }
-figure > svg { max-width: 100%; height: auto; } figcaption { font-weight: 600; margin-bottom: 6px; }
-figure text { font: 11px system-ui, sans-serif; fill: #50606e; } figure.cell text { font-size: 13px; }
-.grid { stroke: #e6ecf1; } p.legend { margin: 4px 0 0; font-size: 13px; }
-p.legend span { margin-right: 14px; }
-p.legend i { display: inline-block; width: 12px; height: 3px; margin-right: 5px; vertical-align: middle; }
-table { border-collapse: collapse; background: #fff; border: 1px solid #dde4ea; border-radius: 8px; width: 100%; }
-th, td { text-align: left; padding: 6px 12px; border-bottom: 1px solid #edf1f4; vertical-align: top; }
-th { font-weight: 600; white-space: nowrap; }
-td { overflow-wrap: anywhere; } code { font-size: 13px; }
-"""
 
 _CHARTS = (
     ("Loss", ("train_loss", "valid_loss")),
@@ -47,7 +40,12 @@ _CHARTS = (
     ("Dominant eigenvalue of the validation loss in the architecture parameters", ("hessian_eigenvalue",)),
     ("Trace of the same Hessian", ("hessian_trace",)),
     ("Test accuracy of the derived architecture in the table (%)", ("table_test",)),
+    ("Temperature of the relaxation", ("temperature",)),
     ("Learning rate", ("learning_rate",)),
+    ("Weight decay, as learned", ("weight_decay",)),
+    ("Momentum, as learned", ("momentum",)),
+    ("Forward passes of the supernet in a step", ("forward_passes",)),
+    ("Seconds of an epoch", ("seconds",)),
 )
 
 
@@ -57,6 +55,8 @@ class _Run:
     result: Mapping[str, Any]
     events: Sequence[Mapping[str, Any]]
     training: Sequence[Mapping[str, Any]]
+    config: Mapping[str, Any]
+    images: Tensor | None
 
 
 def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
@@ -95,18 +95,25 @@ def _page(read: Sequence[_Run]) -> str:
     body = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="lead">{escape(", ".join(run.name for run in read))}</p>',
+        *(_words(run, named=len(read) > 1) for run in read),
+        "<h2>In figures</h2>",
         _figures(read),
         "<h2>What was found</h2>",
         *(_cell(run) for run in read),
         "<h2>The search, epoch by epoch</h2>",
         _charts(read, "events"),
+        *(_weights(run) for run in read),
         *(_front(run) for run in read),
+        *(_augmentation(run) for run in read),
     ]
     if any(run.training for run in read):
         body += ["<h2>The training of the result</h2>", _charts(read, "training")]
+    body.append(_papers(read))
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n"
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f""
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body><main>\n"
         + "\n".join(body)
         + "\n</main></body></html>\n"
     )
@@ -119,7 +126,39 @@ def _read(folder: RunFolder) -> _Run:
         raise RunFolderError(
             f"{folder.training} has no history; it was changed or damaged: train again with `nascli train`."
         )
-    return _Run(folder.root.resolve().name, result, folder.read_events(), training)
+    events = [_flat(record) for record in folder.read_events()]
+    return _Run(folder.root.resolve().name, result, events, training, _config(folder), _images(folder))
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with the hyper-parameters that were learned beside the other figures."""
+    learned = record.get("hyperparameters")
+    return {**record, **(learned if isinstance(learned, dict) else {})}
+
+
+def _config(folder: RunFolder) -> Mapping[str, Any]:
+    return asdict(RunConfig.from_toml(folder.config)) if folder.config.exists() else {}
+
+
+def _images(folder: RunFolder) -> Tensor | None:
+    if not folder.examples.exists():
+        return None
+    try:
+        with np.load(folder.examples, allow_pickle=False) as file:
+            images = torch.from_numpy(file["images"])
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise RunFolderError(
+            f"{folder.examples} cannot be read ({error}); delete it: the report does without."
+        ) from error
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise RunFolderError(f"{folder.examples} holds no images; delete it: the report does without.")
+    return images
+
+
+def _words(run: _Run, named: bool) -> str:
+    return (
+        f"<h3>{escape(run.name)}</h3>" if named else ""
+    ) + f"<p><b>Asked:</b> {escape(asked(run.result, run.config))}<br><b>Found:</b> {escape(found(run.result))}</p>"
 
 
 def _figures(runs: Sequence[_Run]) -> str:
@@ -132,7 +171,7 @@ def _figures(runs: Sequence[_Run]) -> str:
         f"<tr><th>{escape(name)}</th>" + "".join(f"<td>{escape(value)}</td>" for value in values) + "</tr>"
         for name, values in rows.items()
     )
-    return f"<table>{head}{body}</table>"
+    return f'<div class="wide"><table>{head}{body}</table></div>'
 
 
 def _facts(run: _Run) -> dict[str, str]:
@@ -165,6 +204,9 @@ def _facts(run: _Run) -> dict[str, str]:
     if result["images_per_second"]:
         what = "segments of text" if "train_perplexity" in metrics else "train images"
         facts["Search"] += f", {result['images_per_second']:,.0f} {what} per second"
+    passes = [record["forward_passes"] for record in run.events if "forward_passes" in record]
+    if passes:
+        facts["Passes"] = f"{sum(passes) / len(passes):.4g} forward passes of the supernet in a step, in the mean"
     if result["peak_memory_mib"]:
         facts["Peak memory"] = f"{result['peak_memory_mib']:,.0f} MiB"
     facts["Augmentation"] = augmentation(result["policy"])
@@ -195,6 +237,39 @@ def _charts(runs: Sequence[_Run], part: str) -> str:
     return f'<section class="charts">{"".join(charts)}</section>'
 
 
+def _weights(run: _Run) -> str:
+    """How the weights of the operations moved, a chart for each group of rows."""
+    moved: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for record in run.events:
+        for group, values in record.get("operation_weights", {}).items():
+            for name, value in values.items():
+                moved.setdefault(group, {}).setdefault(name, []).append((record["epoch"], value))
+    charts = ""
+    for group, series in moved.items():
+        caption = f"{run.name}: mean weight of each operation ({group.replace('_', ' ')})"
+        chart = line_chart(series, x_label="epoch", y_label=caption)
+        charts += f"<figure><figcaption>{escape(caption)}</figcaption>{chart}</figure>"
+    return f'<h2>Operation weights</h2><section class="charts">{charts}</section>' if charts else ""
+
+
+def _augmentation(run: _Run) -> str:
+    record = run.result["policy"]
+    shown = heat_map(record) + ("" if run.images is None else example_images(record, run.images))
+    title = f"<h2>{escape(run.name)}: augmentation</h2><p>{escape(augmentation(record))}</p>"
+    return f'{title}<section class="charts">{shown}</section>' if shown else ""
+
+
+def _papers(runs: Sequence[_Run]) -> str:
+    """The papers of the methods; a method that is not installed any more has none here."""
+    known = catalog.methods()
+    methods = dict.fromkeys(run.result["method"] for run in runs)
+    entries = dict.fromkeys(entry for method in methods if method in known for entry in citations(method))
+    if not entries:
+        return ""
+    text = escape("\n\n".join(entries))
+    return f"<h2>To cite</h2><details><summary>BibTeX of the methods used</summary><pre>{text}</pre></details>"
+
+
 def _front(run: _Run) -> str:
     front = front_of(run.events)
     if not front:
@@ -204,6 +279,6 @@ def _front(run: _Run) -> str:
 
 def _cell(run: _Run) -> str:
     text = run.result["architecture"]
-    space = catalog.space(run.result["space"])
-    picture = drawing.to_svg(space.graph(space.parse(text)), title=text)
+    space = spaces.space(run.result["space"])
+    picture = themed(drawing.to_svg(space.graph(space.parse(text)), title=text))
     return f'<figure class="cell"><figcaption>{escape(run.name)}: <code>{escape(text)}</code></figcaption>{picture}</figure>'
