@@ -220,7 +220,7 @@ def _check(name: str, key: str, value: Any, defaults: Mapping[str, Any]) -> Any:
             raise ConfigError(
                 f"setting {key!r} of method {name!r} has {wrong[0]!r} in it; expected {kind.__name__}, such as {default!r}."
             )
-    if (not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)):
+    if not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool):
         raise ConfigError(
             f"setting {key!r} of method {name!r} is {value!r}; expected {wanted.__name__}, such as {default!r}."
         )
@@ -231,7 +231,9 @@ def _check_part(name: str, key: str, value: Any) -> Any:
     """A setting that is None when left out: a plain value must be of a plain type that its annotation names."""
     if value is None or not isinstance(value, (bool, int, float, str, list, tuple, dict)):
         return value
-    if isinstance(value, (list, tuple)) and not any(isinstance(each, (bool, int, float, str, list, dict)) for each in value):
+    if isinstance(value, (list, tuple)) and not any(
+        isinstance(each, (bool, int, float, str, list, dict)) for each in value
+    ):
         return value
     annotation = inspect.signature(_find("method", name, methods())).parameters[key].annotation
     plain = [each for each in (annotation, *get_args(annotation)) if each in (bool, int, float, str)]

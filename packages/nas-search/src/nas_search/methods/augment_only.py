@@ -89,9 +89,7 @@ def augment_only(
         supernet=supernet,
         sampler=fixed,
         selector=Given(fixed),
-        policy=LearnedOnTop(
-            operations, share=share, per=per, choice="unordered" if policy == "dada" else "slots"
-        ),
+        policy=LearnedOnTop(operations, share=share, per=per, choice="unordered" if policy == "dada" else "slots"),
         weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),
         policy_optimizer=Adam(Constant(policy_learning_rate), weight_decay=0.0),
     )
