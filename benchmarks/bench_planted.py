@@ -6,9 +6,10 @@ on the clean images of train with (a) the policy it found, (b) no augmentation b
 top of the customary one, and tested on transformed images that nothing has seen.
 
     python benchmarks/bench_planted.py --seeds 0,1,2
-    python benchmarks/bench_planted.py --data npz:c10.npz --seeds 0,1,2 --epochs 20
+    python benchmarks/bench_planted.py --data npz:c10.npz --images 2000 --side 16 --seeds 0,1,2
 
-Prints one line a run, and a table at the end, to be pasted into joint.md.
+`--images` and `--side` make any data set small: that many train and half as many test images, each class in its share,
+shrunk by averaging. Prints one line a run, and a table at the end, to be pasted into joint.md.
 """
 
 import argparse
@@ -71,6 +72,21 @@ def planted(data: ImageData, plant: str, seed: int) -> ImageData:
 
     valid, test = changed(data.train.take(second)), changed(data.test)
     return replace(data, name=f"{data.name}, {plant}", train=data.train.take(first), valid=valid, test=test)
+
+
+def smaller(data: ImageData, images: int, side: int) -> ImageData:
+    """The first `images` train and half as many test images of each class in its share, shrunk to `side` pixels; 0 keeps."""
+
+    def shrunk(examples: Examples, count: int) -> Examples:
+        if 0 < count < len(examples.labels):
+            rows = split_indices(examples.labels, count / len(examples.labels), 0)[0]
+            examples = examples.take(rows)
+        if side:
+            small = torch.nn.functional.interpolate(examples.images.float(), size=(side, side), mode="area")
+            examples = Examples(small.round().to(torch.uint8), examples.labels)
+        return examples
+
+    return replace(data, train=shrunk(data.train, images), test=shrunk(data.test, images // 2))
 
 
 def share(found: Marginals, operation: int) -> float:
@@ -186,6 +202,8 @@ def table(records: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits")
+    parser.add_argument("--images", type=int, default=0, help="train images that are used; 0 for all")
+    parser.add_argument("--side", type=int, default=0, help="of the images, in pixels; 0 as they are")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--plants", default="rotated,inverted")
     parser.add_argument("--epochs", type=int, default=20, help="of the search")
@@ -202,6 +220,7 @@ def main() -> None:
     options = parser.parse_args()
     data, records = load_data(options.data), []
     assert isinstance(data, ImageData)
+    data = smaller(data, options.images, options.side)
     for plant in options.plants.split(","):
         for seed in map(int, options.seeds.split(",")):
             records.append(run(data, plant, seed, options))

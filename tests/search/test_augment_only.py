@@ -31,6 +31,26 @@ def test_a_policy_is_learned_for_any_network() -> None:
     assert max(weights) > 1.1 * min(weights)
 
 
+@pytest.mark.parametrize("policy", ["dada", "faster_aa"])
+def test_the_other_estimators_learn_for_any_network_too(policy: Any) -> None:
+    network = make(classes=10, in_channels=1)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    space = single(network, name="mine")
+    result = check_method(methods.augment_only(policy, policy_learning_rate=0.1), space)
+    assert str(result.architecture) == "mine"
+    weights = [entry.weight for entry in result.policy.stages[0].entries]  # type: ignore[attr-defined]
+    assert len(weights) == (105 if policy == "dada" else 225)
+    assert max(weights) > 1.1 * min(weights)
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in before.items())
+
+
+def test_estimators_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ConfigError, match="policy of augment_only is 'aa'; expected one of daas, dada, faster_aa"):
+        methods.augment_only("aa")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="policies and baseline are settings of policy='daas'"):
+        methods.augment_only("dada", policies=4)
+
+
 def test_a_policy_is_learned_for_one_architecture_of_a_space(data: ImageData, small: dict[str, Any]) -> None:
     method = replace(methods.augment_only(architecture=PATH), steps=1)
     result = search(nas_bench_201(), data, method, **small)

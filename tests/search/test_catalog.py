@@ -1,3 +1,4 @@
+import contextlib
 import importlib.metadata
 import sys
 import types
@@ -6,8 +7,10 @@ from typing import Any
 import pytest
 
 from nas_augment.fixed import cutout
+from nas_hypergrad import HypergradError
 from nas_search import ConfigError, catalog, methods
 from nas_search.describe import describe
+from nas_search.method import Method
 
 
 def test_our_methods_are_all_found() -> None:
@@ -68,3 +71,24 @@ def test_methods_of_others_are_found_and_do_not_replace_ours(monkeypatch: pytest
     monkeypatch.setattr(catalog, "entry_points", lambda group: points if group == "nas.methods" else [])
     assert catalog.method("mine").name == "random_search"
     assert catalog.methods()["gdas"] == "nas_search.methods:gdas"
+
+
+ODD_VALUES = [3, -1, 2.5, "x", [3], ["x"], {"a": 1}, [["a"]], [{"a": 1}], [1, "a"], [], True]
+
+
+@pytest.mark.parametrize("name", sorted(catalog.methods()))
+def test_a_value_that_does_not_fit_a_setting_is_a_clear_error(name: str) -> None:
+    """Whatever is given to whatever setting: a method, or an error of ours that names the setting's value."""
+    for key in catalog.settings(name):
+        for value in ODD_VALUES:
+            with contextlib.suppress(ConfigError, HypergradError):
+                assert isinstance(catalog.method(name, {key: value}), Method)
+
+
+def test_a_part_is_no_plain_value() -> None:
+    with pytest.raises(
+        ConfigError, match=r"'limits' of method 'dha' is 3; it is a part of the search and no value.*limits=\.\.\."
+    ):
+        catalog.method("dha", {"limits": 3})
+    with pytest.raises(ConfigError, match="'learn' of method 'dha' has 3 in it; expected str"):
+        catalog.method("dha", {"learn": ["architecture", 3]})

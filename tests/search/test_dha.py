@@ -194,6 +194,11 @@ def test_a_learning_rate_that_is_given_is_not_the_learned_one(tmp_path: Path) ->
         (lambda: methods.dha(("architecture", "loss")), "expected the architecture and any others"),
         (lambda: methods.sequential_dha(("architecture",)), "which is no sequence"),
         (lambda: methods.sequential_dha(share=1.0), "share is 1.0; expected a part of the run"),
+        (lambda: methods.dha(("architecture",), cutout=0.2), "cutout changes nothing.*add 'augmentation' to learn"),
+        (
+            lambda: methods.dha(("architecture", "augmentation"), logarithmic=True),
+            "logarithmic changes nothing.*add 'hyperparameters' to learn",
+        ),
         (lambda: methods.dha(learning_rate=0.1), "expects 0 <= low <= start <= high"),
         (lambda: TrainAnew(2.0), "training starts anew at 2.0"),
         (lambda: LearnedHyperparameters(start=-1.0), "learning starts at -1.0"),

@@ -206,13 +206,45 @@ def _check(name: str, key: str, value: Any, defaults: Mapping[str, Any]) -> Any:
         has = f"did you mean {nearest(key, defaults)!r}? It has {', '.join(defaults)}." if defaults else "It has none."
         raise ConfigError(f"method {name!r} has no setting {key!r}; {has}")
     default = defaults[key]
+    if default is None:
+        return _check_part(name, key, value)
     wanted = type(default)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if wanted is tuple and isinstance(value, list):  # TOML has no tuples
-        return tuple(value)
-    if default is not None and (not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)):
+        value = tuple(value)
+    if wanted is tuple and isinstance(value, tuple) and default:
+        kind = type(default[0])
+        wrong = [each for each in value if not isinstance(each, kind)]
+        if wrong:
+            raise ConfigError(
+                f"setting {key!r} of method {name!r} has {wrong[0]!r} in it; expected {kind.__name__}, such as {default!r}."
+            )
+    if not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool):
         raise ConfigError(
             f"setting {key!r} of method {name!r} is {value!r}; expected {wanted.__name__}, such as {default!r}."
         )
     return value
+
+
+def _check_part(name: str, key: str, value: Any) -> Any:
+    """A setting that is None when left out: a plain value must be of a plain type that its annotation names."""
+    if value is None or not isinstance(value, (bool, int, float, str, list, tuple, dict)):
+        return value
+    if isinstance(value, (list, tuple)) and not any(
+        isinstance(each, (bool, int, float, str, list, dict)) for each in value
+    ):
+        return value
+    annotation = inspect.signature(_find("method", name, methods())).parameters[key].annotation
+    plain = [each for each in (annotation, *get_args(annotation)) if each in (bool, int, float, str)]
+    if float in plain and type(value) is int:
+        return float(value)
+    if type(value) in plain:
+        return value
+    if plain:
+        expected = " or ".join(each.__name__ for each in plain)
+        raise ConfigError(f"setting {key!r} of method {name!r} is {value!r}; expected {expected}, or leave it out.")
+    raise ConfigError(
+        f"setting {key!r} of method {name!r} is {value!r}; it is a part of the search and no value: make the method in Python, "
+        f"methods.{name.replace('-', '_')}({key}=...), or leave it out."
+    )

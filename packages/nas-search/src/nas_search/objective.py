@@ -81,7 +81,10 @@ class Objective:
 
     def train_losses(self) -> Callable[[Variables], Tensor]:
         """Augment the train batch; the cross-entropy of each of its images ``(batch,)`` as a function of the weights."""
-        images = self._images()
+        return self.losses_of(self._images())
+
+    def losses_of(self, images: Tensor) -> Callable[[Variables], Tensor]:
+        """The cross-entropy ``(batch,)`` of train images that are augmented already, as a function of the weights."""
         return lambda inner: self._terms(inner, {}, images)
 
     def _terms(self, inner: Variables, outer: Variables, images: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ class LearnedOnTop:
         count: K, operations for an image.
         share: what has a probability and levels of its own; ``pair`` is DAAS' and DADA's, see `LearnablePolicy`.
         per: draw once for every ``image``, or once for the ``batch``.
+        choice: one choice for each of the ``slots``, as DAAS, or one among ``unordered`` sets, as DADA.
 
     Raises:
         ConfigError: no such operations, or a choice that is unknown.
@@ -28,6 +29,7 @@ class LearnedOnTop:
     count: int = 2
     share: Literal["position", "operation", "pair"] = "pair"
     per: Literal["image", "batch"] = "batch"
+    choice: Literal["slots", "unordered"] = "slots"
 
     def __post_init__(self) -> None:
         self._make()
@@ -39,6 +41,8 @@ class LearnedOnTop:
     def _make(self, data: Data | None = None) -> LearnablePolicy:
         stages = () if data is None else data.policy.stages
         try:
-            return LearnablePolicy(preset(self.operations), self.count, share=self.share, per=self.per, after=stages)
+            return LearnablePolicy(
+                preset(self.operations), self.count, choice=self.choice, share=self.share, per=self.per, after=stages
+            )
         except PolicyError as error:
             raise ConfigError(f"the augmentation policy cannot be made: {error}") from error

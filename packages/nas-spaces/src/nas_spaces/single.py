@@ -1,5 +1,6 @@
 """A space of one architecture: a network of the user's, where something else than its architecture is searched."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -105,11 +106,12 @@ class _Alone(Supernet):
         return logits
 
 
-def single(make: Callable[..., nn.Module], *, name: str = "single") -> SingleNetwork:
+def single(make: nn.Module | Callable[..., nn.Module], *, name: str = "single") -> SingleNetwork:
     """A space whose only architecture is a network of your own, such as a WideResNet.
 
     Args:
-        make: called as ``make(classes=..., in_channels=...)``; a new network each time, images to logits.
+        make: called as ``make(classes=..., in_channels=...)``; a new network each time, images to logits. Or a network,
+            which is copied each time with the weights that it has, and left as it is itself.
         name: of the space, and the text of its architecture.
 
     Example:
@@ -119,4 +121,11 @@ def single(make: Callable[..., nn.Module], *, name: str = "single") -> SingleNet
         >>> space.size, space.supernet(in_channels=1)(torch.zeros(2, 1, 8, 8), torch.zeros(0, 0)).shape
         (1, torch.Size([2, 10]))
     """
+    if isinstance(make, nn.Module):
+        network = make
+
+        def copied(*, classes: int, in_channels: int) -> nn.Module:
+            return copy.deepcopy(network)
+
+        return SingleNetwork(copied, name)
     return SingleNetwork(make, name)

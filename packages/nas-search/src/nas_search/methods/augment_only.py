@@ -1,21 +1,28 @@
 """A policy for a given network."""
 
-from typing import Literal
+from typing import Literal, get_args
 
+from nas_search.critic import CriticWeightStep, DensityStep, WithCritic
 from nas_search.errors import ConfigError
 from nas_search.method import Method
 from nas_search.optimizers import SGD, Adam
 from nas_search.policies import LearnedOnTop
 from nas_search.policy_gradient import PolicyStep
+from nas_search.relaxed_policy import RelaxedStep
+from nas_search.roles import SupernetFactory, Update
 from nas_search.samplers import Fixed
 from nas_search.schedules import Constant, Cosine
 from nas_search.selection import Given
+from nas_search.supernets import WholeChannels
 from nas_search.updates import After, Until, WeightStep
 
 __all__ = ["augment_only"]
 
+Estimator = Literal["daas", "dada", "faster_aa"]
+
 
 def augment_only(
+    policy: Estimator = "daas",
     *,
     architecture: str = "",
     policies: int = 2,
@@ -30,14 +37,19 @@ def augment_only(
     momentum: float = 0.9,
     clip: float = 5.0,
 ) -> Method:
-    """An augmentation policy for one network, by the policy gradient of DAAS without a search of the architecture (Table 5).
+    """An augmentation policy for one network, without a search of the architecture (DAAS, Table 5).
 
-    For a network of your own, search in ``nas_spaces.single(make)``, a space that has no other; `architecture` chooses
-    one in any other space.
+    For a network of your own, search in ``nas_spaces.single(network)``, a space that has no other; `architecture` chooses
+    one in any other space. How the policy is learned:
+
+    * ``daas``: by the policy gradient through one step of the weights, see `PolicyStep`;
+    * ``dada``: through the same step and relaxed draws, over sets of two different operations, see `RelaxedStep`;
+    * ``faster_aa``: by relaxed draws against a critic that tells augmented images from others, see `DensityStep`.
 
     Args:
+        policy: how it is learned, see above.
         architecture: the text of the network in the space; may be left empty in a space of one.
-        policies: n_aug of Eq. 13.
+        policies: n_aug of Eq. 13; of ``daas`` alone, as `baseline`.
         warmup: the part of the search in which no policy is used or learned.
         baseline: subtract the other policies' rewards from each (leave one out); the paper has no baseline.
         operations: the space of the policy, a preset of nas-augment; 15 operations in the paper.
@@ -50,23 +62,34 @@ def augment_only(
         clip: largest norm of the gradient of the weights.
 
     Raises:
-        ConfigError: a warm-up that leaves nothing for the policy; a setting does not fit.
+        ConfigError: an unknown `policy`; a warm-up that leaves nothing for the policy; a setting does not fit.
     """
+    if policy not in get_args(Estimator):
+        raise ConfigError(f"policy of augment_only is {policy!r}; expected one of {', '.join(get_args(Estimator))}.")
+    if policy != "daas" and (policies, baseline) != (2, True):
+        raise ConfigError(f"policies and baseline are settings of policy='daas'; leave them out with {policy!r}.")
     if not 0 <= warmup < 1:
         raise ConfigError(
             f"warmup is {warmup}; expected a part of the run from 0 to below 1, after which the policy is learned."
         )
+    steps: dict[Estimator, tuple[Update, Update, SupernetFactory]] = {
+        "daas": (PolicyStep(1, policies, baseline), WeightStep(), WholeChannels()),
+        "dada": (RelaxedStep(), WeightStep(), WholeChannels()),
+        "faster_aa": (DensityStep(), CriticWeightStep(), WithCritic()),
+    }
+    learn, weights, supernet = steps[policy]
     fixed = Fixed(architecture)
     return Method(
         name="augment_only",
         updates=(
-            After(warmup, PolicyStep(1, policies, baseline)),
+            After(warmup, learn),
             Until(warmup, WeightStep(customary=True)),
-            After(warmup, WeightStep()),
+            After(warmup, weights),
         ),
+        supernet=supernet,
         sampler=fixed,
         selector=Given(fixed),
-        policy=LearnedOnTop(operations, share=share, per=per),
+        policy=LearnedOnTop(operations, share=share, per=per, choice="unordered" if policy == "dada" else "slots"),
         weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),
         policy_optimizer=Adam(Constant(policy_learning_rate), weight_decay=0.0),
     )

@@ -1,6 +1,9 @@
 """DHA."""
 
+import inspect
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from nas_search.adversarial import AdversarialStep, UniformPairs, Weighting
 from nas_search.errors import ConfigError
@@ -17,6 +20,17 @@ from nas_search.updates import JointStep
 __all__ = ["PARTS", "dha"]
 
 PARTS = ("architecture", "augmentation", "hyperparameters")
+
+# What changes nothing unless its part is learned.
+_AUGMENTATION = ("weighting", "customary", "cutout", "augmentation_learning_rate")
+_HYPERPARAMETERS = (
+    "lowest_learning_rate",
+    "highest_learning_rate",
+    "lowest_weight_decay",
+    "highest_weight_decay",
+    "logarithmic",
+    "hyperparameter_learning_rate",
+)
 
 
 def dha(
@@ -85,13 +99,15 @@ def dha(
         4. See `AdversarialStep`, `LearnedHyperparameters`, `RecoverCodes` and `SparseCode` for those of the parts.
 
     Raises:
-        ConfigError: `learn` names something else, or not the architecture; a setting does not fit.
+        ConfigError: `learn` names something else, or not the architecture; a setting of a part that is not learned is
+            given; a setting does not fit.
     """
-    unknown = sorted(set(learn) - set(PARTS))
-    if unknown or "architecture" not in learn:
+    given = dict(locals())
+    if any(part not in PARTS for part in learn) or "architecture" not in learn:
         raise ConfigError(
             f"learn of dha is {tuple(learn)}; expected the architecture and any others of {', '.join(PARTS)}."
         )
+    _refuse_idle(learn, given)
     augments = "augmentation" in learn
     learned = None
     if "hyperparameters" in learn:
@@ -119,3 +135,14 @@ def dha(
         outer=Adam(Constant(architecture_learning_rate), weight_decay=architecture_weight_decay),
         train_share=1.0,
     )
+
+
+def _refuse_idle(learn: tuple[str, ...], given: Mapping[str, Any]) -> None:
+    """Refuse values other than the defaults for settings of a part that is not learned."""
+    defaults = {name: each.default for name, each in inspect.signature(dha).parameters.items()}
+    for part, names in (("augmentation", _AUGMENTATION), ("hyperparameters", _HYPERPARAMETERS)):
+        idle = [name for name in names if given[name] != defaults[name]]
+        if part not in learn and idle:
+            raise ConfigError(
+                f"{', '.join(idle)} changes nothing, because learn is {tuple(learn)}; leave it out, or add {part!r} to learn."
+            )
