@@ -20,7 +20,7 @@ from nas_spaces.nas_bench_201 import nas_bench_201, nas_bench_201_small
 from nas_spaces.single import single
 from nas_spaces.space import RowwiseSpace, SearchSpace
 from nas_spaces.supernet import Drawn, SharedOperation, Supernet
-from nas_spaces.tables import Table, load_table
+from nas_spaces.tables import Table, load_table, space_of_table
 
 __all__ = [
     "Architecture",
@@ -55,4 +55,5 @@ __all__ = [
     "nas_bench_201",
     "nas_bench_201_small",
     "single",
+    "space_of_table",
 ]

@@ -94,7 +94,9 @@ class NasBench201(RowwiseSpace):
         """The benchmark's text: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`` for four nodes."""
         nodes = []
         for target in range(1, self.nodes):
-            inputs = [f"{OPERATIONS[options[row]]}~{source}" for row, (source, t) in enumerate(self.edges) if t == target]
+            inputs = [
+                f"{OPERATIONS[options[row]]}~{source}" for row, (source, t) in enumerate(self.edges) if t == target
+            ]
             nodes.append("|" + "|".join(inputs) + "|")
         return "+".join(nodes)
 
@@ -166,7 +168,9 @@ class NasBench201(RowwiseSpace):
         """
         require_sizes(parts=parts)
         depth = DEPTH if cells is None else cells
-        make = partial(MixedCell, nodes=self.nodes) if parts == 1 else partial(PartialCell, nodes=self.nodes, parts=parts)
+        make = (
+            partial(MixedCell, nodes=self.nodes) if parts == 1 else partial(PartialCell, nodes=self.nodes, parts=parts)
+        )
         return NasBench201Supernet(self.choices, Skeleton(make, classes, channels, depth, in_channels))
 
     def network(
