@@ -137,6 +137,15 @@ def test_query_says_what_the_table_knows(nascli: Any, table: Path) -> None:
     assert nascli("query", ARCHITECTURE, "--table", table, "--dataset", "mnist").status == 1
 
 
+def test_query_of_the_shipped_table_knows_its_space(nascli: Any) -> None:
+    cell = "|nor_conv_3x3~0|+|skip_connect~0|none~1|"
+    record = json.loads(nascli("query", cell, "--table", "digits", "--json").stdout)
+    assert (record["dataset"], record["of"], record["architecture"]) == ("digits", 125, cell)
+    refused = nascli("query", ARCHITECTURE, "--table", "digits")
+    assert refused.status != 0
+    assert "position" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [

@@ -127,3 +127,15 @@ def test_text_is_searched_with_the_optimizer_of_recurrent_cells_unless_told_othe
 @pytest.mark.parametrize("name", catalog.methods())
 def test_what_is_resolved_for_digits_are_settings_of_the_method(name: str) -> None:
     assert set(RunConfig(method=name).resolved().settings) <= set(catalog.settings(name))
+
+
+def test_the_space_is_that_of_a_shipped_table_unless_another_is_asked_for(tmp_path: Path) -> None:
+    config = RunConfig().updated({"table": "digits"})
+    assert config.space == "nas_bench_201_small"
+    assert config.resolved().table == "digits"
+    assert RunConfig().updated({"table": "digits", "space": "nas_bench_201"}).space == "nas_bench_201"
+    assert RunConfig(space="darts").updated({"table": "digits"}).space == "darts"
+    (tmp_path / "config.toml").write_text('table = "digits"\n')
+    assert RunConfig.from_toml(tmp_path / "config.toml").space == "nas_bench_201_small"
+    (tmp_path / "config.toml").write_text('table = "digits"\nspace = "nas_bench_201"\n')
+    assert RunConfig.from_toml(tmp_path / "config.toml").space == "nas_bench_201"

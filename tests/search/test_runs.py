@@ -256,3 +256,12 @@ def test_a_network_is_trained_with_the_policy_that_was_found_for_it(
     assert isinstance(stage, SubPolicies)
     assert stage.space.name == "grey"
     assert max(entry.weight for entry in stage.entries) > 1.05 / len(stage.entries)
+
+
+def test_the_shipped_table_judges_a_search_of_its_space_and_no_other(tmp_path: Path) -> None:
+    config = replace(CONFIG, space="nas_bench_201_small", table="digits", method="random_nas", epochs=1, train_epochs=0)
+    metrics = run_search(config, tmp_path / "run")["metrics"]
+    assert (metrics["table_dataset"], metrics["table_size"]) == ("digits", 125)
+    with pytest.raises(TableError, match="'digits' is of space nas_bench_201_small, and nas_bench_201 is searched"):
+        run_search(replace(config, space="nas_bench_201"), tmp_path / "other")
+    assert not (tmp_path / "other").exists()

@@ -12,6 +12,7 @@ import tomli_w
 from nas_search import catalog
 from nas_search.errors import ConfigError
 from nas_search.run_state import check_positive
+from nas_spaces import space_of_table
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -84,7 +85,7 @@ class RunConfig:
         method: name of the method.
         data: data source, such as ``digits``, ``npz:FILE`` or ``wikitext:DIR``.
         policy: name of a fixed augmentation policy; ``default`` is the one that is customary for the data.
-        table: file of a tabular benchmark that the result is looked up in; empty for none.
+        table: file of a tabular benchmark that the result is looked up in, or ``digits``, which is shipped; empty for none.
         spectrum: whether the curvature of the validation loss is recorded after every epoch, see `HessianSpectrum`.
         epochs: of the search.
         train_epochs: of the training of the result; 0 for none, the same as `epochs` when left out (-1).
@@ -175,7 +176,7 @@ class RunConfig:
             method=method,
             space=self.space.replace("-", "_"),
             data=_full_path(self.data),
-            table=str(Path(self.table).resolve()) if self.table else "",
+            table=self.table if space_of_table(self.table) else str(Path(self.table).resolve()) if self.table else "",
             train_epochs=self.training_epochs,
             train_learning_rate=self.train_learning_rate if learns else self.training_learning_rate,
             settings={**settings, **presets, **self.settings},
@@ -184,11 +185,13 @@ class RunConfig:
     def updated(self, values: Mapping[str, Any]) -> "RunConfig":
         """The same with some keys changed; a key that is not ours is taken as a setting of the method.
 
+        With a table that is shipped and no word of a space, the space is the table's.
+
         Raises:
             ConfigError: a key that neither the configuration nor the method has, with the nearest one.
         """
         names = [item.name for item in fields(self) if item.name != "settings"]
-        ours = {key: value for key, value in values.items() if key in names}
+        ours = _with_space_of_table({key: value for key, value in values.items() if key in names}, self.space)
         changed = replace(self, **ours)
         known = catalog.settings(changed.method)
         # Another method has other settings; those of the one before that it lacks do not count for it.
@@ -224,7 +227,13 @@ class RunConfig:
         for key in record:
             if key not in known:
                 raise ConfigError(f"unknown key {key!r} in {path}; did you mean {catalog.nearest(key, known)!r}?")
-        return RunConfig(**record)
+        return RunConfig(**_with_space_of_table(record))
+
+
+def _with_space_of_table(values: Mapping[str, Any], present: str = RunConfig.space) -> dict[str, Any]:
+    own = space_of_table(str(values.get("table", "")))
+    # A space that is not the default one was asked for: it is left, and refused where the table is read.
+    return dict(values) if own is None or present != RunConfig.space else {"space": own, **values}
 
 
 def _full_path(source: str) -> str:

@@ -11,7 +11,7 @@ from nas_search.roles import Schedule
 from nas_search.schedules import Constant
 from nas_spaces import SearchSpace
 from nas_spaces.cell_space import CellSpace
-from nas_spaces.nas_bench_201 import EDGES, NasBench201
+from nas_spaces.nas_bench_201 import NasBench201
 
 __all__ = ["Decay", "Entropy", "ExpectedCost", "depth", "entropy", "resource", "successive_edges"]
 
@@ -132,7 +132,7 @@ def successive_edges(space: SearchSpace) -> Tensor:
         ConfigError: a space whose rows are not the edges of a cell.
     """
     if isinstance(space, NasBench201):
-        rows = [row for row, (source, target) in enumerate(EDGES) if source == target - 1]
+        rows = [row for row, (source, target) in enumerate(space.edges) if source == target - 1]
     elif isinstance(space, CellSpace):
         # State i + 1 is the node before node i; for the first node it is the output of the last cell.
         edges = [row for row, (state, node) in enumerate(space.shape.edges) if state == node + 1]

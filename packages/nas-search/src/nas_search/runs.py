@@ -32,7 +32,7 @@ from nas_search.roles import Event, Observer
 from nas_search.run_folder import RunFolder, Store
 from nas_search.state import SearchState
 from nas_search.training import TrainState
-from nas_spaces import Architecture, SearchSpace, Table, TableError, load_table
+from nas_spaces import Architecture, SearchSpace, Table, TableError, load_table, space_of_table
 from nas_spaces import catalog as spaces
 
 __all__ = ["free_folder", "run_evaluation", "run_search", "run_training"]
@@ -309,6 +309,11 @@ def _covering_table(path: str, space: SearchSpace) -> Table:
     Raises:
         TableError: it cannot be read, or lacks architectures of the space.
     """
+    own = space_of_table(path)
+    if own not in (None, space.name):
+        raise TableError(
+            f"table {path!r} is of space {own}, and {space.name} is searched; leave the space out, or give --space {own}."
+        )
     table = load_table(path)
     generator = torch.Generator().manual_seed(0)
     for architecture in {space.sample(generator) for _ in range(100)}:

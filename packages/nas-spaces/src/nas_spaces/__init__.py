@@ -16,11 +16,11 @@ from nas_spaces.isomorphism import canonical_hash
 from nas_spaces.mobile import mobile
 from nas_spaces.nas_bench_1shot1 import nas_bench_1shot1
 from nas_spaces.nas_bench_101 import nas_bench_101
-from nas_spaces.nas_bench_201 import nas_bench_201
+from nas_spaces.nas_bench_201 import nas_bench_201, nas_bench_201_small
 from nas_spaces.single import single
 from nas_spaces.space import RowwiseSpace, SearchSpace
 from nas_spaces.supernet import Drawn, SharedOperation, Supernet
-from nas_spaces.tables import Table, load_table
+from nas_spaces.tables import Table, load_table, space_of_table
 
 __all__ = [
     "Architecture",
@@ -53,5 +53,7 @@ __all__ = [
     "nas_bench_1shot1",
     "nas_bench_101",
     "nas_bench_201",
+    "nas_bench_201_small",
     "single",
+    "space_of_table",
 ]

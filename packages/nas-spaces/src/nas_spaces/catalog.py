@@ -14,6 +14,7 @@ __all__ = ["names", "space"]
 # Names rather than functions, so that listing the spaces imports none of them.
 _OURS = {
     "nas_bench_201": "nas_spaces.nas_bench_201:nas_bench_201",
+    "nas_bench_201_small": "nas_spaces.nas_bench_201:nas_bench_201_small",
     "nas_bench_101": "nas_spaces.nas_bench_101:nas_bench_101",
     "nas_bench_1shot1_1": "nas_spaces.nas_bench_1shot1:nas_bench_1shot1_1",
     "nas_bench_1shot1_2": "nas_spaces.nas_bench_1shot1:nas_bench_1shot1_2",

@@ -12,7 +12,7 @@ from torch import nn
 from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
 from nas_spaces.errors import InputError
-from nas_spaces.nas_bench_201_network import EDGES, NODES, NONE, OPERATIONS, SKIP, Cell, Skeleton
+from nas_spaces.nas_bench_201_network import EDGES, NODES, NONE, OPERATIONS, SKIP, Cell, Skeleton, edges_of
 from nas_spaces.nas_bench_201_supernet import MixedCell, NasBench201Supernet, PartialCell
 from nas_spaces.parsing import Reader
 from nas_spaces.sizes import require_sizes
@@ -22,7 +22,7 @@ from nas_spaces.supernet import SharedOperation, Supernet
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["EDGES", "NODES", "OPERATIONS", "NasBench201", "nas_bench_201"]
+__all__ = ["EDGES", "NODES", "OPERATIONS", "NasBench201", "nas_bench_201", "nas_bench_201_small"]
 
 DEPTH = 5
 """Cells per stage in the benchmark; there are three stages."""
@@ -43,40 +43,72 @@ def nas_bench_201() -> "NasBench201":
         >>> space.network(a, classes=10, channels=4, cells=1)(torch.randn(2, 3, 8, 8)).shape
         torch.Size([2, 10])
     """
-    return NasBench201()
+    return NasBench201("nas_bench_201", NODES)
+
+
+def nas_bench_201_small() -> "NasBench201":
+    """NAS-Bench-201 with cells of 3 nodes: 3 edges x 5 operations, 125 architectures.
+
+    Everything else is as in `nas_bench_201`: stages, reductions, operations, text. ``load_table("digits")`` knows what
+    every one of the networks is worth on scikit-learn's digits.
+
+    Example:
+        >>> space = nas_bench_201_small()
+        >>> space.size
+        125
+        >>> str(space.architecture([3, 1, 0]))
+        '|nor_conv_3x3~0|+|skip_connect~0|none~1|'
+    """
+    return NasBench201("nas_bench_201_small", 3)
 
 
 class NasBench201(RowwiseSpace):
-    """See `nas_bench_201`."""
+    """See `nas_bench_201` and `nas_bench_201_small`.
+
+    Args:
+        name: of the space.
+        nodes: of a cell, the input and the output among them.
+
+    Attributes:
+        nodes: as given.
+        edges: of a cell as (source, target), in the order of the rows of the choices.
+    """
+
+    def __init__(self, name: str, nodes: int) -> None:
+        self._name, self.nodes, self.edges = name, nodes, edges_of(nodes)
 
     @property
     def name(self) -> str:
-        """``nas_bench_201``."""
-        return "nas_bench_201"
+        """As given."""
+        return self._name
 
     @property
     def choices(self) -> Choices:
-        """Six rows, one per edge in the order of `EDGES`; five columns in the order of `OPERATIONS`."""
-        nodes = tuple(tuple(row for row, edge in enumerate(EDGES) if edge[1] == node) for node in range(1, NODES))
-        return Choices(options=(OPERATIONS,) * len(EDGES), groups={"cell": range(len(EDGES))}, nodes=nodes)
+        """A row per edge in the order of `edges`, six for four nodes; five columns in the order of `OPERATIONS`."""
+        nodes = tuple(
+            tuple(row for row, edge in enumerate(self.edges) if edge[1] == node) for node in range(1, self.nodes)
+        )
+        return Choices(options=(OPERATIONS,) * len(self.edges), groups={"cell": range(len(self.edges))}, nodes=nodes)
 
     def format(self, options: Sequence[int]) -> str:
-        """The benchmark's text: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``."""
+        """The benchmark's text: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`` for four nodes."""
         nodes = []
-        for target in range(1, NODES):
-            inputs = [f"{OPERATIONS[options[row]]}~{source}" for row, (source, t) in enumerate(EDGES) if t == target]
+        for target in range(1, self.nodes):
+            inputs = [
+                f"{OPERATIONS[options[row]]}~{source}" for row, (source, t) in enumerate(self.edges) if t == target
+            ]
             nodes.append("|" + "|".join(inputs) + "|")
         return "+".join(nodes)
 
     def parse(self, text: str) -> Architecture:
-        """Read ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``; the inputs of a node may stand in any order.
+        """Read what `format` writes; the inputs of a node may stand in any order.
 
         Raises:
             ArchitectureError: naming the position and what was expected there.
         """
         reader = Reader(text)
         options = dict[tuple[int, int], int]()
-        for target in range(1, NODES):
+        for target in range(1, self.nodes):
             if target > 1:
                 reader.take("+")
             reader.take("|")
@@ -88,7 +120,7 @@ class NasBench201(RowwiseSpace):
                 options[source, target] = option
                 reader.take("|")
         reader.end()
-        return self.architecture([options[edge] for edge in EDGES])
+        return self.architecture([options[edge] for edge in self.edges])
 
     def canonical(self, architecture: Architecture) -> str:
         """A text that architectures share when they compute the same function by the benchmark's rules.
@@ -99,9 +131,9 @@ class NasBench201(RowwiseSpace):
         """
         self.require(architecture)
         nodes = ["0"]
-        for target in range(1, NODES):
+        for target in range(1, self.nodes):
             terms = []
-            for (source, t), (option,) in zip(EDGES, architecture.options, strict=True):
+            for (source, t), (option,) in zip(self.edges, architecture.options, strict=True):
                 if t != target:
                     continue
                 if option == NONE or nodes[source] == "#":
@@ -114,14 +146,15 @@ class NasBench201(RowwiseSpace):
         return nodes[-1]
 
     def graph(self, architecture: Architecture) -> "nx.DiGraph[int]":
-        """Nodes 0 (input) to 3 (output); one edge per operation other than ``none``, named in ``operation``."""
+        """Nodes from 0 (input) to the last (output); one edge per operation other than ``none``, named in ``operation``."""
         import networkx as nx
 
         self.require(architecture)
         graph: nx.DiGraph[int] = nx.DiGraph()
-        graph.add_nodes_from((node, {"label": label}) for node, label in enumerate(("input", "1", "2", "output")))
-        graph.nodes[0]["role"], graph.nodes[NODES - 1]["role"] = "input", "output"
-        for (source, target), (option,) in zip(EDGES, architecture.options, strict=True):
+        labels = ("input", *map(str, range(1, self.nodes - 1)), "output")
+        graph.add_nodes_from((node, {"label": label}) for node, label in enumerate(labels))
+        graph.nodes[0]["role"], graph.nodes[self.nodes - 1]["role"] = "input", "output"
+        for (source, target), (option,) in zip(self.edges, architecture.options, strict=True):
             if option != NONE:
                 graph.add_edge(source, target, operation=OPERATIONS[option])
         return graph
@@ -135,7 +168,9 @@ class NasBench201(RowwiseSpace):
         """
         require_sizes(parts=parts)
         depth = DEPTH if cells is None else cells
-        make = MixedCell if parts == 1 else partial(PartialCell, parts=parts)
+        make = (
+            partial(MixedCell, nodes=self.nodes) if parts == 1 else partial(PartialCell, nodes=self.nodes, parts=parts)
+        )
         return NasBench201Supernet(self.choices, Skeleton(make, classes, channels, depth, in_channels))
 
     def network(
@@ -151,14 +186,14 @@ class NasBench201(RowwiseSpace):
         self.require(architecture)
         operations = [option for (option,) in architecture.options]
         depth = DEPTH if cells is None else cells
-        return Skeleton(lambda width: Cell(operations, width), classes, channels, depth, in_channels)
+        return Skeleton(lambda width: Cell(operations, width, self.nodes), classes, channels, depth, in_channels)
 
     def operation_modules(self, network: nn.Module, architecture: Architecture) -> Iterator[tuple[int, int, nn.Module]]:
         """See `SearchSpace.operation_modules`."""
         self.require(architecture)
         for cell in network.modules():
             if isinstance(cell, Cell):
-                for row, ((source, target), (option,)) in enumerate(zip(EDGES, architecture.options, strict=True)):
+                for row, ((source, target), (option,)) in enumerate(zip(self.edges, architecture.options, strict=True)):
                     if option != NONE:
                         yield row, option, cell.edges[f"{source}-{target}"]
 

@@ -10,16 +10,22 @@ from nas_spaces.sizes import require_sizes
 from nas_spaces.skeleton import require_images
 from nas_spaces.supernet import Drawn
 
-__all__ = ["EDGES", "NODES", "NONE", "OPERATIONS", "SKIP", "Cell", "Skeleton", "operation", "pool", "total"]
+__all__ = ["EDGES", "NODES", "NONE", "OPERATIONS", "SKIP", "Cell", "Skeleton", "edges_of", "operation", "pool", "total"]
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 NONE, SKIP, CONV_1X1, CONV_3X3, AVG_POOL = range(5)
 
-EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-"""The edges of the cell as (source, target), in the order of the rows of the choices."""
-
 NODES = 4
 """Node 0 is the input of the cell, node 3 its output."""
+
+
+def edges_of(nodes: int) -> tuple[tuple[int, int], ...]:
+    """The edges of a cell as (source, target), in the order of the rows of the choices."""
+    return tuple((source, target) for target in range(1, nodes) for source in range(target))
+
+
+EDGES = edges_of(NODES)
+"""Those of the benchmark's cell: ``((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))``."""
 
 
 class Skeleton(nn.Module):
@@ -85,14 +91,15 @@ class _Reduction(nn.Module):
 
 
 class Cell(nn.Module):
-    """One architecture's cell: the options of its six edges."""
+    """One architecture's cell: the options of its edges, six for four nodes."""
 
-    def __init__(self, options: Sequence[int], channels: int) -> None:
+    def __init__(self, options: Sequence[int], channels: int, nodes: int = NODES) -> None:
         super().__init__()
+        self.nodes = nodes
         self.edges = nn.ModuleDict(
             {
                 f"{source}-{target}": operation(option, channels)
-                for (source, target), option in zip(EDGES, options, strict=True)
+                for (source, target), option in zip(edges_of(nodes), options, strict=True)
                 if option != NONE
             }
         )
@@ -100,7 +107,7 @@ class Cell(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """``(b, channels, h, w)`` to the same shape."""
         nodes = [features]
-        for target in range(1, NODES):
+        for target in range(1, self.nodes):
             inputs = [
                 self.edges[f"{source}-{target}"](nodes[source])
                 for source in range(target)

@@ -8,12 +8,12 @@ from nas_spaces.nas_bench_201_network import (
     AVG_POOL,
     CONV_1X1,
     CONV_3X3,
-    EDGES,
     NODES,
     NONE,
     OPERATIONS,
     SKIP,
     Skeleton,
+    edges_of,
     operation,
     pool,
     total,
@@ -35,7 +35,7 @@ class NasBench201Supernet(Supernet):
         forget_statistics(self)
 
     def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
-        """See `Supernet.forward`; `weights` ``(6, 5)``."""
+        """See `Supernet.forward`; `weights` ``(edges, 5)``."""
         self.choices.require_shape(weights, drawn)
         path = None if drawn is None else [tuple(dict.fromkeys(taken)) for taken in drawn]
         logits = self.body(images, weights.to(images), path)
@@ -50,17 +50,17 @@ class MixedCell(nn.Module):
     output channels; a drawn path uses its slice alone.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, nodes: int = NODES) -> None:
         super().__init__()
-        self.channels = channels
-        fan_out = [sum(source == node for source, _ in EDGES) for node in range(NODES - 1)]
+        self.channels, self.edges = channels, edges_of(nodes)
+        fan_out = range(nodes - 1, 0, -1)
         self.conv_1x1 = nn.ModuleList(nn.Conv2d(channels, n * channels, 1, bias=False) for n in fan_out)
         self.conv_3x3 = nn.ModuleList(nn.Conv2d(channels, n * channels, 3, padding=1, bias=False) for n in fan_out)
 
     def forward(self, features: Tensor, weights: Tensor, drawn: Drawn | None) -> Tensor:
-        """``(b, channels, h, w)`` to the same shape, for weights ``(6, 5)``."""
-        inputs: list[list[Tensor]] = [[features], [], [], []]
-        for source in range(NODES - 1):
+        """``(b, channels, h, w)`` to the same shape, for weights ``(edges, 5)``."""
+        inputs: list[list[Tensor]] = [[features], *([] for _ in self.conv_1x1)]
+        for source in range(len(self.conv_1x1)):
             node = total(inputs[source], features)
             outputs = self._mixed(source, node, weights) if drawn is None else self._drawn(source, node, weights, drawn)
             for target, output in outputs:
@@ -68,25 +68,25 @@ class MixedCell(nn.Module):
         return total(inputs[-1], features)
 
     def _mixed(self, source: int, node: Tensor, weights: Tensor) -> list[tuple[int, Tensor]]:
-        rows = [row for row, edge in enumerate(EDGES) if edge[0] == source]
+        rows = [row for row, edge in enumerate(self.edges) if edge[0] == source]
         scales = weights[rows]
         active = F.relu(node)
         convolved = self._scaled_norm(_convolve(self.conv_1x1[source], active), scales[:, CONV_1X1])
         convolved = convolved + self._scaled_norm(_convolve(self.conv_3x3[source], active), scales[:, CONV_3X3])
         pooled = pool(node)
         return [
-            (EDGES[row][1], scale[SKIP] * node + scale[AVG_POOL] * pooled + part)
+            (self.edges[row][1], scale[SKIP] * node + scale[AVG_POOL] * pooled + part)
             for row, scale, part in zip(rows, scales, convolved.split(self.channels, dim=1), strict=True)
         ]
 
     def _drawn(self, source: int, node: Tensor, weights: Tensor, drawn: Drawn) -> list[tuple[int, Tensor]]:
         outputs = []
-        rows = [row for row, edge in enumerate(EDGES) if edge[0] == source]
+        rows = [row for row, edge in enumerate(self.edges) if edge[0] == source]
         for position, row in enumerate(rows):
             for option in drawn[row]:
                 if option != NONE:
                     output = self._single(source, position, option, node, weights[row, option])
-                    outputs.append((EDGES[row][1], output))
+                    outputs.append((self.edges[row][1], output))
         return outputs
 
     def _single(self, source: int, position: int, option: int, node: Tensor, scale: Tensor) -> Tensor:
@@ -106,8 +106,8 @@ class MixedCell(nn.Module):
 
     def state(self, row: int, option: int) -> dict[str, Tensor]:
         """The weights of an edge's operation, named as in `operation`."""
-        source, target = EDGES[row]
-        position = [t for s, t in EDGES if s == source].index(target)
+        source, target = self.edges[row]
+        position = [t for s, t in self.edges if s == source].index(target)
         return {"1.weight": self._kernel(source, position, option).detach()} if option in (CONV_1X1, CONV_3X3) else {}
 
     def _scaled_norm(self, features: Tensor, scales: Tensor) -> Tensor:
@@ -118,17 +118,18 @@ class MixedCell(nn.Module):
 class PartialCell(nn.Module):
     """The cell with every operation on every edge, on a part of the channels."""
 
-    def __init__(self, channels: int, parts: int) -> None:
+    def __init__(self, channels: int, nodes: int, parts: int) -> None:
         super().__init__()
+        self.nodes, edges = nodes, edges_of(nodes)
         width = part_width(channels, parts)
         names = range(len(OPERATIONS))
-        made = [[None if o == NONE else operation(o, width, affine=False) for o in names] for _ in EDGES]
-        self.edges = PartialEdges(EDGES, made, [1] * len(EDGES), parts)
+        made = [[None if o == NONE else operation(o, width, affine=False) for o in names] for _ in edges]
+        self.edges = PartialEdges(edges, made, [1] * len(edges), parts)
 
     def forward(self, features: Tensor, weights: Tensor, drawn: Drawn | None) -> Tensor:
-        """``(b, channels, h, w)`` to the same shape, for weights ``(6, 5)``."""
+        """``(b, channels, h, w)`` to the same shape, for weights ``(edges, 5)``."""
         nodes = [features]
-        for target in range(1, NODES):
+        for target in range(1, self.nodes):
             nodes.append(self.edges(nodes, target, weights, drawn))
         return nodes[-1]
 

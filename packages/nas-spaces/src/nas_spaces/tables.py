@@ -4,6 +4,7 @@ import re
 import zlib
 from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from nas_spaces.errors import TableError
 from nas_spaces.space import SearchSpace
 from nas_spaces.table_files import read_csv, read_npz
 
-__all__ = ["Table", "load_table"]
+__all__ = ["SHIPPED", "Table", "load_table", "space_of_table"]
+
+SHIPPED = {"digits": "nas_bench_201_small"}
+"""The tables that come with this distribution, each also the name of its data set, and the space of each."""
 
 _NAME = re.compile(r"(?P<figure>.+?)(_(?P<epochs>\d+))?(_seed(?P<seed>\d+))?")
 
@@ -199,23 +203,40 @@ def _installed(name: str) -> SearchSpace | None:
     return catalog.space(name) if name in catalog.names() else None
 
 
-def load_table(path: str | Path, dataset: str = "cifar10") -> Table:
+def space_of_table(table: str | Path) -> str | None:
+    """The name of the space of a table that is shipped; None for a file, which may be of any space."""
+    return SHIPPED.get(str(table))
+
+
+def load_table(path: str | Path, dataset: str | None = None) -> Table:
     """Read a tabular benchmark.
 
     Args:
-        path: a file ``.npz`` with an array ``arch`` of texts and one array per column (see `Table`); or a file ``.csv`` in
-            UTF-8 whose first line names the columns, one of them ``arch``, and every other line is an architecture's
-            text and its figures; or an official file of NAS-Bench-101, ``.tfrecord``; or an official NATS-Bench file or
-            folder of the topology space (``NATS-tss-...``). The last two need the extra ``tables``, and take minutes to
-            read: `Table.save` what they give.
-        dataset: the data set that queries read by default.
+        path: ``digits``, the table that is shipped (see below); or a file ``.npz`` with an array ``arch`` of texts and one
+            array per column (see `Table`); or a file ``.csv`` in UTF-8 whose first line names the columns, one of them
+            ``arch``, and every other line is an architecture's text and its figures; or an official file of NAS-Bench-101,
+            ``.tfrecord``; or an official NATS-Bench file or folder of the topology space (``NATS-tss-...``). The last two
+            need the extra ``tables``, and take minutes to read: `Table.save` what they give.
+        dataset: the data set that queries read by default; ``cifar10`` when left out, or the only one of a shipped table.
+
+    ``load_table("digits")`` has the 125 networks of `nas_bench_201_small` (``channels=3, cells=1``), each trained with three
+    seeds on 359 of scikit-learn's 8 x 8 digits: figures ``test``, ``valid``, ``train`` (accuracy), ``train_time``,
+    ``params`` and ``flops``. How it was made, and how much is noise, stands in ``benchmarks/digits_table.md``.
+
+    Example:
+        >>> table = load_table("digits")
+        >>> len(table), table.dataset
+        (125, 'digits')
 
     Raises:
         TableError: the file is missing, is no such table, is damaged, or has nothing of that data set.
     """
-    path = Path(path)
+    if space_of_table(path) is not None:
+        with as_file(files("nas_spaces") / f"{path}.csv") as shipped:
+            return Table(*read_csv(shipped), dataset or str(path))
+    path, dataset = Path(path), dataset or "cifar10"
     if not path.exists():
-        raise TableError(f"no table at {path}.")
+        raise TableError(f"no table at {path}; it is neither a file nor one of those shipped: {', '.join(SHIPPED)}.")
     if path.suffix == ".npz":
         return Table(*read_npz(path), dataset)
     if path.suffix == ".csv":

@@ -10,26 +10,28 @@ __all__ = ["command"]
 
 @click.command("query")
 @click.argument("architecture", metavar="ARCH")
-@click.option("--table", required=True, metavar="FILE", help="The tabular benchmark.")
-@click.option("--dataset", default="cifar10", show_default=True, help="Data set of the table.")
 @click.option(
-    "--space", default="nas_bench_201", show_default=True, metavar="S", help="Space of the architecture's text."
+    "--table", required=True, metavar="FILE|digits", help="The tabular benchmark: a file, or the one that is shipped."
+)
+@click.option("--dataset", help="Data set of the table (cifar10, or that of a shipped table).")
+@click.option(
+    "--space", metavar="S", help="Space of the architecture's text (nas_bench_201, or that of a shipped table)."
 )
 @json_option
-def command(architecture: str, table: str, dataset: str, space: str, as_json: bool) -> None:
+def command(architecture: str, table: str, dataset: str | None, space: str | None, as_json: bool) -> None:
     """Say what a tabular benchmark knows of an architecture.
 
     \b
     Example:
       nascli query "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|" --table nas_bench_201.npz
     """
-    from nas_spaces import catalog, load_table
+    from nas_spaces import catalog, load_table, space_of_table
 
-    parsed = catalog.space(space).parse(architecture)
+    parsed = catalog.space(space or space_of_table(table) or "nas_bench_201").parse(architecture)
     loaded = load_table(table, dataset)
     record = {
         "architecture": str(parsed),
-        "dataset": dataset,
+        "dataset": loaded.dataset,
         "test": loaded.query(parsed),
         "valid": loaded.query(parsed, "valid"),
         "rank": loaded.rank(parsed),
@@ -39,5 +41,5 @@ def command(architecture: str, table: str, dataset: str, space: str, as_json: bo
     if as_json:
         print_json(record)
         return
-    click.echo(f"test {record['test']:.2f} %, valid {record['valid']:.2f} % on {dataset}")
+    click.echo(f"test {record['test']:.2f} %, valid {record['valid']:.2f} % on {record['dataset']}")
     click.echo(f"rank {record['rank']:,} of {record['of']:,}, {record['regret']:.2f} below the best")

@@ -26,7 +26,9 @@ __all__ = ["command"]
         "What is printed": ("as_json", "quiet", "verbose"),
     },
 )
-@click.option("--space", metavar="S", help="Search space (nas_bench_201); see `nascli list spaces`.")
+@click.option(
+    "--space", metavar="S", help="Search space (nas_bench_201, or that of a shipped table); see `nascli list spaces`."
+)
 @click.option("--method", metavar="M", help="Search method (daas); see `nascli list methods`.")
 @click.option("--data", metavar="D", help="Data source (digits); see `nascli list data`.")
 @click.option(
@@ -39,7 +41,7 @@ __all__ = ["command"]
 @click.option("--batch-size", type=int, metavar="N", help="Images of a batch (64).")
 @click.option("--channels", type=int, metavar="C", help="Width of the first cell (16).")
 @click.option("--cells", type=int, metavar="N", help="Depth, in the unit of the space (1).")
-@click.option("--table", metavar="FILE", help="Tabular benchmark in which the result is looked up.")
+@click.option("--table", metavar="FILE|digits", help="Tabular benchmark in which the result is looked up.")
 @click.option("--seed", type=int, metavar="N", help="Seed of all randomness (0).")
 @click.option("--device", metavar="auto|cpu|cuda", help="Where to compute (auto).")
 @click.option(

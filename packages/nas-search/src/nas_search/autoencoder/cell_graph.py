@@ -9,7 +9,7 @@ from torch import Tensor
 from nas_search.errors import ConfigError
 from nas_spaces import Architecture, SearchSpace
 from nas_spaces.cell_space import CellSpace
-from nas_spaces.nas_bench_201 import EDGES, NODES, OPERATIONS, NasBench201
+from nas_spaces.nas_bench_201 import OPERATIONS, NasBench201
 
 __all__ = ["CellGraph", "cell_graph"]
 
@@ -124,8 +124,8 @@ def cell_graph(space: SearchSpace) -> CellGraph:
         ConfigError: a space whose architectures are not one operation, or none, on each edge of its cells.
     """
     if isinstance(space, NasBench201):
-        edges = tuple((source, target - 1) for source, target in EDGES)
-        return CellGraph(OPERATIONS, 1, edges, (NODES - 2,), (tuple(range(len(edges))),), len(OPERATIONS))
+        edges = tuple((source, target - 1) for source, target in space.edges)
+        return CellGraph(OPERATIONS, 1, edges, (space.nodes - 2,), (tuple(range(len(edges))),), len(OPERATIONS))
     if isinstance(space, CellSpace) and not space.inputs and not space.free:
         operations = space.shape.operations
         types = operations if _NONE in operations else (*operations, _NONE)
