@@ -1,17 +1,20 @@
 """What one outer step of each method costs, in units of one weight step, beside the passes that its equation needs.
 
     python benchmarks/bench_methods.py [--rounds 15] [--methods darts,gdas] [--channels 16] [--cells 1] [--batch-size 64]
+    python benchmarks/bench_methods.py --memory
 
 NAS-Bench-201, one thread. Rounds are interleaved: each times, for every method, one weight step, the passes that its equation
 needs and one outer step, with the same draw of the relaxation, in CPU time. Ratios are taken within the round; the tables have
 medians, and quartiles over the rounds. A pass is timed bare: the supernet's loss and `torch.autograd.grad`, on images that are
 ready, with nothing of nas_search or nas_hypergrad around it.
+
+With --memory instead: what a forward pass keeps for the backward pass, on whole and on partial channels (PC-DARTS).
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,7 +27,9 @@ from nas_search.objective import cross_entropy
 from nas_search.roles import ChoiceWeights, Update
 from nas_search.state import Batch, SearchState
 from nas_search.updates import JointStep, OuterStep, PosteriorStep, WeightStep
-from nas_spaces import nas_bench_201
+from nas_spaces import darts, nas_bench_201
+from nas_spaces.cell_space import CellSpace
+from nas_spaces.nas_bench_201 import NasBench201
 
 PASSES = {
     "F": "forward alone, without a graph",
@@ -86,8 +91,12 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--image", type=int, default=16)
+    parser.add_argument("--memory", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if arguments.memory:
+        memory(arguments)
+        return
     wanted = tuple(arguments.methods.split(","))
     cases = {name: case for name, case in METHODS.items() if name.startswith(wanted) or name == REFERENCE}
     states = {name: make(case.make(), arguments) for name, case in cases.items()}
@@ -163,8 +172,8 @@ def priced(state: SearchState, position: int, passes: "dict[str, str] | dict[str
         choice: ChoiceWeights = relaxation(noise, state.progress)
         return cross_entropy(functional_call(supernet, values, (images, *choice)), labels)
 
-    def grad(value: Tensor, over: list[Tensor], **options: bool) -> tuple[Tensor | None, ...]:
-        return torch.autograd.grad(value, over, allow_unused=True, **options)
+    def grad(value: Tensor, over: Sequence[Tensor], create_graph: bool = False) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(value, over, create_graph=create_graph, allow_unused=True)
 
     @torch.no_grad()
     def forward() -> None:
@@ -176,32 +185,51 @@ def priced(state: SearchState, position: int, passes: "dict[str, str] | dict[str
         "W": lambda: grad(loss(weights), inner),
         "A": lambda: grad(loss(constants), outer),
         "V": lambda: grad(loss(weights), [*inner, *outer]),
-        "G": lambda: grad(loss(weights), inner, create_graph=True),
     }
     for kind, run in bare.items():
-        if kind in passes and kind != "G":
-            price[kind] = seconds(run)[0]
+        if kind in passes:
+            begin = time.process_time()
+            run()
+            price[kind] = time.process_time() - begin
     if "G" in passes:
-        price["G"], gradient = seconds(bare["G"])
-        pairs = [(value, value.detach()) for value in gradient if value is not None and value.requires_grad]  # type: ignore[attr-defined]
-        for kind, over in (("H", inner), ("M", outer)):
-            if kind in passes:
-                price[kind] = seconds(
-                    lambda over=over: torch.autograd.grad(
-                        [value for value, _ in pairs],
-                        over,
-                        [vector for _, vector in pairs],
-                        retain_graph=True,
-                        allow_unused=True,
-                    )
-                )[0]
+        begin = time.process_time()
+        gradient: tuple[Tensor | None, ...] = grad(loss(weights), inner, create_graph=True)
+        price["G"] = time.process_time() - begin
+        curved = [value for value in gradient if value is not None and value.requires_grad]
+        vectors = [value.detach() for value in curved]
+        over: dict[str, Sequence[Tensor]] = {"H": inner, "M": outer}
+        for kind in over.keys() & passes.keys():
+            begin = time.process_time()
+            torch.autograd.grad(curved, over[kind], vectors, retain_graph=True, allow_unused=True)
+            price[kind] = time.process_time() - begin
     return price
 
 
-def seconds(run: Callable[[], object]) -> tuple[float, object]:
-    begin = time.process_time()
-    found = run()
-    return time.process_time() - begin, found
+def memory(arguments: argparse.Namespace) -> None:
+    """Print the MiB that whole and partial channels keep for the backward pass."""
+    print("| space | cells | whole channels, MiB | K = 2 | K = 4 | K = 8 |\n|---|---|---|---|---|---|")
+    for space, cells in ((nas_bench_201(), arguments.cells), (darts(), 3)):
+        whole, *partial = (kept(space, cells, parts, arguments) / 2**20 for parts in (1, 2, 4, 8))
+        less = " | ".join(f"{whole / each:.2f} times less" for each in partial)
+        print(f"| {space.name} | {cells} | {whole:.1f} | {less} |")
+
+
+def kept(space: NasBench201 | CellSpace, cells: int, parts: int, arguments: argparse.Namespace) -> int:
+    """Bytes that a forward pass keeps besides the weights; a storage counts once and wholly, however small a view is kept."""
+    supernet = space.supernet(classes=10, channels=arguments.channels, cells=cells, parts=parts)
+    supernet.to(memory_format=torch.channels_last)
+    weights = (space.choices.mask / space.choices.mask.sum(dim=1, keepdim=True)).requires_grad_()
+    own = {value.untyped_storage().data_ptr() for value in supernet.parameters()}
+    found: dict[int, Tensor] = {}
+
+    def pack(value: Tensor) -> Tensor:
+        found.setdefault(value.untyped_storage().data_ptr(), value)
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        logits = supernet(torch.randn(arguments.batch_size, 3, arguments.image, arguments.image), weights)
+    assert logits.requires_grad  # and so the graph is alive
+    return sum(value.untyped_storage().nbytes() for pointer, value in found.items() if pointer not in own)
 
 
 if __name__ == "__main__":

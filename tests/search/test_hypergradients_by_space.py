@@ -29,10 +29,8 @@ from nas_spaces import (
     SearchSpace,
     allegro,
     amended_s1,
-    amended_s2,
     darts,
     darts_rnn,
-    mobile,
     nas_bench_1shot1,
     nas_bench_101,
     nas_bench_201,
@@ -59,8 +57,6 @@ LARGE: dict[str, tuple[SearchSpace, int | None]] = {
     "darts": (darts(), 3),
     "darts_inputs": (darts(inputs=True), 3),
     "allegro": (allegro(), 3),
-    "amended_s2": (amended_s2(), None),
-    "mobile": (mobile(), None),
     "nas_bench_1shot1": (nas_bench_1shot1(1), 1),
 }
 

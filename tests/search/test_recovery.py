@@ -11,8 +11,8 @@ from nas_search.recovery import RecoverCodes
 from nas_search.relaxations import SparseCode
 from nas_search.roles import Event
 from nas_search.state import Batch, SearchState
-from nas_search.updates import OuterStep
 from nas_search.text_sources import fake_text
+from nas_search.updates import OuterStep
 from nas_spaces import SearchSpace, darts, darts_rnn, mobile, nas_bench_201
 
 

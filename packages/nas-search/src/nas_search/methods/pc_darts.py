@@ -38,8 +38,9 @@ def pc_darts(
     Differs from the paper:
         1. The part is always the first of the channels, which the shuffle behind every node changes, as in the released
            code; the paper speaks of a random mask.
-        2. What is saved is less than K-fold: with K = 4 the activations kept for the backward pass are 1.9 times fewer in the
-           DARTS space and 1.5 times in NAS-Bench-201, against our supernets on whole channels, which share much already.
+        2. What is saved is less than K-fold: with K = 4 the activations kept for the backward pass are 1.3 times fewer in the
+           DARTS space and 1.4 times in NAS-Bench-201, and with K = 2 more, against our supernets on whole channels, which
+           share and fuse much already (benchmarks/methods.md).
     """
     return Method(
         name="pc_darts",
