@@ -75,6 +75,10 @@ def test_bad_ranges_and_levels_are_refused() -> None:
         Range(1.0, 0.5)
     with pytest.raises(ConfigError, match=r"in even ratios begins at 0.0; expected a number above 0"):
         Range(0.0, 0.5, logarithmic=True)
+    with pytest.raises(
+        ConfigError, match=r"from 0.1 to 0.1000001 in 16 levels, and some are the same in the six digits"
+    ):
+        Range(0.1, 0.1000001)
     with pytest.raises(ConfigError, match=r"settings .'momentum'. of a mixed space; expected some of learning_rate"):
         MixedSpace(nas_bench_201(), ("momentum",))
     with pytest.raises(

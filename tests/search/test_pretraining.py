@@ -109,12 +109,12 @@ def test_an_interrupted_training_goes_on_to_the_same_end(tmp_path: Path) -> None
     settings = replace(TINY, epochs=2)
     file, whole = tmp_path / "autoencoder.pt", tmp_path / "whole.pt"
     with pytest.raises(StopError):
-        obtain_autoencoder(tiny_cells(), settings, file, [stop_after_one])
+        obtain_autoencoder(tiny_cells(), settings, file, [lambda event: stop_after_one(event)])
     assert [each.name for each in tmp_path.iterdir()] == ["autoencoder.pt.training"]
     with pytest.raises(CheckpointError):
         obtain_autoencoder(tiny_cells(), replace(settings, seed=1), file)
     again: list[Event] = []
-    first = obtain_autoencoder(tiny_cells(), settings, file, [again.append])
+    first = obtain_autoencoder(tiny_cells(), settings, file, [lambda event: again.append(event)])
     assert [event.epoch for event in again if event.kind == "epoch"] == [2]
     assert [each.name for each in tmp_path.iterdir()] == ["autoencoder.pt"]
     for name, value in obtain_autoencoder(tiny_cells(), settings, whole).state_dict().items():

@@ -23,6 +23,10 @@ __all__ = ["SETTINGS", "MixedSpace", "Range", "Settled", "settle", "training_set
 _POINTS = 21
 
 
+def _text(value: float) -> str:
+    return f"{value:.6g}"
+
+
 @dataclass(frozen=True)
 class Range:
     """The values of a setting: `levels` of them, evenly spaced, or in even ratios.
@@ -34,7 +38,7 @@ class Range:
         levels: how many.
 
     Raises:
-        ConfigError: no range.
+        ConfigError: no range, or values that the text of an architecture cannot tell apart.
 
     Example:
         >>> [round(value, 3) for value in Range(0.01, 1.0, logarithmic=True, levels=3).values]
@@ -53,6 +57,11 @@ class Range:
             )
         if self.logarithmic and self.low <= 0:
             raise ConfigError(f"a setting in even ratios begins at {self.low}; expected a number above 0.")
+        if len(set(map(_text, self.values))) < self.levels:
+            raise ConfigError(
+                f"a setting ranges from {self.low} to {self.high} in {self.levels} levels, and some are the same in the six "
+                "digits that an architecture's text has; widen the range, or take fewer levels."
+            )
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -293,10 +302,6 @@ def settle(space: SearchSpace, architecture: Architecture, policy: Policy) -> Se
         cosine = Cosine(rates["learning_rate"])
         schedule["learning_rate"] = [cosine(place / (_POINTS - 1)) for place in range(_POINTS)]
     return Settled(base, with_magnitude(policy, settings), {**rates, "schedule": schedule} if rates else {})
-
-
-def _text(value: float) -> str:
-    return f"{value:.6g}"
 
 
 def _draw(below: int, generator: torch.Generator) -> int:

@@ -47,8 +47,8 @@ def bayesian_optimization(
         initial: random architectures that are evaluated first.
         pool: how many candidates the acquisition function chooses from.
         kernel: how alike two architectures are: ``hamming``, ``weisfeiler_lehman`` or ``paths``.
-        cost: ``none``, ``parameters`` or ``multiply_adds`` of the network that is searched. With one a suggestion takes some
-            seconds, in proportion to `pool`.
+        cost: ``none``, ``parameters`` or ``multiply_adds`` of the network that is searched. With one a suggestion takes
+            longer, in proportion to `pool`.
         cost_limit: what the result may cost at most.
         candidate_epochs: as in `random_search`.
         learning_rate: as in `random_search`.

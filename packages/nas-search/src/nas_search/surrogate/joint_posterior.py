@@ -4,15 +4,15 @@ from typing import Any
 
 import torch
 from botorch.models.model import Model
-from botorch.posteriors import GPyTorchPosterior
+from botorch.posteriors.gpytorch import GPyTorchPosterior
 from gpytorch.distributions import MultivariateNormal
-from linear_operator import to_linear_operator
+from linear_operator import to_linear_operator  # type: ignore[import-untyped]
 from torch import Tensor
 
 __all__ = ["JointPosterior"]
 
 
-class JointPosterior(Model):  # type: ignore[misc]  # botorch is untyped
+class JointPosterior(Model):
     """The posterior of a process at points of a finite set, by their numbers: a marginal of the joint one.
 
     An acquisition function with a baseline asks for the posterior at the baseline and one candidate, for every candidate: the
@@ -28,8 +28,9 @@ class JointPosterior(Model):  # type: ignore[misc]  # botorch is untyped
     def __init__(self, process: Model, points: Tensor, column: int) -> None:
         super().__init__()
         with torch.no_grad():
-            joint = process.posterior(points).distribution
-            self.mean, self.covariance = joint.mean, joint.covariance_matrix
+            joint = process.posterior(points)
+        assert isinstance(joint, GPyTorchPosterior)
+        self.mean, self.covariance = joint.distribution.mean, joint.distribution.covariance_matrix
         self.column = column
 
     @property
