@@ -11,6 +11,7 @@ communication overlaps with computing, as is the case here.
 """
 
 import argparse
+from typing import Any
 
 import torch
 from torch import distributed
@@ -26,7 +27,7 @@ METHODS: dict[str, Method] = {
     "darts, second order": methods.darts(order=2),
     "gdas": methods.gdas(),
     "idarts": methods.idarts(),
-    "daas": methods.daas(),
+    "daas, policy learning": methods.daas(warmup=0.0),
     "dha": methods.dha(),
     "enas": methods.enas(),
 }
@@ -40,17 +41,18 @@ def messages(method: Method, channels: int, cells: int) -> list[int]:
         device=torch.device("cpu"), channels=channels, cells=cells,
     )  # fmt: skip
     found: list[int] = []
-    real = distributed.all_reduce
+    library: Any = distributed
+    real = library.all_reduce
 
-    def counted(tensor: torch.Tensor, *args: object, **options: object) -> object:
+    def counted(tensor: torch.Tensor, *args: Any, **options: Any) -> Any:
         found.append(tensor.numel() * tensor.element_size())
         return real(tensor, *args, **options)
 
-    distributed.all_reduce = counted
+    library.all_reduce = counted
     try:
         state.advance()
     finally:
-        distributed.all_reduce = real
+        library.all_reduce = real
     return found
 
 
