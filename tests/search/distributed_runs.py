@@ -95,7 +95,8 @@ def done(state: RunState) -> dict[str, Any]:
 def main() -> None:
     out = Path(sys.argv[1])
     # The supernet normalises its operations with the statistics of the batch by a function of its own.
-    nas_bench_201_supernet.batch_norm = by_image
+    supernet: Any = nas_bench_201_supernet
+    supernet.batch_norm = by_image
     with distributed.joined("cpu"):
         for name, method in METHODS.items():
             content = done(searching(method))

@@ -148,7 +148,7 @@ def test_a_rank_that_is_killed_ends_the_job_and_torchrun_lets_it_go_on(tmp_path:
     assert process.returncode != 0
     assert "nascli: rank 0 lost the others" in printed or "Signal 9 (SIGKILL)" in printed, printed
     before = len(RunFolder(out).read_events())
-    process = started(torchrun(*command, "--resume", restarts=1))
+    process = started(torchrun(*command, "--resume", restarts=3))
     deadline = time.monotonic() + 120
     while len(RunFolder(out).read_events()) <= before:
         assert process.poll() is None
