@@ -48,6 +48,7 @@ _CHARTS = (
     ("Trace of the same Hessian", ("hessian_trace",)),
     ("Test accuracy of the derived architecture in the table (%)", ("table_test",)),
     ("Learning rate", ("learning_rate",)),
+    ("Weight decay", ("weight_decay",)),
 )
 
 
@@ -182,9 +183,9 @@ def _charts(runs: Sequence[_Run], part: str) -> str:
     for caption, keys in _CHARTS:
         series = {
             (key.replace("_", " ") if len(runs) == 1 else f"{run.name}: {key.replace('_', ' ')}"): [
-                (record["epoch"], record[key])
+                (record["epoch"], value)
                 for record in getattr(run, part)
-                if isinstance(record.get(key), int | float)
+                if isinstance(value := record.get(key, record.get("hyperparameters", {}).get(key)), int | float)
             ]
             for run in runs
             for key in keys
