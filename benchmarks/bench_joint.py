@@ -16,7 +16,6 @@ of one thread, the median over steps of settings that take turns, beside the cou
 
 import argparse
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -58,7 +57,7 @@ class Results:
             self.values[name] = measure()
             partial = self.path.with_suffix(".partial")
             partial.write_text(json.dumps(self.values, indent=1))
-            os.replace(partial, self.path)
+            partial.replace(self.path)
             print(name, str(self.values[name])[:90], flush=True)
         return self.values[name]
 

@@ -45,9 +45,9 @@ def test_the_other_estimators_learn_for_any_network_too(policy: Any) -> None:
 
 
 def test_estimators_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ConfigError, match="policy of augment_only is 'aa'; expected one of daas, dada, faster_aa"):
+    with pytest.raises(ConfigError, match="estimator of augment_only is 'aa'; expected one of daas, dada, faster_aa"):
         methods.augment_only("aa")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="policies and baseline are settings of policy='daas'"):
+    with pytest.raises(ConfigError, match="policies and baseline are settings of estimator='daas'"):
         methods.augment_only("dada", policies=4)
 
 

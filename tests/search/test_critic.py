@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_refused(data: ImageData, small: dict[str, Any]) ->
         (WithCritic, {"width": 0}),
     ):
         with pytest.raises(ConfigError, match=f"{next(iter(given))} is "):
-            part(**given)  # type: ignore[operator]
+            part(**given)
     with pytest.raises(ConfigError, match="penalty is 0; expected a positive number"):
         CriticWeightStep(0)
     method = replace(methods.augment_only("faster_aa", architecture=PATH), supernet=WholeChannels())

@@ -44,3 +44,14 @@ def test_its_supernet_is_the_network_with_the_statistics_of_the_batch() -> None:
     torch.testing.assert_close(supernet(images, torch.zeros(0, 0), ()), network(images))
     assert not any("running" in name for name in supernet.state_dict())
     assert any("running" in name for name in network.state_dict())
+
+
+def test_a_network_itself_is_copied_with_its_weights() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    space, images = single(network), torch.rand(2, 1, 8, 8)
+    supernet = space.supernet(in_channels=1)
+    assert torch.equal(supernet(images, torch.zeros(0, 0)), network(images))
+    with torch.no_grad():
+        next(supernet.parameters()).zero_()
+    assert torch.equal(space.network(space.parse("single"), in_channels=1)(images), network(images))
+    assert not torch.equal(supernet(images, torch.zeros(0, 0)), network(images))

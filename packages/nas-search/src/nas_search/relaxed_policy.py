@@ -30,7 +30,7 @@ def relaxed_images(state: "SearchState", images: Tensor, temperature: float) -> 
     sample = policy.sample(len(images), generator=state.generator)
     relaxation = relax(policy, sample, temperature, generator=state.generator)
     floats = images if images.is_floating_point() else images.float() / 255
-    return state.normalize(policy.apply(floats, sample, path="soft", relaxation=relaxation))  # type: ignore[no-any-return]
+    return state.normalize(policy.apply(floats, sample, path="soft", relaxation=relaxation))
 
 
 def check_learnable(state: "SearchState", step: str) -> None:
@@ -92,7 +92,7 @@ class RelaxedStep:
         images = relaxed_images(state, batch.train.images, self.temperature)
         inner = {name: value.detach() for name, value in state.require_supernet().named_parameters()}
         optimizer.zero_grad()
-        _surrogate(objective, images, inner, rate).backward()  # type: ignore[no-untyped-call]
+        _surrogate(objective, images, inner, rate).backward()
         return {**objective.figures, "policy_gradient_norm": apply_step(optimizer, settings, state.progress)}
 
     def check(self, state: "SearchState") -> None:

@@ -22,7 +22,7 @@ Estimator = Literal["daas", "dada", "faster_aa"]
 
 
 def augment_only(
-    policy: Estimator = "daas",
+    estimator: Estimator = "daas",
     *,
     architecture: str = "",
     policies: int = 2,
@@ -47,7 +47,7 @@ def augment_only(
     * ``faster_aa``: by relaxed draws against a critic that tells augmented images from others, see `DensityStep`.
 
     Args:
-        policy: how it is learned, see above.
+        estimator: how the policy is learned, see above.
         architecture: the text of the network in the space; may be left empty in a space of one.
         policies: n_aug of Eq. 13; of ``daas`` alone, as `baseline`.
         warmup: the part of the search in which no policy is used or learned.
@@ -62,12 +62,14 @@ def augment_only(
         clip: largest norm of the gradient of the weights.
 
     Raises:
-        ConfigError: an unknown `policy`; a warm-up that leaves nothing for the policy; a setting does not fit.
+        ConfigError: an unknown `estimator`; a warm-up that leaves nothing for the policy; a setting does not fit.
     """
-    if policy not in get_args(Estimator):
-        raise ConfigError(f"policy of augment_only is {policy!r}; expected one of {', '.join(get_args(Estimator))}.")
-    if policy != "daas" and (policies, baseline) != (2, True):
-        raise ConfigError(f"policies and baseline are settings of policy='daas'; leave them out with {policy!r}.")
+    if estimator not in get_args(Estimator):
+        raise ConfigError(
+            f"estimator of augment_only is {estimator!r}; expected one of {', '.join(get_args(Estimator))}."
+        )
+    if estimator != "daas" and (policies, baseline) != (2, True):
+        raise ConfigError(f"policies and baseline are settings of estimator='daas'; leave them out with {estimator!r}.")
     if not 0 <= warmup < 1:
         raise ConfigError(
             f"warmup is {warmup}; expected a part of the run from 0 to below 1, after which the policy is learned."
@@ -77,7 +79,7 @@ def augment_only(
         "dada": (RelaxedStep(), WeightStep(), WholeChannels()),
         "faster_aa": (DensityStep(), CriticWeightStep(), WithCritic()),
     }
-    learn, weights, supernet = steps[policy]
+    learn, weights, supernet = steps[estimator]
     fixed = Fixed(architecture)
     return Method(
         name="augment_only",
@@ -89,7 +91,7 @@ def augment_only(
         supernet=supernet,
         sampler=fixed,
         selector=Given(fixed),
-        policy=LearnedOnTop(operations, share=share, per=per, choice="unordered" if policy == "dada" else "slots"),
+        policy=LearnedOnTop(operations, share=share, per=per, choice="unordered" if estimator == "dada" else "slots"),
         weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),
         policy_optimizer=Adam(Constant(policy_learning_rate), weight_decay=0.0),
     )

@@ -224,9 +224,9 @@ def _charts(runs: Sequence[_Run], part: str) -> str:
     for caption, keys in _CHARTS:
         series = {
             (key.replace("_", " ") if len(runs) == 1 else f"{run.name}: {key.replace('_', ' ')}"): [
-                (record["epoch"], record[key])
+                (record["epoch"], value)
                 for record in getattr(run, part)
-                if isinstance(record.get(key), int | float)
+                if isinstance(value := record.get(key, record.get("hyperparameters", {}).get(key)), int | float)
             ]
             for run in runs
             for key in keys
