@@ -31,7 +31,7 @@ from nas_search.state import SearchState
 from nas_spaces import load_table, nas_bench_201_small
 
 SPACE, TABLE = nas_bench_201_small(), load_table("digits")
-QUERIES, EPOCHS = 12, 12
+QUERIES, EPOCHS = 24, 12
 RACES = ("hyperband", "successive_halving")
 """Their evaluators are made for a budget; the table has a single one."""
 

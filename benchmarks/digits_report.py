@@ -1,86 +1,80 @@
 """What the shipped table of digits is like: spread, noise between seeds, rank correlation between seeds, histogram.
 
-Run it as::
+Reads the trainings that `make_digits_table.py` keeps, also those of seeds that not every network has had yet::
 
-python benchmarks/digits_report.py --figure benchmarks/figures/digits_table.svg
+    python benchmarks/digits_report.py --json benchmarks/digits_runs.json --figure benchmarks/figures/digits_table.svg
 """
 
 import argparse
-import itertools
-import statistics
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
 
-from nas_spaces import load_table, nas_bench_201_small
-
-SEEDS = 3
-
-
-def column(metric: str) -> NDArray[np.float64]:
-    """The figures of all architectures, ``(architectures, seeds)``."""
-    table = load_table("digits")
-    return np.array([[table.query(a, metric, seed=s) for s in range(SEEDS)] for a in nas_bench_201_small()])
+CHANCE = 20.0
+"""Cells that pass nothing on answer at random, near 10 %."""
 
 
-def noise(values: NDArray[np.float64]) -> float:
-    """Standard deviation between the seeds of one architecture: the root of the mean variance."""
-    return float(values.var(axis=1, ddof=1).mean() ** 0.5)
+def first(runs: dict[str, Any], metric: str, seeds: int) -> NDArray[np.float64]:
+    """The figures of the networks that have had so many seeds, ``(networks, seeds)``."""
+    full = [found for found in runs.values() if all(str(seed) in found for seed in range(seeds))]
+    return np.array([[found[str(seed)][metric] for seed in range(seeds)] for found in full]).reshape(-1, seeds)
 
 
-def correlations(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Spearman's and Kendall's coefficient, each the mean over the pairs of seeds."""
-    pairs = list(itertools.combinations(values.T, 2))
-    return (
-        statistics.mean(float(spearmanr(a, b).statistic) for a, b in pairs),
-        statistics.mean(float(kendalltau(a, b).statistic) for a, b in pairs),
-    )
+def spread(runs: dict[str, Any]) -> None:
+    """Quartiles of seed 0 over all networks that are not at chance."""
+    print("| accuracy, seed 0 | networks above chance | least | quartile | median | quartile | best |")
+    print("|---|---|---|---|---|---|---|")
+    for metric in ("valid", "test", "train"):
+        values = first(runs, metric, 1)[:, 0]
+        above = values[values > CHANCE]
+        quartiles = " | ".join(f"{value:.2f}" for value in np.percentile(above, (0, 25, 50, 75, 100)))
+        print(f"| {metric} | {len(above)} of {len(values)} | {quartiles} |")
+
+
+def agreement(runs: dict[str, Any]) -> None:
+    """Of the first two seeds, over the networks that have both and are not at chance."""
+    print("\n| accuracy, seeds 0 and 1 | networks | s.d. of seeds | s.d. of networks, seed 0 | Spearman | Kendall |")
+    print("|---|---|---|---|---|---|")
+    for metric in ("valid", "test"):
+        pairs = first(runs, metric, 2)
+        pairs = pairs[pairs.max(axis=1) > CHANCE]
+        a, b = pairs.T
+        noise = float(((a - b) ** 2 / 2).mean() ** 0.5)
+        rho, tau = spearmanr(a, b).statistic, kendalltau(a, b).statistic
+        print(f"| {metric} | {len(pairs)} | {noise:.2f} | {a.std(ddof=1):.2f} | {rho:.2f} | {tau:.2f} |")
+
+
+def draw(runs: dict[str, Any], figure: Path) -> None:
+    """The histogram; the networks that answer at random are named below it, so that the axis shows the others."""
+    import matplotlib.pyplot as plt
+
+    values = first(runs, "valid", 1)[:, 0]
+    shown = values[values > CHANCE]
+    axes = plt.figure(figsize=(7, 3.6), layout="constrained").gca()
+    axes.hist(shown, bins=24, color="#2b6cb0")
+    axes.set(xlabel=f"validation accuracy, seed 0 (%); {len(values) - len(shown)} more at chance", ylabel="networks")
+    axes.figure.savefig(figure)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--figure", type=Path, help="draw the histogram of the mean test accuracy")
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--figure", type=Path, help="draw the histogram")
     arguments = parser.parse_args()
-    columns = {metric: column(metric) for metric in ("valid", "test", "train")}
-    # Cells that pass nothing on answer at random; among the others the ranking is harder.
-    connected = columns["test"].max(axis=1) > 20
-    print("| accuracy | networks | least | median | best | s.d. of networks | s.d. of seeds | Spearman | Kendall |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for metric, values in columns.items():
-        for name, kept in (("all", values), ("connected", values[connected])):
-            means = kept.mean(axis=1)
-            rho, tau = correlations(kept)
-            figures = [means.min(), np.median(means), means.max(), means.std(ddof=1), noise(kept), rho, tau]
-            print(f"| {metric} | {name}, {len(kept)} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |")
-    valid, test = (columns[metric].mean(axis=1) for metric in ("valid", "test"))
-    print(f"\nSpearman of mean valid and mean test accuracy: {spearmanr(valid, test).statistic:.2f}")
-    print(f"CPU seconds of all trainings: {column('train_time').sum():.0f}")
-    order = np.argsort(-valid)
-    architectures = list(nas_bench_201_small())
-    print("\n| rank | architecture | valid | test |\n|---|---|---|---|")
-    for rank in (*range(5), 31, 62, 93, 124):
-        index = order[rank]
-        print(
-            f"| {rank + 1} | `{str(architectures[index]).replace('|', '/')}` | {valid[index]:.2f} | {test[index]:.2f} |"
-        )
+    runs = json.loads(arguments.json.read_text())
+    spread(runs)
+    agreement(runs)
+    valid, test = first(runs, "valid", 1)[:, 0], first(runs, "test", 1)[:, 0]
+    above = valid > CHANCE
+    rho = spearmanr(valid[above], test[above]).statistic
+    print(f"\nSpearman of validation and test accuracy, seed 0, above chance: {rho:.2f}")
+    print(f"CPU seconds of a training, mean: {first(runs, 'train_time', 1).mean():.2f}")
     if arguments.figure:
-        draw(valid, arguments.figure)
-
-
-def draw(valid: NDArray[np.float64], figure: Path) -> None:
-    """The histogram; the networks that answer at random are named beside it, so that the axis shows the others."""
-    import matplotlib.pyplot as plt
-
-    shown = valid[valid > 20]
-    axes = plt.figure(figsize=(7, 3.6), layout="constrained").gca()
-    axes.hist(shown, bins=24, color="#2b6cb0")
-    axes.set(
-        xlabel=f"validation accuracy, mean of three seeds (%); {len(valid) - len(shown)} more at chance, near 10",
-        ylabel="networks",
-    )
-    axes.figure.savefig(figure)
+        draw(runs, arguments.figure)
 
 
 if __name__ == "__main__":

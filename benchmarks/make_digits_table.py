@@ -1,10 +1,11 @@
 """Train every network of nas_bench_201_small on scikit-learn's digits: the table that `load_table("digits")` reads.
 
-    python benchmarks/make_digits_table.py --json digits.json                 # 375 trainings; what is done is not repeated
-    python benchmarks/make_digits_table.py --json digits.json --csv packages/nas-spaces/src/nas_spaces/digits.csv
+    python benchmarks/make_digits_table.py --json benchmarks/digits_runs.json
+    python benchmarks/make_digits_table.py --json benchmarks/digits_runs.json --csv packages/nas-spaces/src/nas_spaces/digits.csv
 
-The data are those of `nascli search --data digits`: its test part, and a quarter of its train part to train on, the rest of
-which validates. Few images and narrow networks, so that the networks differ by more than the seeds do. One thread.
+There are 375 trainings; what is done is not repeated. The data are those of `nascli search --data digits`: its test part, and a
+quarter of its train part to train on, the rest of which validates. Few images and narrow networks, so that the networks differ;
+how much of that is noise stands in digits_table.md. One thread.
 """
 
 import argparse

@@ -17,7 +17,7 @@ MEDIAN = statistics.median(TABLE.query(a) for a in SPACE)
 # Their evaluators are made for a budget of epochs; the table has a single one.
 RACES = ("hyperband", "successive_halving")
 BLACK_BOX = [name for name in methods.__all__ if "evaluator" in inspect.signature(getattr(methods, name)).parameters]
-QUERIES = 12
+QUERIES = 24
 
 
 def found(name: str, data: ImageData, seed: int) -> float:
