@@ -65,6 +65,7 @@ def read_model(path: str | Path, space: SearchSpace | None = None) -> tuple[nn.M
         build = dict(record["build"])
         home = space or catalog.space(build["space"])
         sizes = {key: build[key] for key in ("classes", "channels", "cells", "in_channels")}
+        sizes |= {"stem": build["stem"]} if "stem" in build else {}
         found = home.parse(build["architecture"])
         made = inheriting(home, found, **sizes) if build.get("inherits") else home.network(found, **sizes)
         network = nn.Sequential(_preparation(home, build["in_channels"]), made)
