@@ -8,7 +8,7 @@ from torch import nn
 
 from nas_augment import Policy
 from nas_augment.fixed import crop_and_flip
-from nas_search import ConfigError, ImageData, Interrupted
+from nas_search import ConfigError, ImageData, Interrupted, RunFolderError
 from nas_search.evaluation import perplexity, top1
 from nas_search.loop import drive
 from nas_search.model_file import load_model, save_model
@@ -89,8 +89,6 @@ def test_a_saved_model_gives_the_same_logits_alone(data: ImageData, tmp_path: Pa
 
 
 def test_a_model_file_that_is_none_is_refused(tmp_path: Path) -> None:
-    from nas_search import RunFolderError
-
     path = tmp_path / "model.pt"
     with pytest.raises(RunFolderError, match="no trained network .*nascli train"):
         load_model(path)
@@ -103,6 +101,14 @@ def test_a_model_file_that_is_none_is_refused(tmp_path: Path) -> None:
         load_model(path)
     torch.save(nn.Linear(2, 2).state_dict(), path)
     with pytest.raises(RunFolderError, match="is damaged or not"):
+        load_model(path)
+
+
+def test_a_model_file_that_claims_a_huge_network_is_refused_before_it_is_built(data: ImageData, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    claimed = {"space": SPACE.name, "architecture": str(ARCHITECTURE), **SIZES, "channels": 10**6}
+    save_model(path, make(data).network, claimed)  # its largest convolution alone would take 10^14 bytes
+    with pytest.raises(RunFolderError, match=r"is damaged or not a trained network \(1\.\S+ is .*, expected"):
         load_model(path)
 
 

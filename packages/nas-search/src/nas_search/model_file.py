@@ -1,7 +1,7 @@
 """A trained network in one file, which is rebuilt from the name of its architecture and cannot run code."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,15 @@ def read_model(path: str | Path, space: SearchSpace | None = None) -> tuple[nn.M
         build = dict(record["build"])
         home = space or catalog.space(build["space"])
         sizes = {key: build[key] for key in ("classes", "channels", "cells", "in_channels")}
+        sizes |= {"stem": build["stem"]} if "stem" in build else {}
         found = home.parse(build["architecture"])
-        made = inheriting(home, found, **sizes) if build.get("inherits") else home.network(found, **sizes)
-        network = nn.Sequential(_preparation(home, build["in_channels"]), made)
+
+        def make() -> nn.Module:
+            made = inheriting(home, found, **sizes) if build.get("inherits") else home.network(found, **sizes)
+            return nn.Sequential(_preparation(home, build["in_channels"]), made)
+
+        _compare(make, record["weights"])  # before memory is taken for sizes that a damaged file may claim
+        network = make()
         network.load_state_dict(record["weights"])
     except FileNotFoundError as error:
         raise RunFolderError(f"no trained network at {path}; make one with `nascli train`.") from error
@@ -78,6 +84,20 @@ def read_model(path: str | Path, space: SearchSpace | None = None) -> tuple[nn.M
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunFolderError(f"{path} is damaged or not a trained network ({reason[:120]}); train it again.") from error
     return network.to(memory_format=torch.channels_last).eval(), build
+
+
+def _compare(make: Callable[[], nn.Module], weights: Mapping[str, torch.Tensor]) -> None:
+    """Refuse weights that are not those of the network that the file says it holds, without memory for its weights.
+
+    Raises:
+        ValueError: one is missing, left over, or of another shape.
+    """
+    with torch.device("meta"):
+        expected = {name: tuple(value.shape) for name, value in make().state_dict().items()}
+    for name in sorted({*expected, *weights}):
+        found = tuple(weights[name].shape) if name in weights else None
+        if expected.get(name) != found:
+            raise ValueError(f"{name} is {found or 'missing'}, expected {expected.get(name, 'nothing')}")
 
 
 def _preparation(space: SearchSpace, channels: int) -> nn.Module:

@@ -1,8 +1,9 @@
 """The runs of the command line, as library calls: search, then train what was found, and report both."""
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from nas_augment import Policy
+from nas_augment.fixed import Cutout
 from nas_search import catalog, distributed
 from nas_search.config import RunConfig
 from nas_search.data import Data, ImageData, stream_seed
@@ -26,6 +28,7 @@ from nas_search.measure import choose_device
 from nas_search.method import Method
 from nas_search.model_file import read_model, save_model
 from nas_search.optimizers import SGD
+from nas_search.protocols import TrainingProtocol
 from nas_search.reports.html import write_report
 from nas_search.result import SearchResult
 from nas_search.roles import Event, Observer
@@ -148,6 +151,7 @@ def run_training(
     epochs: int | None = None,
     learning_rate: float | None = None,
     weight_decay: float | None = None,
+    protocol: TrainingProtocol | None = None,
     device: str | None = None,
     resume: bool = False,
     observers: Sequence[Observer] = (),
@@ -162,6 +166,8 @@ def run_training(
         epochs: of the training; those of the configuration when left out.
         learning_rate: at the beginning, annealed as the method does, in place of a learned one or the configuration's.
         weight_decay: in place of a learned one or the default.
+        protocol: sizes, optimiser and regularisation in place of those of the run and of what was learned; the three
+            arguments before it are fields of it.
         device: where to compute; that of the configuration when left out.
         resume: continue a training that was interrupted.
         observers: told of every step and epoch.
@@ -176,12 +182,24 @@ def run_training(
     folder = RunFolder(run)
     result = SearchResult.load(run)
     config = RunConfig.from_toml(folder.config)
+    if protocol is not None:
+        given = {"epochs": epochs, "learning_rate": learning_rate, "weight_decay": weight_decay}
+        protocol = protocol.changed({name: value for name, value in given.items() if value is not None})
+        epochs, learning_rate = protocol.epochs, protocol.learning_rate
+        config = replace(
+            config,
+            batch_size=protocol.batch_size,
+            channels=protocol.channels or config.channels,
+            cells=protocol.cells or config.cells,
+        )
     epochs = config.training_epochs if epochs is None else epochs
     if epochs < 1:
         raise ConfigError(f"epochs of the training is {epochs}; expected 1 or more.")
     rate = config.train_learning_rate if learning_rate is None else learning_rate
     config = replace(config, train_epochs=epochs, train_learning_rate=rate, device=device or config.device)
     parts = _Parts.of(config)
+    if protocol is not None:
+        _check_protocol(parts, protocol)
     checkpoint = folder.checkpoints / "retrain.pt"  # apart from that of the search's own training
     if resume and not checkpoint.exists():
         raise RunFolderError(f"{folder.root} has no training to resume; leave out --resume to start one.")
@@ -191,8 +209,8 @@ def run_training(
             checkpoint.unlink(missing_ok=True)
         folder.remove_leftovers()
     distributed.wait_for_all()
-    optimizer = _optimizer(parts, result.hyperparameters, weight_decay)
-    record = _train_found(parts, result, folder, checkpoint, observers, optimizer)
+    optimizer = _optimizer(parts, result.hyperparameters, weight_decay) if protocol is None else protocol.optimizer()
+    record = _train_found(parts, result, folder, checkpoint, observers, optimizer, protocol)
     replace(result, metrics={**result.metrics, **_trained(record)}).save(run)
     write_report([folder.root], folder.report)
     return record
@@ -355,8 +373,9 @@ def _train_found(
     checkpoint: Path,
     observers: Sequence[Observer],
     optimizer: SGD,
+    protocol: TrainingProtocol | None = None,
 ) -> dict[str, Any]:
-    record, network = _train(parts, result.architecture, result.policy, checkpoint, observers, optimizer)
+    record, network = _train(parts, result.architecture, result.policy, checkpoint, observers, optimizer, protocol)
     build = {
         "space": parts.space.name,
         "architecture": str(result.architecture),
@@ -364,6 +383,8 @@ def _train_found(
         "shape": list(parts.data.train.images.shape[1:]),
         "class_names": list(getattr(parts.data, "class_names", ())),
     }
+    if protocol is not None and protocol.stem != "cifar":
+        build["stem"] = protocol.stem
     save_model(folder.model, network, build)
     write_atomically(folder.training, json.dumps(record, indent=2, allow_nan=False) + "\n")
     return record
@@ -392,8 +413,18 @@ def _train(
     checkpoint: Path,
     observers: Sequence[Observer],
     optimizer: SGD,
+    protocol: TrainingProtocol | None = None,
 ) -> tuple[dict[str, Any], torch.nn.Module]:
     config = parts.config
+    extras: dict[str, float] = {}
+    options: dict[str, Any] = {}
+    if protocol is not None:
+        extras = {name: getattr(protocol, name) for name in ("label_smoothing", "auxiliary", "drop_path")}
+        if protocol.auxiliary:
+            options["auxiliary"] = True
+        if protocol.stem != "cifar":
+            options["stem"] = protocol.stem
+        policy = _covered(policy, parts.data, protocol.cutout)
     values = {
         "architecture": str(architecture),
         "policy": policy,
@@ -403,11 +434,11 @@ def _train(
         "batch_size": config.batch_size,
         "seed": config.seed,
         **parts.sizes,
-    }
+    } | ({} if protocol is None else {"protocol": protocol})
     store = Store(checkpoint, {key: describe(value) for key, value in values.items()})
     with isolated_random_state(config.seed, parts.device):
         state = TrainState(
-            lambda: parts.space.network(architecture, **parts.sizes),
+            lambda: parts.space.network(architecture, **parts.sizes, **options),
             parts.data.train,
             policy=policy,
             optimizer=optimizer,
@@ -415,18 +446,51 @@ def _train(
             batch_size=config.batch_size,
             seed=config.seed,
             device=parts.device,
+            **extras,
         )
         store.restore(state)
         drive(state, observers=observers, store=store)
     state.network.eval()
+    if "auxiliary" in options:
+        state.network[1].auxiliary = None  # type: ignore[index]  # of use while training alone
     record: dict[str, Any] = {
         "architecture": str(architecture),
         "test_accuracy": top1(state.network, parts.data.test, parts.device),
         "epochs": config.training_epochs,
         "seed": config.seed,
+        "protocol": None if protocol is None else asdict(protocol),
         "seconds": sum(epoch["seconds"] for epoch in state.history),
         "history": state.history,
     }
     if state.tokens:
         record["test_perplexity"] = perplexity(state.network, parts.data.test, parts.device)
     return record, state.network
+
+
+def _covered(policy: Policy, data: Data, length: int) -> Policy:
+    """The policy and then cutout, which covers with the mean of the data: after normalisation that is the papers' 0."""
+    if not length:
+        return policy
+    images = data.train.images[:: max(1, len(data.train.images) // 10_000)]
+    mean = float(images.float().mean()) / (255 if images.dtype == torch.uint8 else 1)
+    return Policy((*policy.stages, Cutout(length, mean)))
+
+
+def _check_protocol(parts: _Parts, protocol: TrainingProtocol) -> None:
+    """Refuse what the space or the data cannot do, rather than leave it out.
+
+    Raises:
+        ConfigError: naming it, and what to set.
+    """
+    known = inspect.signature(parts.space.network).parameters
+    for name, used in (("auxiliary", protocol.auxiliary > 0), ("stem", protocol.stem != "cifar")):
+        if used and name not in known:
+            plain = "0" if name == "auxiliary" else "cifar"
+            raise ConfigError(
+                f"{name} is {getattr(protocol, name)}, which networks of {parts.space.name} do not have; leave it off with "
+                f"--set {name}={plain}."
+            )
+    if parts.data.kind == "tokens":
+        raise ConfigError(
+            f"presets are for images, and {parts.data.name} is made of tokens; train it without --preset."
+        )

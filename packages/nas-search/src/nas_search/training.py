@@ -32,6 +32,12 @@ class TrainState(RunState):
         batch_size: images of a batch.
         seed: of the initial weights, the order of the images and every draw.
         device: where images and weights live.
+        label_smoothing: share of each target that is spread evenly over all classes.
+        auxiliary: weight of the loss of a network's second logits; such a network returns a pair while training.
+        drop_path: what `network.drop_path` is told at the beginning of epoch e of E: ``drop_path * e / E``; 0 to tell nothing.
+
+    Raises:
+        ConfigError: tokens with a policy, or a network that has no `drop_path` to tell.
     """
 
     def __init__(
@@ -45,6 +51,9 @@ class TrainState(RunState):
         batch_size: int,
         seed: int,
         device: torch.device,
+        label_smoothing: float = 0.0,
+        auxiliary: float = 0.0,
+        drop_path: float = 0.0,
     ) -> None:
         tokens = examples.images.dtype == torch.int64
         super().__init__(epochs=epochs, seed=seed, device=device, tokens=tokens)
@@ -52,10 +61,18 @@ class TrainState(RunState):
         if tokens and policy.stages:
             raise ConfigError(f"tokens cannot be augmented by {policy}; train them without a policy.")
         self.policy, self.settings = policy, optimizer
+        self.label_smoothing, self.auxiliary, self.drop_path = label_smoothing, auxiliary, drop_path
         self.batches = BatchStream(examples, batch_size, stream_seed(seed, "train"), device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = nn.Sequential(preparation(examples.images), make_network())
+            made = make_network()
+            network = nn.Sequential(preparation(examples.images), made)
+        self._set_drop_path = getattr(made, "drop_path", None)
+        if drop_path and not callable(self._set_drop_path):
+            raise ConfigError(
+                f"drop_path is {drop_path}, and {type(made).__name__} has no method drop_path(probability); set it to 0 "
+                f"(--set drop_path=0), or give the network one."
+            )
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = optimizer.build(self.network.parameters())
 
@@ -94,13 +111,27 @@ class TrainState(RunState):
         if self.policy.stages:
             policy = FixedPolicy(self.policy.stages)
             images = policy.apply(images, sample_part(policy, len(images), self.generator))
-        logits = self.network(images)
-        loss = cross_entropy(logits, labels)
+        self._tell_drop_path()  # at every step, so that a resumed training needs no more than its position
+        logits, loss = self._loss(images, labels)
         self.optimizer.zero_grad()
         loss.backward()
         norm = apply_step(self.optimizer, self.settings, self.progress)
         self.images += self.batches.batch_size
         return {"train_loss": loss.detach(), "train_accuracy": accuracy(logits, labels), "gradient_norm": norm}
+
+    def _tell_drop_path(self) -> None:
+        if self.drop_path:
+            assert self._set_drop_path is not None
+            self._set_drop_path(self.drop_path * self.epoch / self.epochs)
+
+    def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.network(images)
+        if isinstance(output, tuple):
+            logits, side = output
+            smoothing = self.label_smoothing
+            loss = cross_entropy(logits, labels, smoothing=smoothing)
+            return logits, loss + self.auxiliary * cross_entropy(side, labels, smoothing=smoothing)
+        return output, cross_entropy(output, labels, smoothing=self.label_smoothing)
 
     def finish_epoch(self) -> dict[str, Any]:
         """The learning rate; the test images are not touched before the end."""

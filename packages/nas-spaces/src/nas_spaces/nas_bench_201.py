@@ -74,7 +74,7 @@ class NasBench201(RowwiseSpace):
         edges: of a cell as (source, target), in the order of the rows of the choices.
     """
 
-    def __init__(self, name: str, nodes: int) -> None:
+    def __init__(self, name: str = "nas_bench_201", nodes: int = 4) -> None:
         self._name, self.nodes, self.edges = name, nodes, edges_of(nodes)
 
     @property

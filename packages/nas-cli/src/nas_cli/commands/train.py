@@ -13,6 +13,12 @@ __all__ = ["command"]
 
 @click.command("train")
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--preset",
+    metavar="P",
+    help="Protocol of a paper: darts-cifar, darts-imagenet, nas-bench-201, or quick; in place of what was learned.",
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting of the preset.")
 @click.option("--epochs", type=int, metavar="N", help="Epochs; those of the run's configuration by default.")
 @click.option(
     "--learning-rate", type=float, metavar="X", help="At the beginning, annealed; else what was learned, if it was."
@@ -24,6 +30,8 @@ __all__ = ["command"]
 @loudness
 def command(
     run: Path,
+    preset: str | None,
+    settings: tuple[str, ...],
     epochs: int | None,
     learning_rate: float | None,
     weight_decay: float | None,
@@ -41,15 +49,23 @@ def command(
     \b
     Example:
       nascli train runs/daas-digits-seed0-1 --epochs 100
+      nascli train runs/mine --preset darts-cifar --set drop_path=0.3
     """
-    from nas_search.config import RunConfig
+    from nas_search import ConfigError
+    from nas_search.config import RunConfig, parse_setting
     from nas_search.distributed import is_first, joined, restarted
+    from nas_search.protocols import protocol
     from nas_search.run_folder import RunFolder
     from nas_search.runs import run_training
+
+    if settings and preset is None:
+        raise ConfigError("--set changes a setting of a preset; give --preset, such as --preset quick.")
+    chosen = None if preset is None else protocol(preset, dict(parse_setting(text) for text in settings))
 
     values = {"epochs": epochs, "learning_rate": learning_rate, "weight_decay": weight_decay}
     given = {name: value for name, value in values.items() if value is not None}
     again = "".join(f" --{name.replace('_', '-')} {value}" for name, value in given.items())
+    again += "" if preset is None else f" --preset {preset}" + "".join(f" --set {quote(text)}" for text in settings)
     # What torchrun starts again goes on by itself.
     folder = RunFolder(run)
     resume = resume or (restarted() and (folder.checkpoints / "retrain.pt").exists())
@@ -63,6 +79,7 @@ def command(
                 epochs=epochs,
                 learning_rate=learning_rate,
                 weight_decay=weight_decay,
+                protocol=chosen,
                 device=device,
                 resume=resume,
                 observers=observers,
