@@ -1,8 +1,8 @@
 """Learn where training begins: an initialisation from which a few steps on a few images are enough (MAML).
 
 A task is to tell three digits apart, named 0, 1 and 2 in some order, from two images of each. The initialisation is the outer
-variable, and the estimator differentiates through the five steps that a task is trained for. Tasks of training are made of the digits
-0 to 5, those of the test of 6 to 9, which were never seen. Needs nas-hypergrad alone, and takes seconds.
+variable, and the estimator differentiates through the five steps that a task is trained for. Tasks of training are made of
+the digits 0 to 5, those of the test of 6 to 9, which were never seen. Needs nas-hypergrad alone, and takes seconds.
 """
 
 import torch
@@ -74,7 +74,9 @@ def main() -> None:
         )
         fill_grad(a, Unrolled(sgd(RATE), steps=STEPS)(problem, zero, a))
         outer.step()
-    print(f"accuracy on new digits from a random start {100 * before:.1f} %, from the learned one {100 * accuracy(a):.1f} %")
+    print(
+        f"accuracy on new digits from a random start {100 * before:.1f} %, from the learned one {100 * accuracy(a):.1f} %"
+    )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ from nas_search.text_sources import fake_text
 from nas_search.updates import OuterStep
 from nas_spaces import (
     SearchSpace,
-    allegro,
     amended_s1,
     darts,
     darts_rnn,
@@ -54,10 +53,8 @@ SMALL: dict[str, tuple[SearchSpace, int | None]] = {
 LARGE: dict[str, tuple[SearchSpace, int | None]] = {
     "amended_s1": (amended_s1(), 1),
     "nas_bench_101": (nas_bench_101(), 1),
-    "darts": (darts(), 3),
-    "darts_inputs": (darts(inputs=True), 3),
-    "allegro": (allegro(), 3),
     "nas_bench_1shot1": (nas_bench_1shot1(1), 1),
+    "darts_inputs": (darts(inputs=True), 3),
 }
 
 

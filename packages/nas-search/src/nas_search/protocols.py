@@ -1,7 +1,7 @@
 """How papers train what was found: one value per protocol, every field of which may be changed."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -108,7 +108,7 @@ class TrainingProtocol:
 
     def optimizer(self) -> SGD:
         """The optimiser of the weights."""
-        rate: Callable[[float], float] = Cosine(self.learning_rate)
+        rate: Schedule = Cosine(self.learning_rate)
         if self.decay:
             rate = EpochDecay(self.learning_rate, self.decay, self.epochs)
         elif self.every_epoch:
