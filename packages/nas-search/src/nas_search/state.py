@@ -127,6 +127,7 @@ class SearchState(RunState):
         self.relaxation = self._relaxation()
         self.supernet: Supernet | None = None
         self.weight_optimizer: torch.optim.Optimizer | None = None
+        self._passes = 0  # of the supernet, in this step
         if method.weights is not None:
             # Channels last is what convolutions like best, on a CPU (1.2 to 1.9 times as fast: benchmarks/RESULTS.md).
             self.supernet = self.make_supernet().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
