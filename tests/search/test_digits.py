@@ -29,7 +29,11 @@ def found(name: str, data: ImageData, seed: int) -> float:
     return TABLE.query(complete(state, None).architecture)
 
 
-@pytest.mark.parametrize("name", BLACK_BOX)
+@pytest.mark.parametrize(
+    # The Gaussian process of 24 queries takes many times as long as all the others.
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name == "bayesian_optimization" else name for name in BLACK_BOX],
+)
 def test_a_black_box_method_finds_better_than_the_median_with_every_seed(name: str, data: ImageData) -> None:
     assert all(found(name, data, seed) > MEDIAN for seed in SEEDS)
 
