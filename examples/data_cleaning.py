@@ -43,4 +43,6 @@ if __name__ == "__main__":
     before, (after, weight) = train(False)[0], train(True)
     wrong = y != truth
     print(f"test accuracy with all images alike {100 * before:.2f} %, with learned weights {100 * after:.2f} %")
-    print(f"mean weight of rightly labelled images {weight[~wrong].mean():.2f}, of the others {weight[wrong].mean():.2f}")
+    print(
+        f"mean weight of rightly labelled images {weight[~wrong].mean():.2f}, of the others {weight[wrong].mean():.2f}"
+    )
