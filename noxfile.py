@@ -98,6 +98,13 @@ def search(session: nox.Session) -> None:
     session.run("nascli", "search", *session.posargs)
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation as HTML, into docs/_build/; a warning is an error."""
+    install_all(session, "sphinx>=8", "myst-parser>=4", "furo>=2024.8")
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", "docs/_build", *session.posargs)
+
+
 def build_wheel(session: nox.Session, source: Path, folder: Path) -> None:
     """Build a wheel without installing anything into the session's environment."""
     if session.venv_backend == "uv":

@@ -1,4 +1,4 @@
-"""The digits of the first examples, read with torch alone, so that they need nothing but nas-hypergrad.
+"""The digits of `data_cleaning.py`, read with torch alone, so that it needs nothing but nas-hypergrad.
 
 ``digits.csv.gz`` is the file that scikit-learn ships: the test part of "Optical Recognition of Handwritten Digits" (E. Alpaydin
 and C. Kaynak, UCI Machine Learning Repository, CC BY 4.0), 1,797 images of 8 x 8 pixels with values from 0 to 16.
