@@ -28,8 +28,8 @@ from nas_spaces import Architecture, nas_bench_201_small
 
 SPACE = nas_bench_201_small()
 SIZES = {"classes": 10, "channels": 3, "cells": 1}
-EPOCHS, BATCH, TRAIN_SHARE = 60, 128, 0.25
-OPTIMIZER = SGD(Cosine(0.1))
+EPOCHS, BATCH, TRAIN_SHARE = 80, 64, 0.25
+OPTIMIZER = SGD(Cosine(0.05))
 CPU = torch.device("cpu")
 METRICS = ("test", "valid", "train", "train_time")
 

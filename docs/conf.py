@@ -10,7 +10,6 @@ release = version = installed("nas-search")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.xref_missing"]
 html_theme = "furo"
 html_title = f"{project} {release}"
 exclude_patterns = ["_build"]
@@ -22,7 +21,10 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 napoleon_custom_sections = [
     ("Differs from the paper", "notes"),
+    ("Differs from the papers", "notes"),
     ("Differs from the released code", "notes"),
+    ("Differs from the released codes", "notes"),
+    ("Differs from DARTS", "notes"),
     ("Reference", "references"),
 ]
 autodoc_member_order = "bysource"

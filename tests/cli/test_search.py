@@ -182,8 +182,8 @@ def test_an_interruption_anywhere_ends_with_130_and_says_how_to_go_on(
     if error:  # before there is a run folder, in the training of an autoencoder
         outcome = nascli("search", "--out", "my run")
         assert (outcome.status, outcome.stderr[-26:]) == (130, " Repeat the same command.\n")
-        Path("my run").mkdir()
-        Path("my run/config.toml").write_text("")
+    Path("my run").mkdir()
+    Path("my run/config.toml").write_text("")
     outcome = nascli("search", "--out", "my run")
     assert outcome.status == 130
     assert outcome.stderr.endswith("Go on with: nascli search --out 'my run' --resume\n")

@@ -99,6 +99,8 @@ def content(run: Path) -> dict[str, Any]:
         if path.suffix == ".pt":
             record = torch.load(path, weights_only=True)
             found[name] = untimed({key: value for key, value in record.items() if key != "fingerprint"})
+        elif path.suffix == ".npz":
+            found[name] = path.read_bytes()
         else:
             text = path.read_text()
             found[name] = untimed(

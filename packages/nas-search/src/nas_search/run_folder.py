@@ -30,7 +30,7 @@ class RunFolder:
         self.report = self.root / "report.html"
         self.model = self.root / "model.pt"
         self.training = self.root / "train.json"
-        self.examples = self.root / "examples.npz"  # a few images, for the report
+        self.examples = self.checkpoints / "examples.npz"  # a few images, for the report
         self.checkpoints = self.root / "checkpoints"
         self.last = self.checkpoints / "last.pt"
 

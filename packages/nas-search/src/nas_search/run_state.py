@@ -3,6 +3,7 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from operator import index
 from typing import Any
 
 import torch
@@ -138,7 +139,7 @@ class RunState(ABC):
             module.load_state_dict(state["modules"][name])
         for name, optimizer in self.optimizers().items():
             optimizer.load_state_dict(state["optimizers"][name])
-        self.epoch, self.step = state["epoch"], state["step"]
+        self.epoch, self.step = index(state["epoch"]), index(state["step"])
         self.images, self.seconds = state["images"], state["seconds"]
         self.meter.load_state_dict(state["meter"])
         self.history = list(state["history"])

@@ -69,7 +69,8 @@ def command(
     # What torchrun starts again goes on by itself.
     folder = RunFolder(run)
     resume = resume or (restarted() and (folder.checkpoints / "retrain.pt").exists())
-    with joined(device or RunConfig.from_toml(folder.config).device):
+    place = device or (RunConfig.from_toml(folder.config).device if folder.config.exists() else "auto")
+    with joined(place):
         with (
             progress(quiet=quiet or (as_json and not verbose) or not is_first(), verbose=verbose) as observers,
             resumable(f"nascli train {quote(str(run))}{again} --resume"),

@@ -67,7 +67,8 @@ class InheritWeights:
                 "of its operations: no one network is trained. Take SparseCode, or leave network out and train the result."
             )
         try:
-            inheriting(state.space, state.space.discretize(state.relaxation.probabilities()), **state.sizes)
+            with torch.random.fork_rng(devices=[]):  # what is built here is not kept
+                inheriting(state.space, state.space.discretize(state.relaxation.probabilities()), **state.sizes)
         except SpacesError as error:
             raise ConfigError(
                 f"method {state.method.name!r} inherits weights, but no network can be taken out of a supernet of "
