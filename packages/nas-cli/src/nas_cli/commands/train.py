@@ -6,7 +6,7 @@ from shlex import quote
 import click
 
 from nas_cli.options import json_option, loudness
-from nas_cli.output import print_json, progress, resumable
+from nas_cli.output import fetch, print_json, progress, resumable
 
 __all__ = ["command"]
 
@@ -25,6 +25,7 @@ __all__ = ["command"]
 )
 @click.option("--weight-decay", type=float, metavar="X", help="In place of what was learned, or of the default.")
 @click.option("--device", metavar="auto|cpu|cuda", help="Where to compute; as the run's configuration by default.")
+@click.option("--download", is_flag=True, help="Download the data into its folder first, where they are missing.")
 @click.option("--resume", is_flag=True, help="Go on with a training that was interrupted.")
 @json_option
 @loudness
@@ -37,6 +38,7 @@ def command(
     weight_decay: float | None,
     device: str | None,
     resume: bool,
+    download: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -69,7 +71,10 @@ def command(
     # What torchrun starts again goes on by itself.
     folder = RunFolder(run)
     resume = resume or (restarted() and (folder.checkpoints / "retrain.pt").exists())
-    with joined(device or RunConfig.from_toml(folder.config).device):
+    config = RunConfig.from_toml(folder.config)
+    with joined(device or config.device):
+        if download:
+            fetch(config.data)
         with (
             progress(quiet=quiet or (as_json and not verbose) or not is_first(), verbose=verbose) as observers,
             resumable(f"nascli train {quote(str(run))}{again} --resume"),
