@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from nas_augment import Policy
 from nas_augment.fixed import Crop, Flip
+from nas_search import distributed
 from nas_search.data import Data, Examples, ImageData, split_indices
 from nas_search.errors import ConfigError, DataError
 from nas_search.text_sources import fake_text, ptb, wikitext
-from nas_search.vision_sources import DOWNLOADS, cifar10, cifar100, fashion_mnist, svhn
+from nas_search.vision_sources import KINDS, cifar10, cifar100, fashion_mnist, fetch, svhn
 
 __all__ = ["digits", "download", "fake", "load_data", "npz", "sources"]
 
@@ -66,7 +67,7 @@ def load_data(source: str) -> Data:
 
 
 def download(source: str) -> None:
-    """Bring the files of a data source into its folder, through torchvision; what is there and whole is kept.
+    """Bring the files of a data source into its folder, through torchvision, once for all ranks; nothing where no file is missing.
 
     Args:
         source: as for `load_data`: ``cifar10``, ``cifar100``, ``svhn`` or ``fashion-mnist`` with a folder, made if need be.
@@ -76,16 +77,20 @@ def download(source: str) -> None:
         DataError: the files could not be downloaded.
     """
     kind, _, rest = source.partition(":")
-    if kind not in DOWNLOADS:
+    if kind not in KINDS:
         raise ConfigError(
-            f"data source {source!r} is not one to download; only {', '.join(DOWNLOADS)} are: leave out --download."
+            f"data source {source!r} is not one to download; only {', '.join(KINDS)} are: leave out --download."
         )
     folder = _folder(kind, rest)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        DOWNLOADS[kind](folder)
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"{kind} could not be downloaded into {folder} ({error}); try again, or copy it there.") from error
+    if distributed.is_first():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            fetch(kind, folder)
+        except (OSError, RuntimeError) as error:
+            raise DataError(
+                f"{kind} could not be downloaded into {folder} ({error}); try again, or copy it there."
+            ) from error
+    distributed.wait_for_all()
 
 
 def _folder(kind: str, rest: str) -> Path:

@@ -1,9 +1,8 @@
-"""Where images come from: the folders of CIFAR-10, CIFAR-100, SVHN and Fashion-MNIST, as their authors and torchvision write them."""
+"""Images from the folders of CIFAR-10, CIFAR-100, SVHN and Fashion-MNIST, as their authors or torchvision leave them."""
 
 import gzip
 import pickle
 import zlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from nas_augment.fixed import Crop, Flip
 from nas_search.data import Examples, ImageData
 from nas_search.errors import DataError
 
-__all__ = ["DOWNLOADS", "cifar10", "cifar100", "fashion_mnist", "svhn"]
+__all__ = ["KINDS", "cifar10", "cifar100", "fashion_mnist", "fetch", "svhn"]
 
 _Bytes = NDArray[np.uint8]
 _PADDING = 4
@@ -70,6 +69,23 @@ _CIFAR100 = _Cifar(
 )
 
 
+_IDX = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+_LAYOUTS: dict[str, list[tuple[str, tuple[str, ...]]]] = {
+    **{
+        source: [
+            (kind.binary, (*(f"{file}.bin" for file in kind.files), kind.text)),
+            (kind.python, (*kind.files, kind.meta)),
+        ]
+        for source, kind in (("cifar10", _CIFAR10), ("cifar100", _CIFAR100))
+    },
+    "svhn": [("", ("train_32x32.mat", "test_32x32.mat"))],
+    "fashion-mnist": [("FashionMNIST/raw", tuple(f"{file}.gz" for file in _IDX)), ("FashionMNIST/raw", _IDX)],
+}
+"""By source: the folder that torchvision or the archive makes, and the files in it; earlier ones are preferred."""
+KINDS = tuple(_LAYOUTS)
+"""The data sets of this module, by the names of their sources."""
+
+
 def cifar10(folder: str | Path) -> ImageData:
     """Read CIFAR-10, ``(3, 32, 32)`` uint8 in ten classes, from `folder` or the ``cifar-10-batches-bin`` or ``-py`` in it.
 
@@ -99,8 +115,7 @@ def svhn(folder: str | Path) -> ImageData:
     Raises:
         DataError: a file is missing, damaged, or holds something else.
     """
-    files = ("train_32x32.mat", "test_32x32.mat")
-    place, _ = _find("svhn", Path(folder), [("", files)])
+    place, files = _find("svhn", Path(folder))
     train, test = (_digits(place / file) for file in files)
     return ImageData("svhn", train, test, Policy((Crop(_PADDING),)))
 
@@ -115,70 +130,56 @@ def fashion_mnist(folder: str | Path) -> ImageData:
     """
     from torchvision.datasets import FashionMNIST
 
-    plain = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
-    packed = tuple(f"{file}.gz" for file in plain)
-    place, files = _find("fashion-mnist", Path(folder), [("FashionMNIST/raw", packed), ("FashionMNIST/raw", plain)])
+    place, files = _find("fashion-mnist", Path(folder))
     parts = []
     for images, labels in (files[:2], files[2:]):
         pixels = _idx(place / images, 3)
         if pixels.shape[1:] != (28, 28):
             raise DataError(f"{place / images} has images of {pixels.shape[1:]} pixels; expected 28 x 28.")
         parts.append(_examples(place / labels, pixels[:, None], _idx(place / labels, 1), classes=10))
-    return ImageData("fashion-mnist", *parts, Policy((Crop(_PADDING), Flip())), tuple(FashionMNIST.classes))
+    train, test = parts
+    return ImageData("fashion-mnist", train, test, Policy((Crop(_PADDING), Flip())), tuple(FashionMNIST.classes))
 
 
-def _download_cifar10(folder: Path) -> None:
-    from torchvision.datasets import CIFAR10
+def fetch(kind: str, folder: Path) -> None:
+    """Download a data set through torchvision, which compares checksums, where `folder` lacks files of it.
 
-    _unpack(CIFAR10, folder)
+    Args:
+        kind: one of `KINDS`.
+        folder: must exist.
 
-
-def _download_cifar100(folder: Path) -> None:
-    from torchvision.datasets import CIFAR100
-
-    _unpack(CIFAR100, folder)
-
-
-def _unpack(dataset: Any, folder: Path) -> None:
-    """What ``dataset(download=True)`` does, but for reading the files, which would unpickle them."""
+    Raises:
+        OSError, RuntimeError: as torchvision, which has the reason.
+    """
+    from torchvision.datasets import CIFAR10, CIFAR100, SVHN, FashionMNIST
     from torchvision.datasets.utils import download_and_extract_archive
 
-    download_and_extract_archive(dataset.url, str(folder), filename=dataset.filename, md5=dataset.tgz_md5)
+    try:
+        _find(kind, folder)
+    except DataError:
+        if kind == "svhn":
+            for split in ("train", "test"):
+                SVHN(str(folder), split=split, download=True)
+        elif kind == "fashion-mnist":
+            FashionMNIST(str(folder), download=True)
+        else:
+            # What CIFAR10(download=True) does, but for reading the files, which would unpickle them.
+            dataset = CIFAR10 if kind == "cifar10" else CIFAR100
+            download_and_extract_archive(dataset.url, str(folder), filename=dataset.filename, md5=dataset.tgz_md5)
 
 
-def _download_svhn(folder: Path) -> None:
-    from torchvision.datasets import SVHN
-
-    for split in ("train", "test"):
-        SVHN(str(folder), split=split, download=True)
-
-
-def _download_fashion_mnist(folder: Path) -> None:
-    from torchvision.datasets import FashionMNIST
-
-    FashionMNIST(str(folder), download=True)
-
-
-DOWNLOADS: dict[str, Callable[[Path], None]] = {
-    "cifar10": _download_cifar10,
-    "cifar100": _download_cifar100,
-    "svhn": _download_svhn,
-    "fashion-mnist": _download_fashion_mnist,
-}
-"""What brings a data set into a folder through torchvision, which compares checksums, by the name of its source."""
-
-
-def _find(kind: str, folder: Path, layouts: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[Path, tuple[str, ...]]:
-    """The first place, `folder` or the folder named in it, that has all files of a layout."""
+def _find(kind: str, folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """The first place, `folder` or the folder named in it, that has all files of a layout, and these."""
     tried = []
-    for inside, files in layouts:
-        places = dict.fromkeys((folder, folder / inside))
+    for inside, files in _LAYOUTS[kind]:
+        places = list(dict.fromkeys((folder, folder / inside)))
+        tried.append(f"{', '.join(files)} in {' or '.join(map(str, places))}")
         for place in places:
             missing = [file for file in files if not (place / file).is_file()]
             if not missing:
                 return place, files
-            lacking = "" if len(missing) == len(files) else f" (of which {', '.join(missing)} is missing)"
-            tried.append(f"{', '.join(files)} in {place}{lacking}")
+            if len(missing) < len(files):
+                tried[-1] += f" (where {', '.join(missing)} is missing)"
     raise DataError(
         f"no {kind} data; looked for {'; or '.join(tried)}. Copy the files there, give another folder "
         f"({kind}:FOLDER), or download them into it: nascli search --data {kind}:{folder} --download."
@@ -187,9 +188,8 @@ def _find(kind: str, folder: Path, layouts: Sequence[tuple[str, tuple[str, ...]]
 
 def _cifar(kind: _Cifar, folder: Path) -> ImageData:
     source = kind.name.replace("-", "").lower()
-    binary = (*(f"{file}.bin" for file in kind.files), kind.text)
-    place, files = _find(source, folder, [(kind.binary, binary), (kind.python, (*kind.files, kind.meta))])
-    if files == binary:
+    place, files = _find(source, folder)
+    if kind.text in files:
         names = tuple((place / kind.text).read_text(encoding="utf-8", errors="replace").split())
         batches = [_records(kind, place / file, len(names)) for file in files[:-1]]
     else:
@@ -203,7 +203,7 @@ def _cifar(kind: _Cifar, folder: Path) -> ImageData:
 
 
 def _fresh(kind: _Cifar) -> str:
-    return f"download it anew, best the binary version ({kind.binary}), which cannot hold code."
+    return f"remove it and download it anew, best the binary version ({kind.binary}), which cannot hold code."
 
 
 def _records(kind: _Cifar, path: Path, classes: int) -> Examples:
@@ -335,7 +335,7 @@ def _digits(path: Path) -> Examples:
         content = loadmat(path, variable_names=["X", "y"])
     except Exception as error:
         # A damaged file surfaces as MatReadError, ValueError, TypeError, OSError, zlib.error and others.
-        raise DataError(f"{path} cannot be read as a MATLAB file ({error}); download it anew.") from error
+        raise DataError(f"{path} cannot be read as a MATLAB file ({error}); remove it and download it anew.") from error
     images, labels = content.get("X"), content.get("y")
     if images is None or labels is None:
         raise DataError(f"{path} lacks X or y; expected the cropped digits of SVHN.")
@@ -354,14 +354,18 @@ def _idx(path: Path, dimensions: int) -> _Bytes:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             head = file.read(4 + 4 * dimensions)
             if head[:4] != bytes((0, 0, 8, dimensions)) or len(head) < 4 + 4 * dimensions:
-                raise DataError(f"{path} is no idx file of bytes in {dimensions} dimensions; download it anew.")
+                raise DataError(
+                    f"{path} is no idx file of bytes in {dimensions} dimensions; remove it and download it anew."
+                )
             shape = tuple(np.frombuffer(head, ">u4", offset=4).tolist())
             raw = file.read()
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({error}); download it anew.") from error
+        raise DataError(f"{path} cannot be read ({error}); remove it and download it anew.") from error
     expected = int(np.prod(shape, dtype=object))
     if len(raw) != expected:
-        raise DataError(f"{path} has {len(raw)} bytes after its head; expected {expected} for {shape}: download it anew.")
+        raise DataError(
+            f"{path} has {len(raw)} bytes after its head; expected {expected} for {shape}: remove it and download it anew."
+        )
     return np.frombuffer(raw, np.uint8).reshape(shape)
 
 
@@ -372,7 +376,9 @@ def _examples(path: Path, pixels: _Bytes, labels: NDArray[Any], classes: int) ->
         DataError: not one label an image, or a label that names no class.
     """
     if len(pixels) != len(labels):
-        raise DataError(f"{path} has {len(labels)} labels for {len(pixels)} images; download it anew.")
+        raise DataError(f"{path} has {len(labels)} labels for {len(pixels)} images; remove it and download it anew.")
     if len(labels) and int(labels.max()) >= classes:
-        raise DataError(f"{path} has the label {int(labels.max())}; expected 0 to {classes - 1}: download it anew.")
+        raise DataError(
+            f"{path} has the label {int(labels.max())}; expected 0 to {classes - 1}: remove it and download it anew."
+        )
     return Examples(torch.tensor(pixels), torch.tensor(labels.astype(np.int64)))

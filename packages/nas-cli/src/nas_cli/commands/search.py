@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas_cli.options import Sectioned, json_option, loudness
-from nas_cli.output import fetch, print_json, print_search, progress, resumable
+from nas_cli.output import print_json, print_search, progress, resumable
 
 if TYPE_CHECKING:
     from nas_search.tensorboard import TensorBoard
@@ -82,6 +82,7 @@ def command(
     """
     from nas_search import ConfigError
     from nas_search.config import RunConfig, parse_setting
+    from nas_search.data_sources import download as download_data
     from nas_search.distributed import is_first, joined, restarted
     from nas_search.runs import free_folder, run_search
 
@@ -102,7 +103,7 @@ def command(
     folder = free_folder(chosen) if out is None else out
     with joined(chosen.device):
         if download:
-            fetch(chosen.data)
+            download_data(chosen.data)
         board = _board(folder) if tensorboard and is_first() else None
         if verbose and is_first():
             click.echo(chosen.resolved().to_toml(), err=True)

@@ -6,7 +6,7 @@ from shlex import quote
 import click
 
 from nas_cli.options import json_option, loudness
-from nas_cli.output import fetch, print_json, progress, resumable
+from nas_cli.output import print_json, progress, resumable
 
 __all__ = ["command"]
 
@@ -55,6 +55,7 @@ def command(
     """
     from nas_search import ConfigError
     from nas_search.config import RunConfig, parse_setting
+    from nas_search.data_sources import download as download_data
     from nas_search.distributed import is_first, joined, restarted
     from nas_search.protocols import protocol
     from nas_search.run_folder import RunFolder
@@ -74,7 +75,7 @@ def command(
     config = RunConfig.from_toml(folder.config)
     with joined(device or config.device):
         if download:
-            fetch(config.data)
+            download_data(config.data)
         with (
             progress(quiet=quiet or (as_json and not verbose) or not is_first(), verbose=verbose) as observers,
             resumable(f"nascli train {quote(str(run))}{again} --resume"),
