@@ -259,3 +259,15 @@ def test_a_terminal_shows_a_bar_with_loss_accuracy_throughput_and_time_left(tmp_
         assert part in text, part
     # Colours of the 8, 16 or 256: 30 to 37, 90 to 97, 38;5.
     assert bool(re.search(r"\x1b\[(\d+;)*(3[0-8]|9[0-7])(;\d+)*m", text)) == colours
+
+
+def test_only_image_sets_with_a_folder_are_downloaded(nascli: Any, tmp_path: Path) -> None:
+    outcome = nascli("search", *QUICK, "--download", "--out", "run")
+    assert outcome.status == 1
+    assert "only cifar10, cifar100, svhn, fashion-mnist are: leave out --download" in outcome.stderr
+    assert not (tmp_path / "run").exists()
+    outcome = nascli("search", *QUICK, "--data", "svhn:here", "--out", "run")
+    assert "looked for train_32x32.mat, test_32x32.mat in here" in outcome.stderr
+    assert not (tmp_path / "here").exists()
+    assert nascli("search", *QUICK, "--train-epochs", "0", "--out", "run").status == 0
+    assert "leave out --download" in nascli("train", "run", "--download").stderr

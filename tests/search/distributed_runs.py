@@ -87,7 +87,8 @@ def done(state: RunState) -> dict[str, Any]:
     total = torch.cat([value.double().flatten() for value in weights]).sum()
     assert distributed.mean(total) == total, "the ranks have different weights"
     saved = state.state_dict()
-    timings = ("seconds", "images_per_second")
+    # Ranks compute one pass more for a virtual step, whose gradient they average.
+    timings = ("seconds", "images_per_second", "forward_passes")
     saved["history"] = [{key: value for key, value in line.items() if key not in timings} for line in state.history]
     return {key: saved[key] for key in ("history", "generator", "modules")}
 

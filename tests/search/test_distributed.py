@@ -21,8 +21,8 @@ SEARCH = [
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def torchrun(*arguments: str, restarts: int = 0) -> list[str]:
-    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts)]
+def torchrun(*arguments: str) -> list[str]:
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "0"]
     return [sys.executable, "-m", *launch, *arguments]
 
 
@@ -136,7 +136,7 @@ def test_a_run_of_two_ranks_is_stopped_saved_once_and_goes_on_in_one_process_and
 
 
 @pytest.mark.slow
-def test_a_rank_that_is_killed_ends_the_job_and_torchrun_lets_it_go_on(tmp_path: Path) -> None:
+def test_a_rank_that_is_killed_ends_the_job_which_can_be_resumed(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [*SEARCH, "--epochs", "16", "--out", str(out)]
     process = started(torchrun(*command))
@@ -147,14 +147,5 @@ def test_a_rank_that_is_killed_ends_the_job_and_torchrun_lets_it_go_on(tmp_path:
     assert time.monotonic() - start < 30
     assert process.returncode != 0
     assert "nascli: rank 0 lost the others" in printed or "Signal 9 (SIGKILL)" in printed, printed
-    before = len(RunFolder(out).read_events())
-    process = started(torchrun(*command, "--resume", restarts=3))
-    deadline = time.monotonic() + 120
-    while len(RunFolder(out).read_events()) <= before:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(ranks_of(process)[1], signal.SIGKILL)
-    _, printed = process.communicate(timeout=200)
-    assert process.returncode == 0, printed
+    run(torchrun(*command, "--resume"))
     assert [line["epoch"] for line in RunFolder(out).read_events()] == list(range(1, 17))

@@ -27,10 +27,8 @@ from nas_search.text_sources import fake_text
 from nas_search.updates import OuterStep
 from nas_spaces import (
     SearchSpace,
-    amended_s1,
     darts,
     darts_rnn,
-    nas_bench_1shot1,
     nas_bench_101,
     nas_bench_201,
 )
@@ -51,9 +49,7 @@ SMALL: dict[str, tuple[SearchSpace, int | None]] = {
     "darts_rnn": (darts_rnn(), 1),
 }
 LARGE: dict[str, tuple[SearchSpace, int | None]] = {
-    "amended_s1": (amended_s1(), 1),
     "nas_bench_101": (nas_bench_101(), 1),
-    "nas_bench_1shot1": (nas_bench_1shot1(1), 1),
     "darts_inputs": (darts(inputs=True), 3),
 }
 

@@ -45,7 +45,8 @@ def save(folder: Path, architecture: Any, method: str) -> Path:
     SearchResult(
         architecture, autoaugment_cifar10().decide(), history=history, method=method, metrics={"test_accuracy": 0.9}
     ).save(folder)
-    np.savez_compressed(folder / "examples.npz", images=np.full((2, 3, 8, 8), 90, dtype=np.uint8))
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    np.savez_compressed(folder / "checkpoints" / "examples.npz", images=np.full((2, 3, 8, 8), 90, dtype=np.uint8))
     return folder
 
 

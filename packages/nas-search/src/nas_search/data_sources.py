@@ -1,4 +1,4 @@
-"""Where data comes from, by the names of the command line: ``digits``, ``npz:FILE``, ``wikitext:DIR``, ``fake:SHAPE``."""
+"""Where data comes from, by the names of the command line: ``digits``, ``npz:FILE``, ``cifar10:FOLDER``, ``wikitext:DIR``, ..."""
 
 import difflib
 import re
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from nas_augment import Policy
 from nas_augment.fixed import Crop, Flip
+from nas_search import distributed
 from nas_search.data import Data, Examples, ImageData, split_indices
 from nas_search.errors import ConfigError, DataError
 from nas_search.text_sources import fake_text, ptb, wikitext
+from nas_search.vision_sources import KINDS, cifar10, cifar100, fashion_mnist, fetch, svhn
 
-__all__ = ["digits", "fake", "load_data", "npz", "sources"]
+__all__ = ["digits", "download", "fake", "load_data", "npz", "sources"]
 
 
 def sources() -> dict[str, str]:
@@ -24,6 +26,10 @@ def sources() -> dict[str, str]:
     return {
         "digits": "scikit-learn's 1,797 real 8 x 8 images of handwritten digits; nothing is downloaded",
         "npz:FILE": "a numpy archive with x_train, y_train, x_test, y_test",
+        "cifar10:FOLDER": "CIFAR-10: cifar-10-batches-bin or cifar-10-batches-py; --download fetches it",
+        "cifar100:FOLDER": "CIFAR-100, fine labels: cifar-100-binary or cifar-100-python; --download fetches it",
+        "svhn:FOLDER": "SVHN, cropped digits: train_32x32.mat, test_32x32.mat; --download fetches it",
+        "fashion-mnist:FOLDER": "Fashion-MNIST: train-images-idx3-ubyte.gz, ...; --download fetches it",
         "fake:CxHxW": "random images of ten classes, for trying things out",
         "wikitext:DIR": "WikiText-2 or other text, for darts_rnn: train.txt, valid.txt, test.txt or wiki.train.tokens, ...",
         "ptb:DIR": "Penn Treebank, for darts_rnn: train.txt, valid.txt, test.txt or ptb.train.txt, ...",
@@ -42,6 +48,10 @@ def load_data(source: str) -> Data:
     readers: dict[str, Callable[[], Data]] = {
         "digits": digits,
         "npz": lambda: npz(rest),
+        "cifar10": lambda: cifar10(_folder(kind, rest)),
+        "cifar100": lambda: cifar100(_folder(kind, rest)),
+        "svhn": lambda: svhn(_folder(kind, rest)),
+        "fashion-mnist": lambda: fashion_mnist(_folder(kind, rest)),
         "fake": lambda: fake(rest or "3x8x8"),
         "wikitext": lambda: wikitext(rest),
         "ptb": lambda: ptb(rest),
@@ -54,6 +64,39 @@ def load_data(source: str) -> Data:
             f"unknown data source {source!r}; did you mean {written!r}? There are {', '.join(sources())}."
         )
     return readers[kind]()
+
+
+def download(source: str) -> None:
+    """Bring the files of a data source into its folder, through torchvision, once for all ranks; nothing where no file is missing.
+
+    Args:
+        source: as for `load_data`: ``cifar10``, ``cifar100``, ``svhn`` or ``fashion-mnist`` with a folder, made if need be.
+
+    Raises:
+        ConfigError: the source is none of these, or lacks the folder.
+        DataError: the files could not be downloaded.
+    """
+    kind, _, rest = source.partition(":")
+    if kind not in KINDS:
+        raise ConfigError(
+            f"data source {source!r} is not one to download; only {', '.join(KINDS)} are: leave out --download."
+        )
+    folder = _folder(kind, rest)
+    if distributed.is_first():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            fetch(kind, folder)
+        except (OSError, RuntimeError) as error:
+            raise DataError(
+                f"{kind} could not be downloaded into {folder} ({error}); try again, or copy it there."
+            ) from error
+    distributed.wait_for_all()
+
+
+def _folder(kind: str, rest: str) -> Path:
+    if not rest:
+        raise ConfigError(f"data source {kind!r} lacks its folder; write {kind}:FOLDER.")
+    return Path(rest)
 
 
 def digits() -> ImageData:

@@ -373,6 +373,7 @@ class EvaluateCandidate:
         """Report the score as ``valid_accuracy``."""
         architecture = state.space.discretize(state.method.sampler(state).weights)
         score = self.evaluator(architecture, state)
-        score = float(distributed.mean(torch.tensor(score, dtype=torch.float64, device=state.device)))
+        if distributed.size() > 1:
+            score = float(distributed.mean(torch.tensor(score, dtype=torch.float64, device=state.device)))
         state.archive.append((str(architecture), score))
         return {"valid_accuracy": torch.tensor(score)}

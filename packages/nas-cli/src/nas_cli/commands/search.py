@@ -20,7 +20,7 @@ __all__ = ["command"]
     "search",
     cls=Sectioned,
     sections={
-        "What is searched": ("space", "method", "data", "channels", "cells", "table"),
+        "What is searched": ("space", "method", "data", "download", "channels", "cells", "table"),
         "How long, and where": ("epochs", "train_epochs", "batch_size", "seed", "device"),
         "The run and its configuration": ("out", "resume", "config", "settings", "tensorboard"),
         "What is printed": ("as_json", "quiet", "verbose"),
@@ -48,6 +48,7 @@ __all__ = ["command"]
     "--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Read the configuration from a file."
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set any key, or a setting of the method.")
+@click.option("--download", is_flag=True, help="Download the data into its folder first, where they are missing.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--tensorboard", is_flag=True, help="Write the figures to RUN/tensorboard as well, epoch by epoch.")
 @json_option
@@ -57,6 +58,7 @@ def command(
     config: Path | None,
     settings: tuple[str, ...],
     resume: bool,
+    download: bool,
     tensorboard: bool,
     as_json: bool,
     quiet: bool,
@@ -73,12 +75,14 @@ def command(
     Examples:
       nascli search
       nascli search --data npz:cifar10.npz --method darts --epochs 50 --out runs/darts
+      nascli search --data cifar10:data --download
       nascli search --config runs/darts/config.toml --seed 1
       nascli search --out runs/darts --resume
       torchrun --nproc-per-node 2 -m nas_cli search --out runs/two
     """
     from nas_search import ConfigError
     from nas_search.config import RunConfig, parse_setting
+    from nas_search.data_sources import download as download_data
     from nas_search.distributed import is_first, joined, restarted
     from nas_search.runs import free_folder, run_search
 
@@ -98,6 +102,8 @@ def command(
     chosen = base.updated(values).updated(overrides)
     folder = free_folder(chosen) if out is None else out
     with joined(chosen.device):
+        if download:
+            download_data(chosen.data)
         board = _board(folder) if tensorboard and is_first() else None
         if verbose and is_first():
             click.echo(chosen.resolved().to_toml(), err=True)

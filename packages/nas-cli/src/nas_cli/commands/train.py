@@ -25,6 +25,7 @@ __all__ = ["command"]
 )
 @click.option("--weight-decay", type=float, metavar="X", help="In place of what was learned, or of the default.")
 @click.option("--device", metavar="auto|cpu|cuda", help="Where to compute; as the run's configuration by default.")
+@click.option("--download", is_flag=True, help="Download the data into its folder first, where they are missing.")
 @click.option("--resume", is_flag=True, help="Go on with a training that was interrupted.")
 @json_option
 @loudness
@@ -37,6 +38,7 @@ def command(
     weight_decay: float | None,
     device: str | None,
     resume: bool,
+    download: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -53,7 +55,8 @@ def command(
     """
     from nas_search import ConfigError
     from nas_search.config import RunConfig, parse_setting
-    from nas_search.distributed import is_first, joined, restarted
+    from nas_search.data_sources import download as download_data
+    from nas_search.distributed import is_first, joined, restarted, wait_for_all
     from nas_search.protocols import protocol
     from nas_search.run_folder import RunFolder
     from nas_search.runs import run_training
@@ -71,6 +74,9 @@ def command(
     resume = resume or (restarted() and (folder.checkpoints / "retrain.pt").exists())
     place = device or (RunConfig.from_toml(folder.config).device if folder.config.exists() else "auto")
     with joined(place):
+        if download and is_first():
+            download_data(RunConfig.from_toml(folder.config).data)
+        wait_for_all()
         with (
             progress(quiet=quiet or (as_json and not verbose) or not is_first(), verbose=verbose) as observers,
             resumable(f"nascli train {quote(str(run))}{again} --resume"),
