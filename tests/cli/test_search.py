@@ -263,7 +263,7 @@ def test_a_terminal_shows_a_bar_with_loss_accuracy_throughput_and_time_left(tmp_
 
 def test_only_image_sets_with_a_folder_are_downloaded(nascli: Any, tmp_path: Path) -> None:
     outcome = nascli("search", *QUICK, "--download", "--out", "run")
-    assert outcome.status == 1
+    assert outcome.status == 2
     assert "only cifar10, cifar100, svhn, fashion-mnist are: leave out --download" in outcome.stderr
     assert not (tmp_path / "run").exists()
     outcome = nascli("search", *QUICK, "--data", "svhn:here", "--out", "run")

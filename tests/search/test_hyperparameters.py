@@ -204,7 +204,7 @@ def test_a_virtual_step_sees_the_learned_values(data: ImageData) -> None:
     state, _ = make(data, replace(methods.darts(2), hyperparameters=learned))
     step: Any = OneStep().at(state)
     assert step.inner_step.step.lr == {"": pytest.approx(0.07), "body.head": pytest.approx(0.07)}
-    assert step.inner_step.weight_decay == {"": pytest.approx(0.02), "body.head": pytest.approx(0.02)}
+    assert step.inner_step.step.weight_decay == {"": pytest.approx(0.02), "body.head": pytest.approx(0.02)}
     assert state.learning_rate == pytest.approx(0.07)
 
 

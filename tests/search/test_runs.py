@@ -39,7 +39,7 @@ def test_a_run_writes_what_the_design_names(tmp_path: Path, table: Path) -> None
     written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     assert written == {
         "config.toml", "events.jsonl", "result.json", "report.html", "model.pt", "train.json",
-        "checkpoints/last.pt", "checkpoints/train.pt", "checkpoints/random.pt",
+        "checkpoints/examples.npz", "checkpoints/last.pt", "checkpoints/train.pt", "checkpoints/random.pt",
     }  # fmt: skip
     metrics = record["metrics"]
     convolutions = record["architecture"].count("nor_conv_3x3")

@@ -36,7 +36,10 @@ def draw(count: int, classes: int = 10) -> tuple[NDArray[np.uint8], list[int]]:
 def python2(batch: dict[str, Any]) -> bytes:
     """A batch as the authors' Python 2 wrote it: protocol 2, byte strings, the array by numpy.core of old."""
     out = io.BytesIO()
-    text = lambda value: b"U" + bytes([len(value)]) + value.encode()  # noqa: E731 - SHORT_BINSTRING
+
+    def text(value: str) -> bytes:
+        return b"U" + bytes([len(value)]) + value.encode()  # SHORT_BINSTRING
+
     out.write(b"\x80\x02}(")
     for key, value in batch.items():
         out.write(text(key))
@@ -59,10 +62,7 @@ def python2(batch: dict[str, Any]) -> bytes:
 
 WRITERS: dict[str, Callable[[Any], bytes]] = {
     "python 2": python2,
-    **{
-        f"protocol {number}": (lambda value, number=number: pickle.dumps(value, protocol=number))
-        for number in (2, 3, 4, 5)
-    },
+    **{f"protocol {number}": partial(pickle.dumps, protocol=number) for number in (2, 3, 4, 5)},
 }
 
 

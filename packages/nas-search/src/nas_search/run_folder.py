@@ -30,8 +30,8 @@ class RunFolder:
         self.report = self.root / "report.html"
         self.model = self.root / "model.pt"
         self.training = self.root / "train.json"
-        self.examples = self.checkpoints / "examples.npz"  # a few images, for the report
         self.checkpoints = self.root / "checkpoints"
+        self.examples = self.checkpoints / "examples.npz"  # a few images, for the report
         self.last = self.checkpoints / "last.pt"
 
     def check(self, *, resume: bool) -> None:
