@@ -194,4 +194,4 @@ def test_a_schedule_of_the_weights_is_followed(data: ImageData, small: dict[str,
     state.epoch = 1
     assert isinstance(method.hypergradient, OneStep)
     estimator: Any = method.hypergradient.at(state)
-    assert list(estimator.inner_step.lr.values()) == pytest.approx([0.075] * len(estimator.inner_step.lr))
+    assert list(estimator.inner_step.step.lr.values()) == pytest.approx([0.075] * len(estimator.inner_step.step.lr))

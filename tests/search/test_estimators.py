@@ -238,6 +238,7 @@ def test_a_step_of_idarts_trains_on_fresh_batches_and_then_differentiates_on_ano
     assert gradient is not None
     assert relative(gradient, expected) < 1e-6
     assert set(figures) == {
+        "forward_passes",
         "train_loss",
         "train_accuracy",
         "gradient_norm",

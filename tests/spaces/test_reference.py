@@ -32,6 +32,7 @@ from nas_spaces import (
     nas_bench_1shot1,
     nas_bench_101,
     nas_bench_201,
+    nas_bench_201_small,
 )
 from nas_spaces.cell_space import CellSpace
 from nas_spaces.cells import CellShape
@@ -112,6 +113,7 @@ CASES = [
         single=True,
     ),
     Case(nas_bench_201(), partial(nas_bench_201_logits, cells=2), {"cells": 2}),
+    Case(nas_bench_201_small(), partial(nas_bench_201_logits, cells=1), {"cells": 1}),
     Case(nas_bench_201(), partial(nas_bench_201_logits, cells=1), {"cells": 1}, (7, 9), single=True),
     Case(nas_bench_201(), partial(nas_bench_201_logits, cells=1, parts=4), {"cells": 1, "parts": 4}, single=True),
     Case(nas_bench_101(), partial(nas_bench_101_logits, cells=2), {"cells": 2}),

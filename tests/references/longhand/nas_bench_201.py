@@ -8,6 +8,7 @@ from longhand.operations import Parameters, affine, average_pool, classify, conv
 
 __all__ = ["nas_bench_201_logits"]
 
+# Of a cell of four nodes; one of three has the first three.
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 
 
@@ -30,13 +31,14 @@ def _reduction(x: Tensor, p: Parameters, name: str) -> Tensor:
 
 def _cell(x: Tensor, p: Parameters, name: str, weights: Tensor, parts: int) -> Tensor:
     width = x.shape[1] // parts
+    edges = EDGES[: len(weights)]
     nodes = [x]
-    for target in range(1, 4):
+    for target in range(1, edges[-1][1] + 1):
         total = torch.zeros_like(x)
-        for row, (source, t) in enumerate(EDGES):
+        for row, (source, t) in enumerate(edges):
             if t == target:
                 seen, rest = nodes[source][:, :width], nodes[source][:, width:]
-                kernels = _kernels(p, name, row, width, parts)
+                kernels = _kernels(p, name, edges, row, width, parts)
                 outputs = (
                     torch.zeros_like(seen),
                     seen,
@@ -53,11 +55,13 @@ def _cell(x: Tensor, p: Parameters, name: str, weights: Tensor, parts: int) -> T
     return nodes[-1]
 
 
-def _kernels(p: Parameters, name: str, row: int, width: int, parts: int) -> tuple[Tensor, Tensor]:
+def _kernels(
+    p: Parameters, name: str, edges: tuple[tuple[int, int], ...], row: int, width: int, parts: int
+) -> tuple[Tensor, Tensor]:
     """The 1 x 1 and the 3 x 3 kernel of an edge: on all channels, slices of those of the node that it leaves."""
     if parts > 1:
         return p[f"{name}.edges.operations.{row}.2.1.weight"], p[f"{name}.edges.operations.{row}.3.1.weight"]
-    source = EDGES[row][0]
-    place = [edge for edge in EDGES if edge[0] == source].index(EDGES[row])
+    source = edges[row][0]
+    place = [edge for edge in edges if edge[0] == source].index(edges[row])
     piece = slice(place * width, (place + 1) * width)
     return p[f"{name}.conv_1x1.{source}.weight"][piece], p[f"{name}.conv_3x3.{source}.weight"][piece]
