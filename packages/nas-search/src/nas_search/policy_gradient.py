@@ -118,10 +118,7 @@ class PolicyStep:
             ConfigError: there is no supernet, or no policy that learns with an optimiser of its own.
         """
         self.check(state)
-        optimizer, settings, rate = state.policy_optimizer, state.method.policy_optimizer, state.learning_rate
-        assert optimizer is not None
-        assert settings is not None
-        assert rate is not None
+        optimizer, settings, rate = state.require_policy_learning()
         optimizer.zero_grad()
         for _ in range(self.architectures):
             surrogate, figures = self._surrogate(state, batch, rate)

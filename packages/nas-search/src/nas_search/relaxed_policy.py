@@ -84,10 +84,7 @@ class RelaxedStep:
             ConfigError: there is no supernet, or no policy that learns with an optimiser of its own.
         """
         self.check(state)
-        optimizer, settings, rate = state.policy_optimizer, state.method.policy_optimizer, state.learning_rate
-        assert optimizer is not None
-        assert settings is not None
-        assert rate is not None
+        optimizer, settings, rate = state.require_policy_learning()
         objective = Objective(state, batch, state.method.sampler(state))
         images = relaxed_images(state, batch.train.images, self.temperature)
         inner = {name: value.detach() for name, value in state.require_supernet().named_parameters()}

@@ -12,6 +12,7 @@ from nas_search.compatibility import check_parts
 from nas_search.data import BatchStream, Data, Examples, preparation, stream_seed
 from nas_search.errors import ConfigError
 from nas_search.method import Method
+from nas_search.optimizers import OptimizerSettings
 from nas_search.regularizers import entropy
 from nas_search.roles import DataPolicyFactory, Regularizer, RegularizerFactory, Relaxation, RelaxationOfSpace
 from nas_search.run_state import RunState, check_positive
@@ -243,6 +244,14 @@ class SearchState(RunState):
             "hyperparameters": self.hyperparameter_optimizer,
         }
         return {name: optimizer for name, optimizer in optimizers.items() if optimizer is not None}
+
+    def require_policy_learning(self) -> tuple[torch.optim.Optimizer, OptimizerSettings, float]:
+        """The policy's own optimiser with its settings, and the learning rate of the weights, of a state that was checked."""
+        settings, rate = self.method.policy_optimizer, self.learning_rate
+        assert self.policy_optimizer is not None
+        assert settings is not None
+        assert rate is not None
+        return self.policy_optimizer, settings, rate
 
     def require_supernet(self) -> Supernet:
         """The supernet.
