@@ -14,6 +14,12 @@ def _two_threads() -> None:
     torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
+@pytest.fixture(autouse=True)
+def _same_randomness() -> None:
+    """What draws from the global generator, such as initial weights and dropout, does so alike in every run and order."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data sets, or a skip that says how to provide it."""

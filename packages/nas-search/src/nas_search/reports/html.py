@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas_search import catalog
+from nas_search import catalog, distributed
 from nas_search.config import RunConfig
 from nas_search.errors import RunFolderError
 from nas_search.files import write_atomically
@@ -63,7 +63,7 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
     """Write a page about runs, side by side if there are several.
 
     The page is one file that needs nothing else: no script, no font, no picture from elsewhere. Every text from a run is
-    escaped.
+    escaped. Of several ranks the first alone reads and writes: the others may be here before it has written the result.
 
     Args:
         runs: the run folders.
@@ -75,6 +75,9 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
     Raises:
         RunFolderError: a folder has no finished search, or the page could not be written.
     """
+    path = Path(out)
+    if not distributed.is_first():
+        return path
     read = [_read(RunFolder(run)) for run in runs]
     try:
         page = _page(read)
@@ -83,7 +86,6 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
             f"no report of {', '.join(map(str, runs))}: in result.json, train.json or events.jsonl a value is not of the type "
             f"that is written there ({error}); it was changed or damaged."
         ) from error
-    path = Path(out)
     write_atomically(path, page)
     return path
 
