@@ -195,3 +195,14 @@ def test_doctor_names_versions_and_what_is_missing(nascli: Any, monkeypatch: pyt
     assert outcome.status == 1
     assert "MISSING: pip install rich" in outcome.stdout
     assert 'pip install "nas-cli[draw]"' in outcome.stdout
+
+
+def test_other_ranks_say_what_befalls_them_and_leave_wrong_use_to_the_first(
+    nascli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    alone = nascli("report", "nowhere")
+    assert alone.status == 1
+    assert alone.stderr.startswith("nascli (rank 1): nowhere ")
+    shared = nascli("search", "--space", "nothing")
+    assert shared == (2, "", "")

@@ -113,22 +113,19 @@ def _explain(error: Exception) -> int:
     from nas_augment import AugmentError
     from nas_hypergrad import HypergradError, SettingError
     from nas_search import ConfigError, Interrupted, SearchError
-    from nas_search.errors import RankError
     from nas_spaces import ArchitectureError, SpacesError, UnknownSpaceError
 
-    # What is wrong for all is said once; what befalls one of them, such as the loss of another or no memory, each says.
-    shared = isinstance(error, SearchError | SpacesError | AugmentError | HypergradError) and not isinstance(
-        error, RankError
-    )
-    say = (lambda message: None) if shared and not _first() else _say
+    # What is wrong for all ranks is said once; what may befall one of them, such as a file that it cannot read, each says.
     if isinstance(error, Interrupted):
-        say(str(error))
+        if _first():
+            _say(str(error))
         return 130
     if isinstance(error, ConfigError | UnknownSpaceError | ArchitectureError | SettingError):
-        say(str(error))
+        if _first():
+            _say(str(error))
         return 2
     if isinstance(error, SearchError | SpacesError | AugmentError | HypergradError):
-        say(str(error))
+        _say(str(error))
         return 1
     if isinstance(error, OSError):
         _say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
@@ -147,4 +144,5 @@ def _first_line(error: Exception) -> str:
 
 
 def _say(message: str) -> None:
-    click.echo(f"nascli: {' '.join(message.split())}", err=True)
+    who = "nascli" if _first() else f"nascli (rank {os.environ['RANK']})"
+    click.echo(f"{who}: {' '.join(message.split())}", err=True)
