@@ -203,6 +203,6 @@ def test_other_ranks_say_what_befalls_them_and_leave_wrong_use_to_the_first(
     monkeypatch.setenv("RANK", "1")
     alone = nascli("report", "nowhere")
     assert alone.status == 1
-    assert alone.stderr.startswith("nascli (rank 1): nowhere ")
+    assert alone.stderr == "nascli (rank 1): no run folder nowhere.\n"
     shared = nascli("search", "--space", "nothing")
     assert shared == (2, "", "")
