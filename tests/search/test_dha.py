@@ -158,6 +158,8 @@ def test_a_run_is_a_bundle(tmp_path: Path) -> None:
     result, model = SearchResult.load(run), load_model(run / "model.pt")
     assert str(result.architecture) == record["architecture"]
     assert record["metrics"]["train_epochs"] == 2
+    assert record["metrics"]["trained_in_search"]
+    assert ", as trained in the search, classifies" in (run / "report.html").read_text()
     assert RunConfig.from_toml(run / "config.toml").train_learning_rate == -1
     from nas_search.data_sources import load_data
 
@@ -172,6 +174,7 @@ def test_a_run_is_a_bundle(tmp_path: Path) -> None:
     assert rates == [Interpolated(tuple(schedule["learning_rate"]))(progress) for progress in (0.5, 1.0)]
     given = run_training(run, epochs=1, learning_rate=0.2, weight_decay=0.0)
     assert given["history"][0]["learning_rate"] == pytest.approx(0.0)  # a cosine from 0.2 at its end
+    assert "trained_in_search" not in SearchResult.load(run).metrics
     again = run_training(run, epochs=2)
     assert [epoch["train_loss"] for epoch in again["history"]] == [e["train_loss"] for e in trained["history"]]
 

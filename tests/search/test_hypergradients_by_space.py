@@ -27,8 +27,10 @@ from nas_search.text_sources import fake_text
 from nas_search.updates import OuterStep
 from nas_spaces import (
     SearchSpace,
+    amended_s1,
     darts,
     darts_rnn,
+    nas_bench_1shot1,
     nas_bench_101,
     nas_bench_201,
 )
@@ -46,10 +48,12 @@ ESTIMATORS: dict[str, Hypergradient | HypergradientFactory] = {
 }
 SMALL: dict[str, tuple[SearchSpace, int | None]] = {
     "nas_bench_201": (nas_bench_201(), 1),
+    "nas_bench_1shot1": (nas_bench_1shot1(3), 1),
     "darts_rnn": (darts_rnn(), 1),
 }
 LARGE: dict[str, tuple[SearchSpace, int | None]] = {
     "nas_bench_101": (nas_bench_101(), 1),
+    "amended_s1": (amended_s1(), 3),
     "darts_inputs": (darts(inputs=True), 3),
 }
 

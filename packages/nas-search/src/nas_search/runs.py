@@ -134,7 +134,7 @@ def run_search(
     metrics: dict[str, Any] = {**result.metrics, **_counts(parts, result.architecture)}
     if result.network is not None and "test_accuracy" not in metrics:
         metrics["test_accuracy"] = top1(result.network, parts.data.test, parts.device)
-        metrics["train_epochs"] = config.epochs
+        metrics.update(train_epochs=config.epochs, trained_in_search=True)
     if table is not None:
         metrics.update(_table_metrics(table, result.architecture))
     result = replace(result, metrics=metrics)
@@ -211,7 +211,8 @@ def run_training(
     distributed.wait_for_all()
     optimizer = _optimizer(parts, result.hyperparameters, weight_decay) if protocol is None else protocol.optimizer()
     record = _train_found(parts, result, folder, checkpoint, observers, optimizer, protocol)
-    replace(result, metrics={**result.metrics, **_trained(record)}).save(run)
+    kept = {name: value for name, value in result.metrics.items() if name != "trained_in_search"}
+    replace(result, metrics={**kept, **_trained(record)}).save(run)
     write_report([folder.root], folder.report)
     return record
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["remarks"]
+__all__ = ["remarks", "trained_alike"]
 
 
 def remarks(metrics: Mapping[str, Any]) -> list[str]:
@@ -32,10 +32,15 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
             f"The inverse Hessian did not converge in {100 * metrics['unconverged']:.0f} % of the last epoch's steps: its "
             f"curvature is negative, or the learning rate too large for it. Lower learning_rate, or take fewer terms."
         )
-    alike = metrics.get("train_epochs") == metrics.get("random_train_epochs")
-    if alike and metrics.get("random_test_accuracy", 0.0) > metrics.get("test_accuracy", 1.0):
+    if trained_alike(metrics) and metrics.get("random_test_accuracy", 0.0) > metrics.get("test_accuracy", 1.0):
         found.append(
             "A random architecture, trained alike, is better on the test part: the search is worth nothing here, or the "
             "data tells architectures too little."
         )
     return found
+
+
+def trained_alike(metrics: Mapping[str, Any]) -> bool:
+    """Whether the random architecture had the training of the one that was found."""
+    same = metrics.get("train_epochs") == metrics.get("random_train_epochs")
+    return same and not metrics.get("trained_in_search", False)

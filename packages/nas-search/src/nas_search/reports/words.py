@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from nas_search.reports.remarks import trained_alike
+
 __all__ = ["asked", "found"]
 
 
@@ -25,12 +27,14 @@ def found(result: Mapping[str, Any]) -> str:
     """What came out, beside what it is to be compared with."""
     metrics, parts = result["metrics"], []
     if "test_accuracy" in metrics:
-        text = (
-            f"The network that was found classifies {100 * metrics['test_accuracy']:.2f} % of the test images correctly"
-        )
+        which = ", as trained in the search," if metrics.get("trained_in_search") else ""
+        text = f"The network that was found{which} classifies {100 * metrics['test_accuracy']:.2f} % of the test images correctly"
         if "random_test_accuracy" in metrics:
-            same = metrics.get("train_epochs") == metrics.get("random_train_epochs")
-            how = "trained alike" if same else f"trained for {metrics.get('random_train_epochs')} epochs"
+            how = (
+                "trained alike"
+                if trained_alike(metrics)
+                else f"trained for {metrics.get('random_train_epochs')} epochs"
+            )
             text += f"; a random architecture, {how}, {100 * metrics['random_test_accuracy']:.2f} %"
         parts.append(text)
     if "test_perplexity" in metrics:
