@@ -1,6 +1,7 @@
 """What is printed: a progress bar or plain lines while a run goes on, and the result at its end."""
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,11 @@ def progress(*, quiet: bool, verbose: bool = False) -> Iterator["list[Observer]"
 
     If verbose there is a line for every epoch everywhere, with all that is recorded of it.
     """
+    with _notices(quiet):
+        yield from _observers(quiet, verbose)
+
+
+def _observers(quiet: bool, verbose: bool) -> Iterator["list[Observer]"]:
     if quiet:
         yield []
     elif verbose:
@@ -43,6 +49,26 @@ def progress(*, quiet: bool, verbose: bool = False) -> Iterator["list[Observer]"
             yield [_Bar(bars)]
     else:
         yield [_Lines()]
+
+
+@contextmanager
+def _notices(quiet: bool) -> Iterator[None]:
+    """What nas_search logs of long preparations, such as the decoding of images, on stderr unless quiet."""
+    log, handler = logging.getLogger("nas_search"), _Echo()
+    before = log.level
+    if not quiet:
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+
+
+class _Echo(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(record.getMessage(), err=True)
 
 
 @contextmanager

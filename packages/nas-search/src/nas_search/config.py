@@ -11,7 +11,9 @@ import tomli_w
 
 from nas_search import catalog
 from nas_search.errors import ConfigError
+from nas_search.image_folder import split_options
 from nas_search.run_state import check_positive
+from nas_search.vision_sources import KINDS
 from nas_spaces import space_of_table
 
 if sys.version_info >= (3, 11):
@@ -237,8 +239,11 @@ def _with_space_of_table(values: Mapping[str, Any], present: str = RunConfig.spa
 
 
 def _full_path(source: str) -> str:
-    kind, _, path = source.partition(":")
-    return f"{kind}:{Path(path).resolve()}" if kind in ("npz", "wikitext", "ptb") and path else source
+    kind, _, rest = source.partition(":")
+    if kind == "imagefolder" and rest:
+        path, options = split_options(rest)
+        return ",".join([f"{kind}:{Path(path).resolve()}", *options])
+    return f"{kind}:{Path(rest).resolve()}" if kind in ("npz", "wikitext", "ptb", *KINDS) and rest else source
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -118,6 +118,7 @@ class ImageData:
         class_names: for reports; the numbers when left out.
         valid: what validates in a search, where it comes from elsewhere: all of `train` trains the weights then. Give it
             where what the network will meet differs from what it is trained on.
+        digest: the fingerprint, where it is known without reading all images.
 
     Raises:
         DataError: shapes, types, ranges or numbers that do not fit together, or a single class.
@@ -129,6 +130,7 @@ class ImageData:
     policy: Policy = field(default_factory=Policy)
     class_names: tuple[str, ...] = ()
     valid: Examples | None = None
+    digest: str = ""
 
     def __post_init__(self) -> None:
         others = {"test": self.test} if self.valid is None else {"test": self.test, "valid": self.valid}
@@ -180,7 +182,7 @@ class ImageData:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of all images and labels: equal data has equal fingerprints."""
-        return fingerprint(self.train, self.test, *([] if self.valid is None else [self.valid]))
+        return self.digest or fingerprint(self.train, self.test, *([] if self.valid is None else [self.valid]))
 
     def split(self, share: float, seed: int) -> tuple[Examples, Examples]:
         """Split the train images so that every class is split in the same proportion; with a share of 1 the second part is empty.

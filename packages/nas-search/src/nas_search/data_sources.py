@@ -15,6 +15,7 @@ from nas_augment.fixed import Crop, Flip
 from nas_search import distributed
 from nas_search.data import Data, Examples, ImageData, split_indices
 from nas_search.errors import ConfigError, DataError
+from nas_search.image_folder import ImageFolder, image_folder
 from nas_search.text_sources import fake_text, ptb, wikitext
 from nas_search.vision_sources import KINDS, cifar10, cifar100, fashion_mnist, fetch, svhn
 
@@ -30,6 +31,7 @@ def sources() -> dict[str, str]:
         "cifar100:FOLDER": "CIFAR-100, fine labels: cifar-100-binary or cifar-100-python; --download fetches it",
         "svhn:FOLDER": "SVHN, cropped digits: train_32x32.mat, test_32x32.mat; --download fetches it",
         "fashion-mnist:FOLDER": "Fashion-MNIST: train-images-idx3-ubyte.gz, ...; --download fetches it",
+        "imagefolder:DIR": "your image files: DIR/train/CLASS/* and DIR/test/CLASS/*, or DIR/CLASS/*; DIR,size=64 to choose a size",
         "fake:CxHxW": "random images of ten classes, for trying things out",
         "wikitext:DIR": "WikiText-2 or other text, for darts_rnn: train.txt, valid.txt, test.txt or wiki.train.tokens, ...",
         "ptb:DIR": "Penn Treebank, for darts_rnn: train.txt, valid.txt, test.txt or ptb.train.txt, ...",
@@ -48,6 +50,7 @@ def load_data(source: str) -> Data:
     readers: dict[str, Callable[[], Data]] = {
         "digits": digits,
         "npz": lambda: npz(rest),
+        "imagefolder": lambda: image_folder(*ImageFolder.parse(str(_folder(kind, rest)))),
         "cifar10": lambda: cifar10(_folder(kind, rest)),
         "cifar100": lambda: cifar100(_folder(kind, rest)),
         "svhn": lambda: svhn(_folder(kind, rest)),
