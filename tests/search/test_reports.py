@@ -123,3 +123,12 @@ def test_nothing_to_draw_draws_nothing(points: list[tuple[float, float]]) -> Non
 @pytest.mark.parametrize("value", [0.0, 1.0, -3e-9, 1e9])
 def test_a_constant_line_can_be_drawn(value: float) -> None:
     assert "<polyline" in line_chart({"a": [(1, value), (2, value)]}, x_label="x", y_label="y")
+
+
+def test_labels_of_an_axis_have_the_digits_that_tell_them_apart() -> None:
+    chart = line_chart({"entropy": [(1, 1.609438), (2, 1.609434)]}, x_label="epoch", y_label="entropy")
+    labels = re.findall(r'text-anchor="end">([^<]*)<', chart)
+    assert len(labels) == len(set(labels)) > 2
+    assert all(label.startswith("1.6094") for label in labels)
+    coarse = line_chart({"loss": [(1, 0.2), (2, 1.0)]}, x_label="epoch", y_label="loss")
+    assert max(len(label) for label in re.findall(r'text-anchor="end">([^<]*)<', coarse)) <= 4

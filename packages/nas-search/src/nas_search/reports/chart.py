@@ -43,10 +43,10 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, x_label: 
 
     told = "; ".join(f"{name} from {_number(p[0][1])} to {_number(p[-1][1])}" for name, p in lines.items())
     parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(f"{y_label}: {told}")}">']
-    for tick in ticks:
+    for tick, label in zip(ticks, _apart(ticks), strict=True):
         x, y = place(first, tick)
         parts.append(f'<line x1="{x:.1f}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>')
     for tick in _whole_ticks(first, last):
         x, _ = place(tick, low)
         parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 17}" text-anchor="middle">{tick}</text>')
@@ -107,5 +107,14 @@ def _whole_ticks(first: float, last: float) -> list[int]:
     return list(range(math.ceil(first), math.floor(last) + 1, step))
 
 
-def _number(value: float) -> str:
-    return f"{value:.4g}" if abs(value) >= 1e-12 else "0"
+def _apart(values: Sequence[float]) -> list[str]:
+    """Labels with as many digits as it takes to tell them apart, four at least."""
+    return next(
+        labels
+        for digits in range(4, 18)
+        if len(set(labels := [_number(value, digits) for value in values])) == len(set(values)) or digits == 17
+    )
+
+
+def _number(value: float, digits: int = 4) -> str:
+    return f"{value:.{digits}g}" if abs(value) >= 1e-12 else "0"
