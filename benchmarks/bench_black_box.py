@@ -5,6 +5,7 @@ how far that is from the table's best, in validation and in test accuracy. A run
 accuracy has been found, since nothing can change after that.
 
     python benchmarks/bench_black_box.py --table nas_bench_201.npz --seeds 20 --json black_box.json
+    python benchmarks/bench_black_box.py --table nas_bench_201.npz --only "Bayesian optimisation, Weisfeiler-Lehman" --queries 100
     python benchmarks/bench_black_box.py --plot black_box.json --figure regret.svg
 """
 
@@ -26,7 +27,9 @@ from nas_search.roles import Evaluator
 from nas_search.state import SearchState
 from nas_spaces import Table, load_table, nas_bench_201
 
+# After how many queries the regrets are reported, and drawn.
 QUERIES = (50, 100, 200, 300)
+CURVE = tuple(range(10, max(QUERIES) + 1, 10))
 
 SEARCHERS: dict[str, Callable[[Evaluator], Method]] = {
     "random search": lambda score: methods.random_search(evaluator=score),
@@ -44,7 +47,6 @@ SEARCHERS: dict[str, Callable[[Evaluator], Method]] = {
     ),
     "Bayesian optimisation, paths": lambda score: methods.bayesian_optimization(kernel="paths", evaluator=score),
 }
-CURVE = tuple(range(10, max(QUERIES) + 1, 10))
 
 
 def begin(method: Method, seed: int) -> SearchState:
@@ -77,13 +79,14 @@ def suggestion(table: Table, kernel: str, cost: str = "none", observations: int 
     return statistics.median(seconds[1:])  # the first one imports botorch
 
 
-def run(method: Method, table: Table, seed: int) -> dict[str, Any]:
-    """The regrets of one run after each number of `QUERIES`, and how many queries it took."""
+def run(method: Method, table: Table, seed: int, most: int) -> dict[str, Any]:
+    """The regrets of one run after each number of `QUERIES` up to the most, and how many queries it took."""
     state = begin(method, seed)
     best = table.best("valid") / 100
-    while len(state.archive) < max(QUERIES) and (not state.archive or state.archive[-1][1] < best):
+    while len(state.archive) < most and (not state.archive or state.archive[-1][1] < best):
         state.advance()
-    found = {count: max(state.archive[:count], key=lambda entry: entry[1])[0] for count in sorted({*QUERIES, *CURVE})}
+    counts = sorted(count for count in {*QUERIES, *CURVE} if count <= most)
+    found = {count: max(state.archive[:count], key=lambda entry: entry[1])[0] for count in counts}
     return {
         "valid": {count: table.regret(text, "valid") for count, text in found.items()},
         "test": {count: table.regret(text, "test") for count, text in found.items()},
@@ -95,11 +98,13 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean and standard error of both regrets, and the mean number of queries until the best was found or the end."""
     row: dict[str, Any] = {}
     for metric in ("valid", "test"):
-        for count in QUERIES:
+        for count in (each for each in QUERIES if each in runs[0][metric]):
             values = [each[metric][count] for each in runs]
             error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
             row[f"{metric} {count}"] = [statistics.mean(values), error]
-    row["curve"] = [statistics.mean(each["test"][count] for each in runs) for count in CURVE]
+    row["curve"] = [
+        statistics.mean(each["test"][count] for each in runs) for count in CURVE if count in runs[0]["test"]
+    ]
     row["queries"] = statistics.mean(each["queries"] for each in runs)
     return row
 
@@ -113,7 +118,7 @@ def plot(results: dict[str, Any], figure: Path) -> None:
     rows = [(name, row) for name, row in results.items() if isinstance(row, dict) and "curve" in row]
     for place, (name, row) in enumerate(rows):
         # A regret of zero has no place on a logarithmic axis: the line ends there.
-        axes.plot(CURVE, [value or None for value in row["curve"]], styles[place % 4], label=name)
+        axes.plot(CURVE[: len(row["curve"])], [value or None for value in row["curve"]], styles[place % 4], label=name)
     axes.set(xlabel="queries", ylabel="mean test regret (points of accuracy)", yscale="log")
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
@@ -125,6 +130,7 @@ def main() -> None:
     parser.add_argument("--table")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--only", choices=list(SEARCHERS))
+    parser.add_argument("--queries", type=int, default=max(QUERIES), choices=QUERIES, help="end after so many")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--plot", type=Path, help="draw what an earlier run wrote with --json, and end")
     parser.add_argument("--figure", type=Path, default=Path("black_box.svg"))
@@ -141,7 +147,7 @@ def main() -> None:
     print(results, flush=True)
     for name, make in SEARCHERS.items():
         if options.only in (None, name):
-            runs = [run(make(TableScore(table)), table, seed) for seed in range(options.seeds)]
+            runs = [run(make(TableScore(table)), table, seed, options.queries) for seed in range(options.seeds)]
             results[name] = summary(runs)
             print(name, json.dumps(results[name]), flush=True)
             if options.json:

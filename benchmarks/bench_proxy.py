@@ -6,7 +6,8 @@
 The proxy is a supernet small enough for one core, on images shrunk by averaging. Every search is a process of its own,
 forked after the imports, so that its seconds and its peak memory are its own, and leaves OUT/METHOD-SEED.json; what is
 there already is not repeated. The first seed of every method comes first, then the second. ``--table`` prints a Markdown
-table of what is in OUT, ``--plot STEM`` draws the regret after each epoch into STEM.svg and STEM.png; neither needs the data.
+table of what is in OUT, ``--plot STEM`` draws the regret after each epoch into STEM.svg and STEM.png, and into STEM_2 what has no
+place there; neither needs the data.
 
 What is recorded after each epoch is the architecture with which the method would end then (every fifth epoch where that
 takes the scores of many paths). Kendall's tau is that between the table and the accuracy of 100 fixed random paths of the
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from proxy_report import figure, load, markdown
+from proxy_report import figures, load, markdown
 from scipy.stats import kendalltau
 from torch.nn import functional as F
 
@@ -268,7 +269,7 @@ def main() -> None:
     if arguments.table:
         print(markdown(runs))
     if arguments.plot:
-        figure(runs, arguments.plot)
+        figures(runs, arguments.plot)
 
 
 if __name__ == "__main__":

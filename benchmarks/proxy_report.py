@@ -8,6 +8,8 @@ from typing import Any
 
 Record = dict[str, Any]
 
+_PANELS = 16
+
 
 def load(folder: Path, names: Sequence[str]) -> dict[str, list[Record]]:
     """The records of each method that has any, by seed."""
@@ -49,8 +51,16 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
-def figure(runs: dict[str, list[Record]], stem: Path) -> None:
-    """A panel for each method: the regret of every seed after each epoch, and their mean."""
+def figures(runs: dict[str, list[Record]], stem: Path) -> None:
+    """A panel for each method, sixteen a figure: STEM, then STEM_2 and so on."""
+    names = list(runs)
+    for number, first in enumerate(range(0, len(names), _PANELS), 1):
+        part = {name: runs[name] for name in names[first : first + _PANELS]}
+        _figure(part, stem if number == 1 else stem.with_name(f"{stem.name}_{number}"))
+
+
+def _figure(runs: dict[str, list[Record]], stem: Path) -> None:
+    """The regret of every seed after each epoch, and their mean."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -63,7 +73,7 @@ def figure(runs: dict[str, list[Record]], stem: Path) -> None:
     grid, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     for place, axis in enumerate(axes.flat):
         axis.set_visible(place < len(runs))
-    for axis, (name, records) in zip(axes.flat, runs.items(), strict=False):
+    for place, (axis, (name, records)) in enumerate(zip(axes.flat, runs.items(), strict=False)):
         curves = [
             {epoch["epoch"]: epoch["regret"] for epoch in record["history"] if "regret" in epoch} for record in records
         ]
@@ -78,7 +88,7 @@ def figure(runs: dict[str, list[Record]], stem: Path) -> None:
         axis.set_yticks([1, 10, 80], ["1", "10", "80"])
         axis.minorticks_off()
         axis.locator_params(axis="x", nbins=3, integer=True)
-        axis.tick_params(labelsize=7)
+        axis.tick_params(labelsize=7, labelbottom=place + columns >= len(runs))
         axis.grid(alpha=0.3)
     grid.supxlabel("epoch", fontsize=8)
     grid.supylabel("regret in table test accuracy, percentage points", fontsize=8)

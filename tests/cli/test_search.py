@@ -53,6 +53,15 @@ def test_a_joint_search_prints_and_reports_the_augmentation_that_it_found(nascli
     assert shown[1] in (tmp_path / "run" / "report.html").read_text()
 
 
+def test_settings_of_the_training_that_were_found_are_printed(nascli: Any) -> None:
+    mixed = ("--space", "nas_bench_201+learning_rate+augmentation_magnitude", "--method", "random_search")
+    outcome = nascli("search", *QUICK, *mixed, "--set", "candidate_epochs=1", "--data", "fake:3x8x8", "--out", "run")
+    assert outcome.status == 0, outcome.stderr
+    record = json.loads(Path("run/result.json").read_text())
+    assert f"    training  learning rate {record['hyperparameters']['learning_rate']:.4g}\n" in outcome.stdout
+    assert re.search(r"of the 14 operations of randaugment at level \d+ of 30\n", outcome.stdout)
+
+
 def test_what_a_joint_search_says_to_do_next_can_be_done(nascli: Any, tmp_path: Path) -> None:
     few = ("--method", "daas", "--set", "architectures=1", "--set", "weight_architectures=1", "--train-epochs", "0")
     outcome = nascli("search", *QUICK, *few, "--out", "my run")

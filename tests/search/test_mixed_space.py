@@ -11,13 +11,13 @@ from nas_augment.published import randaugment
 from nas_search import ConfigError, ImageData, SearchResult, methods, search
 from nas_search.evaluation import NetworkCost, TrainAndValidate
 from nas_search.hyperparameters import with_learned
-from nas_search.mixed_space import SETTINGS, MixedSpace, Range, settle, training_settings
+from nas_search.mixed_space import SETTINGS, MixedSpace, Range, named, settle, training_settings
 from nas_search.optimizers import SGD
 from nas_search.schedules import Cosine
 from nas_search.state import SearchState
 from nas_search.surrogate import Hamming, WeisfeilerLehman, suggest
 from nas_search.training import TrainState
-from nas_spaces import Architecture, ArchitectureError, InputError, darts, nas_bench_201
+from nas_spaces import Architecture, ArchitectureError, InputError, UnknownSpaceError, darts, nas_bench_201
 from nas_spaces.costs import operation_costs, places
 from nas_spaces.latency import LatencyTable
 from nas_spaces.testing import check_space
@@ -87,6 +87,32 @@ def test_bad_ranges_and_levels_are_refused() -> None:
         SPACE.join(nas_bench_201().architecture([0] * 6), (0, 16))
     with pytest.raises(InputError, match="has no supernet"):
         SPACE.supernet()
+
+
+def test_a_mixed_space_has_a_name_that_it_is_found_by() -> None:
+    space = named("nas-bench-201+weight_decay+learning-rate")
+    assert isinstance(space, MixedSpace)
+    assert space.name == "nas_bench_201+weight_decay+learning_rate"
+    assert space.settings == {name: SETTINGS[name] for name in ("weight_decay", "learning_rate")}
+    assert not isinstance(named("nas_bench_201"), MixedSpace)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        (
+            "nas_bench_201+dropout",
+            ConfigError,
+            r"settings \['dropout'\] of a mixed space; expected some of learning_rate",
+        ),
+        ("nas_bench_201+", ConfigError, r"settings \[''\] of a mixed space"),
+        ("darts+weight_decay+weight-decay", ConfigError, "has a setting twice"),
+        ("nas_bench+weight_decay", UnknownSpaceError, "did you mean 'nas_bench_201'"),
+    ],
+)
+def test_names_of_no_space_are_refused(name: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        named(name)
 
 
 def test_training_uses_the_settings(monkeypatch: pytest.MonkeyPatch, data: ImageData, small: dict[str, Any]) -> None:

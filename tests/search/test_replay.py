@@ -134,6 +134,54 @@ def test_the_gradient_is_that_of_equation_3_6(data: ImageData, small: dict[str, 
     torch.testing.assert_close(gradient(state, released), 0.7 * each[0])
 
 
+def test_under_the_assumptions_of_lemma_1_every_weight_is_held_by_one_constraint(
+    data: ImageData, small: dict[str, Any]
+) -> None:
+    """The posterior factorises (Eq. A.1): of M = 5 diverse constraints one alone has a gradient in an operation's weights."""
+    state = begin(data, small)
+    images, labels = state.normalize(data.train.images[:16]), data.train.labels[:16]
+    supernet, current = state.require_supernet(), choice(state, 0)
+    assert current.drawn is not None
+    paths = Pieces((diverse,) * 5)(state, current.drawn)
+    names, parameters = zip(*supernet.named_parameters(), strict=True)
+    held = [torch.zeros_like(parameter) for parameter in parameters]
+    for path in paths:
+        loss = torch.nn.functional.cross_entropy(supernet(images, state.space.choices.one_hot(path), path), labels)
+        for count, grad in zip(held, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+            count += 0 if grad is None else (grad != 0)
+    # Numbered by element, as the edges of an operation are side by side in a tensor. A path that is cut off has no gradient.
+    inside = [count for name, count in zip(names, held, strict=True) if ".conv_" in name]
+    assert max(float(count.max()) for count in inside) == 1
+    assert sum(float(count.sum()) for count in inside) > 0.7 * sum(count.numel() for count in inside)
+    assert float(held[names.index("body.classifier.weight")].max()) > 1  # the classifier is everybody's
+
+
+def test_near_the_optimum_of_the_constraints_replay_is_the_penalty_of_weight_plasticity(
+    data: ImageData, small: dict[str, Any]
+) -> None:
+    """``beta / M`` times the quadratic form of their Hessian, with an error of higher order (Lemma 1, Laplace's limit).
+
+    Losses are ``sum cosh(w - best)`` over the weights of a path: 1/2 (w - best)^2 up to a constant, and no more than that.
+    """
+    state, beta = begin(data, small), 0.4
+    best = torch.randn(state.space.choices.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    direction = torch.randn(best.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def error(distance: float) -> float:
+        weights = (best + distance * direction).requires_grad_()
+
+        def evaluate(choice: ChoiceWeights) -> torch.Tensor:
+            return (choice.weights * torch.cosh(weights - best)).sum()
+
+        loss = Replay(Pieces((diverse,) * 5), beta)(evaluate, choice(state, 0), state)
+        (pull,) = torch.autograd.grad(loss - (1 - beta) * evaluate(choice(state, 0)), weights)
+        return float((pull - beta / 5 * (weights.detach() - best)).norm() / distance)
+
+    # Every weight of the supernet is pulled back, those of the current path too; the error is cubic.
+    assert error(1e-1) < 1e-2
+    assert error(1e-3) == pytest.approx(1e-4 * error(1e-1), rel=0.05)
+
+
 def test_the_archive_follows_algorithms_2_and_3(data: ImageData, small: dict[str, Any]) -> None:
     state = begin(data, small)
     space, chooser = state.space, Archive(3, neighbors=2, recent=4)

@@ -6,7 +6,7 @@ import pytest
 
 from nas_augment import Policy, preset
 from nas_augment.fixed import Crop
-from nas_augment.stages import Step, SubPolicies, SubPolicy
+from nas_augment.stages import Step, SubPolicies, SubPolicy, UniformOperations
 from nas_search.reports.augmentation import augmentation
 
 
@@ -30,3 +30,17 @@ def test_other_policies_are_their_stages(stages: tuple[Crop, ...], expected: str
 def test_what_does_nothing_is_not_named() -> None:
     entry = SubPolicy((Step("Identity", 1.0), Step("Rotate", 1.0, 0)))
     assert line(SubPolicies(preset("grey"), (entry,))) == "Rotate 100 %"
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        (UniformOperations(preset("randaugment"), 1, 9), "1 of the 14 operations of randaugment at level 9 of 30"),
+        (
+            UniformOperations(preset("randaugment"), 2, None, 0.5),
+            "2 of the 14 operations of randaugment at any level, each with probability 0.5",
+        ),
+    ],
+)
+def test_uniform_operations_are_counted_and_not_listed(stage: UniformOperations, expected: str) -> None:
+    assert line(stage) == expected

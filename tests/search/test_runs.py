@@ -13,6 +13,7 @@ from nas_augment.stages import SubPolicies
 from nas_search import CheckpointError, ConfigError, DataError, Interrupted, RunFolderError, SearchResult
 from nas_search.config import RunConfig
 from nas_search.data_sources import load_data
+from nas_search.mixed_space import SETTINGS
 from nas_search.roles import Event
 from nas_search.runs import free_folder, run_evaluation, run_search, run_training
 from nas_search.schedules import Cosine, ExponentialCosine
@@ -265,3 +266,29 @@ def test_the_shipped_table_judges_a_search_of_its_space_and_no_other(tmp_path: P
     with pytest.raises(TableError, match="'digits' is of space nas_bench_201_small, and nas_bench_201 is searched"):
         run_search(replace(config, space="nas_bench_201"), tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_settings_of_the_training_are_searched_by_the_name_of_the_space(tmp_path: Path, table: Path) -> None:
+    config = replace(
+        CONFIG,
+        space="nas-bench-201+learning_rate+weight_decay+augmentation-magnitude",
+        method="bayesian_optimization",
+        epochs=3,
+        table=str(table),
+        settings={"initial": 2, "pool": 5, "candidate_epochs": 1},
+    )
+    run = tmp_path / "run"
+    record = run_search(config, run)
+    assert record["space"] == "nas_bench_201"
+    assert record["metrics"]["table_test"] == 10 * record["architecture"].count("nor_conv_3x3")
+    found = record["hyperparameters"]
+    assert found["learning_rate"] in SETTINGS["learning_rate"].values
+    assert found["weight_decay"] in SETTINGS["weight_decay"].values
+    assert RunConfig.from_toml(run / "config.toml").space == config.space.replace("-", "_")
+    # Nothing else was asked for: the result is trained with the rate that was found, the second time as well.
+    half = pytest.approx(Cosine(found["learning_rate"])(0.5), rel=1e-6)
+    assert json.loads((run / "train.json").read_text())["history"][0]["learning_rate"] == half
+    assert run_training(run)["history"][0]["learning_rate"] == half
+    assert run_search(replace(config, train_learning_rate=0.25), tmp_path / "given")["hyperparameters"] == found
+    given = json.loads((tmp_path / "given" / "train.json").read_text())
+    assert given["history"][0]["learning_rate"] == pytest.approx(0.125)

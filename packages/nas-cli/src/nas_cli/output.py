@@ -159,6 +159,10 @@ def print_search(record: Mapping[str, Any]) -> None:
     metrics = record["metrics"]
     lines = [("architecture", record["architecture"])]
     lines.append(("augmentation", augmentation(record["policy"])))
+    if learned := {name: value for name, value in record["hyperparameters"].items() if name != "schedule"}:
+        lines.append(
+            ("training", ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in learned.items()))
+        )
     if "stopped_after" in metrics:
         lines.append(("stopped early", f"after {metrics['stopped_after']} epochs"))
     if "test_accuracy" in metrics:

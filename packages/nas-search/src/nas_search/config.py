@@ -83,7 +83,8 @@ class RunConfig:
     """Everything that decides what ``nascli search`` does.
 
     Args:
-        space: name of the search space.
+        space: name of the search space; black-box methods also search it together with settings of the training that are joined
+            to its name, such as ``nas_bench_201+learning_rate+weight_decay+augmentation_magnitude`` (see `MixedSpace`).
         method: name of the method.
         data: data source, such as ``digits``, ``npz:FILE`` or ``wikitext:DIR``.
         policy: name of a fixed augmentation policy; ``default`` is the one that is customary for the data.
@@ -92,7 +93,7 @@ class RunConfig:
         epochs: of the search.
         train_epochs: of the training of the result; 0 for none, the same as `epochs` when left out (-1).
         train_learning_rate: of the training at the beginning; to 0 along the method's annealing, mostly a cosine. When left
-            out (-1) the learned one, of a method that learns hyper-parameters; else 0.05 for images and 20 for text, whose
+            out (-1) the one that was learned or searched, if it was; else 0.05 for images and 20 for text, whose
             optimiser is another (see `nas_search.runs`).
         batch_size: images, or segments of text, of a batch.
         channels: width of the first cell; of a recurrent cell the units.
@@ -169,7 +170,7 @@ class RunConfig:
             for key, value in catalog.settings(method).items()
             if value is not None
         }
-        learns = catalog.method(method, self.settings).hyperparameters is not None
+        learns = catalog.method(method, self.settings).hyperparameters is not None or "+" in self.space
         presets = _PRESETS.get((method, self.data), {})
         if self.reads_text and "clip" in settings:  # the learning rate is nothing without the limit of the gradient
             presets = {key: value for key, value in _TEXT.items() if key in settings}

@@ -12,13 +12,13 @@ from nas_augment import Policy
 from nas_augment.published import randaugment
 from nas_search.errors import ConfigError
 from nas_search.schedules import Cosine
-from nas_spaces import Architecture, ArchitectureError, Choices, SearchSpace, Supernet
+from nas_spaces import Architecture, ArchitectureError, Choices, SearchSpace, Supernet, catalog
 from nas_spaces.errors import InputError
 
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["SETTINGS", "MixedSpace", "Range", "Settled", "settle", "training_settings", "with_magnitude"]
+__all__ = ["SETTINGS", "MixedSpace", "Range", "Settled", "named", "settle", "training_settings", "with_magnitude"]
 
 _POINTS = 21
 
@@ -261,6 +261,26 @@ class MixedSpace(SearchSpace):
     def table_text(self, architecture: Architecture) -> str:
         """The architecture's; a table knows of no settings."""
         return self.base.table_text(self.split(architecture)[0])
+
+
+def named(name: str) -> SearchSpace:
+    """An installed space, or with settings of the training joined to its name by ``+`` a mixed one, with their own ranges.
+
+    Args:
+        name: such as ``nas_bench_201`` or ``nas_bench_201+learning_rate+weight_decay``; hyphens and underscores are the same.
+
+    Raises:
+        UnknownSpaceError: no installed space has the name before the first ``+``.
+        ConfigError: a setting that no training has, or the same one twice.
+
+    Example:
+        >>> named("nas_bench_201+learning_rate").name
+        'nas_bench_201+learning_rate'
+    """
+    base, *settings = name.replace("-", "_").split("+")
+    if len(set(settings)) < len(settings):
+        raise ConfigError(f"space {name!r} has a setting twice; expected each of {', '.join(SETTINGS)} once at most.")
+    return MixedSpace(catalog.space(base), tuple(settings)) if settings else catalog.space(base)
 
 
 def training_settings(space: SearchSpace, architecture: Architecture) -> dict[str, float]:

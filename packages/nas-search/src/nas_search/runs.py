@@ -26,6 +26,7 @@ from nas_search.hyperparameters import with_learned
 from nas_search.loop import complete, drive, isolated_random_state
 from nas_search.measure import choose_device
 from nas_search.method import Method
+from nas_search.mixed_space import MixedSpace, named
 from nas_search.model_file import read_model, save_model
 from nas_search.optimizers import SGD
 from nas_search.protocols import TrainingProtocol
@@ -36,7 +37,6 @@ from nas_search.run_folder import RunFolder, Store
 from nas_search.state import SearchState
 from nas_search.training import TrainState
 from nas_spaces import Architecture, SearchSpace, Table, TableError, load_table, space_of_table
-from nas_spaces import catalog as spaces
 
 __all__ = ["free_folder", "run_evaluation", "run_search", "run_training"]
 
@@ -46,7 +46,7 @@ class _Parts:
     """What the names of a configuration stand for."""
 
     config: RunConfig
-    space: SearchSpace
+    searched: SearchSpace
     data: Data
     device: torch.device
     method: Method
@@ -62,7 +62,12 @@ class _Parts:
                 )
             data = replace(data, policy=policy)
         method = catalog.method(config.method, config.settings)
-        return _Parts(config, spaces.space(config.space), data, choose_device(config.device), method)
+        return _Parts(config, named(config.space), data, choose_device(config.device), method)
+
+    @property
+    def space(self) -> SearchSpace:
+        """Whose networks are trained: what was found has settings of the training apart from its architecture."""
+        return self.searched.base if isinstance(self.searched, MixedSpace) else self.searched
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -104,9 +109,9 @@ def run_search(
     parts = _Parts.of(config)
     folder = RunFolder(out)
     folder.check(resume=resume)
-    parts.method.prepare(parts.space, observers)
+    parts.method.prepare(parts.searched, observers)
     state = SearchState(
-        parts.space,
+        parts.searched,
         parts.data,
         parts.method,
         epochs=config.epochs,
@@ -123,7 +128,7 @@ def run_search(
         watchers.append(spectrum)
     table = _covering_table(config.table, parts.space) if config.table else None
     if table is not None:
-        watchers.append(TableValue(table, parts.space))
+        watchers.append(TableValue(table, parts.searched))
     folder.claim(resume=resume)
     if folder.config.exists():
         _require_same(RunConfig.from_toml(folder.config), config, folder)
@@ -300,7 +305,10 @@ class TableValue:
     def __call__(self, event: Event) -> None:
         """See `Observer`."""
         if event.kind == "epoch" and "architecture" in event.record:
-            event.record["table_test"] = self.table.query(self.space.parse(event.record["architecture"]))
+            architecture = self.space.parse(event.record["architecture"])
+            if isinstance(self.space, MixedSpace):
+                architecture, _ = self.space.split(architecture)
+            event.record["table_test"] = self.table.query(architecture)
 
 
 def _counts(parts: _Parts, architecture: Architecture) -> dict[str, int]:

@@ -27,7 +27,10 @@ __all__ = ["command"]
     },
 )
 @click.option(
-    "--space", metavar="S", help="Search space (nas_bench_201, or that of a shipped table); see `nascli list spaces`."
+    "--space",
+    metavar="S[+SETTING]",
+    help="Search space (nas_bench_201, or that of a shipped table); see `nascli list spaces`. Black-box methods also search "
+    "learning_rate, weight_decay and augmentation_magnitude, each joined by a +.",
 )
 @click.option("--method", metavar="M", help="Search method (daas); see `nascli list methods`.")
 @click.option("--data", metavar="D", help="Data source (digits); see `nascli list data`.")

@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from nas_augment import Policy
-from nas_augment.stages import SubPolicies
+from nas_augment.stages import SubPolicies, UniformOperations
 
 __all__ = ["augmentation"]
 
@@ -24,9 +24,17 @@ def augmentation(record: Mapping[str, Any], most: int = 5) -> str:
         'Crop(padding=4), Flip(probability=0.5)'
     """
     stages = Policy.from_json(json.dumps(record)).stages
-    return (
-        ", ".join(_often(stage, most) if isinstance(stage, SubPolicies) else str(stage) for stage in stages) or "none"
-    )
+    return ", ".join(_line(stage, most) for stage in stages) or "none"
+
+
+def _line(stage: object, most: int) -> str:
+    if isinstance(stage, SubPolicies):
+        return _often(stage, most)
+    if isinstance(stage, UniformOperations):
+        level = "any level" if stage.level is None else f"level {stage.level} of {stage.space.levels - 1}"
+        chance = "" if stage.probability == 1 else f", each with probability {stage.probability:g}"
+        return f"{stage.count} of the {len(stage.space.operations)} operations of {stage.space.name} at {level}{chance}"
+    return str(stage)
 
 
 def _often(stage: SubPolicies, most: int) -> str:
