@@ -256,7 +256,7 @@ def begin(composition: Composition) -> SearchState:
     )
 
 
-class _Stopped(Exception):
+class _Stopped(Exception):  # noqa: N818 - nothing went wrong
     pass
 
 
@@ -324,12 +324,11 @@ def run(composition: Composition, folder: Path) -> None:
 
 def contradictions(composition: Composition) -> list[str]:
     """What of the message says why the parts do not fit, one for each reason; none where they do."""
-    found = [
+    return [
         text
         for wrong, text in (*_of_space(composition), *_of_step(composition), *_of_weight_step(composition))
         if wrong
     ]
-    return found
 
 
 def _of_space(c: Composition) -> list[tuple[bool, str]]:
@@ -354,6 +353,7 @@ def _of_step(c: Composition) -> list[tuple[bool, str]]:
     return [
         (bool(given) and not learns, f"sets {', '.join(given)}, but has nothing to learn in the outer problem"),
         (bool(idle), f"sets {', '.join(idle)}, which none of its updates uses"),
+        (c.relaxation == "none" and c.regularizers != "none", "which is about what a relaxation learns"),
         (learns and c.step == "none", "to learn, and no update that learns them"),
         (c.policy == "outer" and c.hypergradient == "first" and c.outer_loss == "valid", "the policy would never move"),
         (c.hypergradient in IMPLICIT and c.relaxation in DRAWS, "differentiates implicitly, but its relaxation"),
@@ -393,7 +393,7 @@ def check_that_it_runs(composition: Composition) -> None:
 
 
 @settings(max_examples=20, derandomize=True, **HOW)
-@given(VALID)
+@given(VALID.filter(lambda each: each.space in ("three nodes", "chain")))
 def test_what_fits_runs_and_resumes(composition: Composition) -> None:
     check_that_it_runs(composition)
 
