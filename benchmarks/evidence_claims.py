@@ -66,23 +66,50 @@ COMPARISONS = (
     Better("GDAS finds better cells than RandomNAS (12.1)", "93.40 to 88.14", "gdas", "random_nas"),
     Better("E2NAS finds better cells than GDAS (12.1)", "93.89 to 93.37", "e2nas", "gdas"),
     Better("E2NAS finds better cells than RandomNAS (12.1)", "93.89 to 88.58", "e2nas", "random_nas"),
-    Better("BaLeNAS, order 2, finds better cells than DARTS, order 2 (12.1)", "94.33 to 54.30", "balenas order 2", "darts order 2"),
-    Better("BaLeNAS finds better cells than iDARTS (12.1; ours after 5 epochs and 3)", "94.33 to 93.58", "balenas order 2", "idarts"),
-    Better("iDARTS finds better cells than DARTS, order 1 (12.1, 12.5; ours after 3 epochs and 10)", "93.58 to 54.30", "idarts", "darts"),
+    Better(
+        "BaLeNAS, order 2, finds better cells than DARTS, order 2 (12.1)",
+        "94.33 to 54.30",
+        "balenas order 2",
+        "darts order 2",
+    ),
+    Better(
+        "BaLeNAS finds better cells than iDARTS (12.1; ours after 5 epochs and 3)",
+        "94.33 to 93.58",
+        "balenas order 2",
+        "idarts",
+    ),
+    Better(
+        "iDARTS finds better cells than DARTS, order 1 (12.1, 12.5; ours after 3 epochs and 10)",
+        "93.58 to 54.30",
+        "idarts",
+        "darts",
+    ),
     Better("EN2AS finds better cells than RandomNAS (12.1)", "93.36 to 91.93", "en2as", "random_nas"),
     Better("NSAS, M = 5, beta = 0.5, improves RandomNAS (12.2)", "92.61 to 88.14", "nsas", "random_nas"),
     Better("GDAS-NSAS improves GDAS (12.1, 12.3)", "93.55 to 93.40", "nsas gdas", "gdas"),
     Better("NSAS-G is better than NSAS (12.3, M = 2, beta = 0.5; ours M = 5)", "90.37 to 88.09", "nsas g", "nsas"),
     Better("NSAS-LG is better than NSAS (12.3, the same)", "91.19 to 88.09", "nsas lg", "nsas"),
     Better("NSAS is better than random paths (12.3, RG)", "88.09 to 77.30", "nsas", "nsas random"),
-    Better("NSAS is better than the previous path (12.3, LoW; not so in the paper at this beta)", "88.09 to 89.86", "nsas", "nsas previous"),
+    Better(
+        "NSAS is better than the previous path (12.3, LoW; not so in the paper at this beta)",
+        "88.09 to 89.86",
+        "nsas",
+        "nsas previous",
+    ),
     Better("NSAS is better than both (12.3, LoW-R)", "88.09 to 86.85", "nsas", "nsas previous+random"),
     Better("EN2AS ranks better than RandomNAS (12.1, tau)", "0.228 to -0.016", "en2as", "random_nas", "tau"),
     Better("EN2AS ranks better than GDAS (12.1, tau)", "0.228 to -0.067", "en2as", "gdas", "tau"),
     Better("NSAS ranks better than RandomNAS (12.3, tau, DARTS space)", "0.424 to 0.091", "nsas", "random_nas", "tau"),
-    Better("NSAS on GDAS ranks better than GDAS (12.3, tau, DARTS space)", "0.303 to -0.182", "nsas gdas", "gdas", "tau"),
-    Better("second order is better than first order for DARTS (12.6; ours after 5 epochs and 10)", "97.24 to 97.06 (CIFAR-10)", "darts order 2", "darts"),
-)  # fmt: skip
+    Better(
+        "NSAS on GDAS ranks better than GDAS (12.3, tau, DARTS space)", "0.303 to -0.182", "nsas gdas", "gdas", "tau"
+    ),
+    Better(
+        "second order is better than first order for DARTS (12.6; ours after 5 epochs and 10)",
+        "97.24 to 97.06 (CIFAR-10)",
+        "darts order 2",
+        "darts",
+    ),
+)
 
 _COLLAPSE = (
     "python examples/collapse_of_darts.py --data npz:c10.npz --table nas_bench_201.npz --epochs 160 [--seeds 1,2]"
