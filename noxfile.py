@@ -15,6 +15,7 @@ PACKAGES = ("nas-hypergrad", "nas-spaces", "nas-augment", "nas-search", "nas-cli
 CONSTRAINTS = ("-c", str(ROOT / "constraints.txt"))
 ONNX = ("onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20")
 REPORTS = ("tensorboard>=2.18", "selenium>=4.20")
+BENCH = ("pytest-benchmark>=5", "torchopt>=0.7.3", "kornia>=0.8", "pillow>=11", "matplotlib>=3.8")
 PYTEST = ("pytest>=9", "hypothesis>=6.140")
 
 
@@ -60,6 +61,26 @@ def tests(session: nox.Session) -> None:
     # Two workers, not one a core: the tests start processes of their own and need a gigabyte each.
     workers = ("-n", "2", "--dist", "worksteal")
     session.run("pytest", *workers, "--cov", "--cov-report=term:skip-covered", *session.posargs)
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """What takes minutes and is drawn anew every time: 200 random compositions of a search; arguments go to pytest."""
+    install_all(session, *PYTEST)
+    session.run(
+        "pytest", "-m", "slow", "tests/search/test_random_compositions.py", *session.posargs, env={"NAS_NIGHTLY": "1"}
+    )
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Short benchmarks beside peers, and growth with exponents, into benchmarks/RESULTS.md; arguments go to pytest."""
+    install_all(session, *BENCH, *PYTEST)
+    raw = str(Path(session.create_tmp()) / "short.json")
+    runs = (f"--benchmark-json={raw}", "--benchmark-timer=time.process_time")
+    session.run("pytest", "-o", "pythonpath=benchmarks", "benchmarks/short.py", *runs, *session.posargs)
+    session.run("python", "benchmarks/growth.py", "--json", "benchmarks/growth.json")
+    session.run("python", "benchmarks/short_report.py", raw)
 
 
 @nox.session

@@ -6,7 +6,9 @@
 A black-box method is given `QUERIES` validation accuracies of the table, as random search is. A method with a supernet searches
 for `EPOCHS` epochs on the digits; its cost is CPU time, and random search is given as many queries as trainings of the table's
 length fit into that time, at least one: the mean seconds of a training stand in the table. Both end with the architecture
-of best validation accuracy, or with the one they derive; the figure is its place among the 125 by mean test accuracy.
+of best validation accuracy, or with the one they derive; the figure is its place among the 125 by mean test accuracy. What
+random search finds is no run but its exact mean over all draws. The first seed of every method comes first, then the
+second; `--table` prints the rows of what is done, and searches nothing.
 """
 
 import argparse
@@ -89,37 +91,50 @@ def equal_queries(seconds: float) -> int:
     return max(1, math.floor(seconds / TABLE.mean("train_time")))
 
 
+def random_search(queries: int) -> float:
+    """The mean test accuracy of the best by validation among so many uniform draws with replacement, exactly.
+
+    The `i`-th of `n` by validation is the best of `q` draws with probability ``(i / n)^q - ((i - 1) / n)^q``.
+    """
+    ascending = sorted(SPACE, key=lambda each: TABLE.query(each, "valid"))
+    n = len(ascending)
+    best = [(place / n) ** queries - ((place - 1) / n) ** queries for place in range(1, n + 1)]
+    return sum(chance * TABLE.query(each) for chance, each in zip(best, ascending, strict=True))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True, help="what is done; is continued")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--searches", action="store_true", help="the methods with a supernet")
     parser.add_argument("--only", help="names of methods, separated by commas")
+    parser.add_argument("--table", action="store_true", help="search nothing")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     done: dict[str, Any] = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
     chosen = arguments.only.split(",") if arguments.only else names(black_box=not arguments.searches)
-    for name in chosen:
-        runs = done.setdefault(name, {})
-        for seed in range(arguments.seeds):
+    for seed in [] if arguments.table else range(arguments.seeds):
+        for name in chosen:
+            runs = done.setdefault(name, {})
             if str(seed) not in runs:
                 runs[str(seed)] = search(name, seed)
                 write_atomically(arguments.json, json.dumps(done, indent=0) + "\n")
-        report(name, list(runs.values()), arguments.seeds)
+    for name in chosen:
+        if done.get(name):
+            print(row(name, list(done[name].values())))
 
 
-def report(name: str, runs: list[dict[str, Any]], seeds: int) -> None:
+def row(name: str, runs: list[dict[str, Any]]) -> str:
     """One row of the table of `digits_table.md`."""
     tests, ranks = [run["test"] for run in runs], [run["rank"] for run in runs]
-    queries = QUERIES if is_black_box(name) else equal_queries(statistics.mean(run["seconds"] for run in runs))
-    rivals = [search("random_search", seed, queries)["test"] for seed in range(max(seeds, 20))]
+    seconds = statistics.mean(run["seconds"] for run in runs)
+    queries = QUERIES if is_black_box(name) else equal_queries(seconds)
     above = sum(test > median() for test in tests)
-    error = statistics.stdev(tests) / len(tests) ** 0.5 if len(tests) > 1 else math.nan
-    print(
-        f"| {name} | {statistics.mean(tests):.2f} ± {error:.2f} | {statistics.median(ranks):.0f} | {above} of {len(tests)} "
-        f"| {queries} | {statistics.mean(rivals):.2f} |",
-        flush=True,
+    error = f" ± {statistics.stdev(tests) / len(tests) ** 0.5:.2f}" if len(tests) > 1 else ""
+    return (
+        f"| `{name}` | {statistics.mean(tests):.2f}{error} | {statistics.median(ranks):.0f} | {above} of {len(tests)} "
+        f"| {seconds:.0f} | {queries} | {random_search(queries):.2f} |"
     )
 
 

@@ -113,15 +113,21 @@ def archives(unit: float) -> None:
             "Novelty(1000) of en2as": (Novelty(1000), 1000),
         }
         for name, (choose, full) in choosers.items():
-            state = SimpleNamespace(space=space, generator=torch.Generator().manual_seed(0), memory={})
-            spent: list[float] = []
-            for _ in range(full + 2200):
-                begin = time.process_time()
-                choose(state)
-                spent.append(time.process_time() - begin)
+            spent = choosing(space, choose, full + 2200)
             early, late = statistics.median(spent[full : full + 100]), statistics.median(spent[-100:])
             part = f"{early / unit:.2f}" if space.name == "nas_bench_201" else ""  # the step is one of that space
             print(f"| `{name}` | {space.name} | {1000 * early:.2f} | {1000 * late:.2f} | {late / early:.2f} | {part} |")
+
+
+def choosing(space: SearchSpace, choose: Callable[[Any], Any], count: int) -> list[float]:
+    """CPU seconds of so many choices, one after the other."""
+    state = SimpleNamespace(space=space, generator=torch.Generator().manual_seed(0), memory={})
+    spent: list[float] = []
+    for _ in range(count):
+        begin = time.process_time()
+        choose(state)
+        spent.append(time.process_time() - begin)
+    return spent
 
 
 def diversity(space: SearchSpace) -> None:

@@ -59,7 +59,7 @@ def check_parts(state: "SearchState") -> None:
             f"method {method.name!r} learns hyper-parameters of the weights' optimiser, but trains no supernet (weights=None); "
             "leave hyperparameters out."
         )
-    for part in (*_every(method.updates), method.sampler, method.hyperparameters, method.network):
+    for part in (*_every(method.updates), method.sampler, method.hyperparameters, method.network, *method.regularizers):
         if isinstance(part, Checked):
             part.check(state)
     if method.policy_optimizer is not None and state.policy_optimizer is None:

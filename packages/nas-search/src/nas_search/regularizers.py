@@ -1,6 +1,7 @@
 """Terms that are added to the outer loss."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,6 +13,10 @@ from nas_search.schedules import Constant
 from nas_spaces import SearchSpace
 from nas_spaces.cell_space import CellSpace
 from nas_spaces.nas_bench_201 import NasBench201
+
+if TYPE_CHECKING:
+    from nas_search.roles import Regularizer
+    from nas_search.state import SearchState
 
 __all__ = ["Decay", "Entropy", "ExpectedCost", "depth", "entropy", "resource", "successive_edges"]
 
@@ -36,6 +41,10 @@ class Entropy:
         # At zero the derivative of w log w is infinite: one there, whose logarithm is 0 and stays so.
         return self.coefficient(progress) * -(rows * torch.where(rows > 0, rows, 1.0).log()).sum(dim=1).mean()
 
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`; refuse a method without a relaxation."""
+        _require_relaxation(self, state)
+
 
 @dataclass(frozen=True)
 class Decay:
@@ -59,6 +68,10 @@ class Decay:
         if not parameters:
             raise ConfigError(f"{self} has no architecture parameters to decay; give the method a relaxation.")
         return self.coefficient(progress) / 2 * torch.stack(parameters).sum()
+
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`; refuse a method without a relaxation."""
+        _require_relaxation(self, state)
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,18 @@ class ExpectedCost:
                 "make the table for the space that is searched."
             )
         return self.coefficient(progress) * (weights * costs).sum()
+
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`; refuse a method without a relaxation."""
+        _require_relaxation(self, state)
+
+
+def _require_relaxation(term: "Regularizer", state: "SearchState") -> None:
+    if state.relaxation is None:
+        raise ConfigError(
+            f"method {state.method.name!r} has the regulariser {term}, which is about what a relaxation learns, and has no "
+            "relaxation; give it one, or leave the regulariser out."
+        )
 
 
 def resource(costs: Tensor, coefficient: Schedule = Constant(1.0)) -> ExpectedCost:

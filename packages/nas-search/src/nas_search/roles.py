@@ -255,7 +255,7 @@ class Update(Protocol):
 
 @runtime_checkable
 class Checked(Protocol):
-    """What an update, a sampler, a network or hyper-parameters have besides where they can say beforehand what does not fit."""
+    """What parts of a method have besides where they can say beforehand what does not fit."""
 
     def check(self, state: "SearchState") -> None:
         """Refuse a search that this part does not fit; called when it is made.

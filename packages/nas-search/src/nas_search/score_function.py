@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -67,6 +67,8 @@ class ScoreFunctionStep:
     baseline_decay: float = 0.99
     entropy: float = 1e-4
 
+    uses: ClassVar[frozenset[str]] = frozenset({"outer", "validation"})
+
     def __post_init__(self) -> None:
         check_positive(controller_samples=self.samples)
         if not (0 <= self.baseline_decay < 1 and self.entropy >= 0):
@@ -81,12 +83,10 @@ class ScoreFunctionStep:
         Raises:
             ConfigError: the relaxation is not `Autoregressive`, or there is no supernet.
         """
+        self.check(state)
         relaxation, optimizer = state.relaxation, state.outer_optimizer
-        if not isinstance(relaxation, Autoregressive) or optimizer is None:
-            raise ConfigError(
-                f"method {state.method.name!r} has a ScoreFunctionStep, which learns the relaxation Autoregressive; its "
-                f"relaxation is {type(relaxation).__name__}."
-            )
+        assert isinstance(relaxation, Autoregressive)
+        assert optimizer is not None
         with torch.no_grad():
             drawn = [relaxation(relaxation.noise(state.generator), state.progress) for _ in range(self.samples)]
             scores = [self._score(state, batch, architecture_of(state, path)) for path in drawn]
@@ -103,6 +103,19 @@ class ScoreFunctionStep:
             "reward": rewards.mean(),
             "path_entropy": -log_probs.detach().mean(),
         }
+
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`.
+
+        Raises:
+            ConfigError: the relaxation is not `Autoregressive`, or there is no supernet.
+        """
+        if not isinstance(state.relaxation, Autoregressive):
+            raise ConfigError(
+                f"method {state.method.name!r} has a ScoreFunctionStep, which learns the relaxation Autoregressive; its "
+                f"relaxation is {type(state.relaxation).__name__}."
+            )
+        state.require_supernet()
 
     def _score(self, state: "SearchState", batch: "Batch", choice: ChoiceWeights) -> tuple[Tensor, Tensor]:
         """The reward and the accuracy of an architecture on the validation batch, without dropout."""

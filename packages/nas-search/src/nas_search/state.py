@@ -1,6 +1,8 @@
 """Everything that changes during a search, and how it is saved and restored."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -244,6 +246,16 @@ class SearchState(RunState):
             "hyperparameters": self.hyperparameter_optimizer,
         }
         return {name: optimizer for name, optimizer in optimizers.items() if optimizer is not None}
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """For drawing to see what comes: random numbers and memory are put back as they were."""
+        before, memory = self.generator.get_state(), copy.deepcopy(self.memory)
+        try:
+            yield
+        finally:
+            self.generator.set_state(before)
+            self.memory = memory
 
     def require_policy_learning(self) -> tuple[torch.optim.Optimizer, OptimizerSettings, float]:
         """The policy's own optimiser with its settings, and the learning rate of the weights, of a state that was checked."""

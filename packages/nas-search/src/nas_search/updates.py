@@ -14,6 +14,7 @@ from nas_hypergrad import NonFiniteError as NonFiniteVector
 from nas_search import distributed
 from nas_search.compatibility import used
 from nas_search.errors import ConfigError, NonFiniteError
+from nas_search.losses import Replay
 from nas_search.objective import Objective, accuracy, cross_entropy
 from nas_search.optimizers import GaussianPosterior, apply_step
 from nas_search.roles import ChoiceWeights, Evaluator, HypergradientFactory, Update
@@ -60,6 +61,15 @@ class WeightStep:
 
     uses: ClassVar[frozenset[str]] = frozenset({"loss"})
 
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`.
+
+        Raises:
+            ConfigError: the sampler cannot draw, or draws what the loss is not made for.
+        """
+        with state.unchanged():
+            _check_loss(state, state.method.sampler(state))
+
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report the means of ``train_loss`` and ``train_accuracy`` over the sampled weights, and ``gradient_norm``."""
         optimizer, settings = state.weight_optimizer, state.method.weights
@@ -79,6 +89,21 @@ class WeightStep:
         figures["gradient_norm"] = apply_step(optimizer, settings, state.progress)
         state.images += state.train.batch_size
         return figures
+
+
+def _check_loss(state: "SearchState", choice: ChoiceWeights) -> None:
+    """Refuse a loss of paths where a mixture is trained."""
+    if isinstance(state.method.loss, Replay):
+        state.method.loss.path_of(choice, state)
+
+
+def _differentiable_choice(state: "SearchState") -> ChoiceWeights | None:
+    """What a step that differentiates the relaxation would draw; a relaxation that has no derivative refuses."""
+    relaxation = state.relaxation
+    if relaxation is None:
+        return None
+    with state.unchanged(), torch.enable_grad():
+        return relaxation(relaxation.noise(state.generator), state.progress)
 
 
 def _augmented(state: "SearchState", batch: "Batch", policy: AugmentationPolicy) -> Tensor:
@@ -132,10 +157,8 @@ class OuterStep:
             NonFiniteError: the hypergradient became NaN or infinite; the message says where.
         """
         outer = state.outer_parameters()
-        if state.outer_optimizer is None:
-            raise ConfigError(
-                f"method {state.method.name!r} has an OuterStep, but nothing to learn in the outer problem."
-            )
+        _require_outer(state)
+        assert state.outer_optimizer is not None
         inner = dict(state.require_supernet().named_parameters())
         state.outer_optimizer.zero_grad()
         for _ in range(self.samples):
@@ -145,6 +168,20 @@ class OuterStep:
                 parameter.grad = share if parameter.grad is None else parameter.grad + share
         apply_step(state.outer_optimizer, state.method.outer, state.progress)
         return figures
+
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`.
+
+        Raises:
+            ConfigError: there is nothing to learn in the outer problem, or a relaxation without a derivative.
+        """
+        _require_outer(state)
+        _differentiable_choice(state)
+
+
+def _require_outer(state: "SearchState") -> None:
+    if state.outer_optimizer is None:
+        raise ConfigError(f"method {state.method.name!r} has an OuterStep, but nothing to learn in the outer problem.")
 
 
 def _hypergradient(
@@ -202,12 +239,7 @@ class PosteriorStep:
             ConfigError: the outer optimiser holds no distribution.
             NonFiniteError: a hypergradient became NaN or infinite; the message says where.
         """
-        optimizer = state.outer_optimizer
-        if not isinstance(optimizer, GaussianPosterior):
-            raise ConfigError(
-                f"method {state.method.name!r} has a PosteriorStep, which needs a relaxation or a policy that learns, and "
-                "outer=VariationalAdam(...)."
-            )
+        optimizer = _posterior(state)
         names = list(state.outer_parameters())
         objective = Objective(state, batch)
         inner = dict(state.require_supernet().named_parameters())
@@ -219,6 +251,25 @@ class PosteriorStep:
         optimizer.update(gradients, state.method.outer.learning_rate(state.progress))
         deviation = torch.cat([value.flatten() for value in optimizer.deviations()]).mean()
         return {**figures, "deviation": deviation}
+
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`.
+
+        Raises:
+            ConfigError: the outer optimiser holds no distribution, or a relaxation has no derivative.
+        """
+        _posterior(state)
+        _differentiable_choice(state)
+
+
+def _posterior(state: "SearchState") -> GaussianPosterior:
+    optimizer = state.outer_optimizer
+    if not isinstance(optimizer, GaussianPosterior):
+        raise ConfigError(
+            f"method {state.method.name!r} has a PosteriorStep, which needs a relaxation or a policy that learns, and "
+            "outer=VariationalAdam(...)."
+        )
+    return optimizer
 
 
 @dataclass(frozen=True)
@@ -240,7 +291,7 @@ class JointStep:
         Raises:
             ConfigError: the method has no relaxation or no supernet, or a policy that learns, which this step does not.
         """
-        self.check(state)
+        self._require_relaxation(state)
         relaxation, outer = state.relaxation, state.outer_parameters()
         assert relaxation is not None
         optimizers = (state.weight_optimizer, state.method.weights), (state.outer_optimizer, state.method.outer)
@@ -265,8 +316,15 @@ class JointStep:
         """See `Checked`.
 
         Raises:
-            ConfigError: the method has no relaxation or no supernet, or a policy that learns, which this step does not.
+            ConfigError: the method has no relaxation or no supernet, a relaxation without a derivative, a loss that is not
+                made for what it draws, or a policy that learns, which this step does not.
         """
+        self._require_relaxation(state)
+        choice = _differentiable_choice(state)
+        assert choice is not None
+        _check_loss(state, choice)
+
+    def _require_relaxation(self, state: "SearchState") -> None:
         if state.relaxation is None or any(name.startswith("policy.") for name in state.outer_parameters()):
             raise ConfigError(
                 f"method {state.method.name!r} has a JointStep, which learns the parameters of a relaxation and nothing "

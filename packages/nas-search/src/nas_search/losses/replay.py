@@ -10,6 +10,7 @@ from torch import Tensor
 from nas_search.errors import ConfigError
 from nas_search.losses.constraints import Constraints
 from nas_search.roles import ChoiceWeights
+from nas_spaces import Drawn
 
 if TYPE_CHECKING:
     from nas_search.state import SearchState
@@ -51,16 +52,25 @@ class Replay:
         Raises:
             ConfigError: the weight step trains a mixture, so that there is no path to be forgotten.
         """
-        if choice.drawn is None:
-            raise ConfigError(
-                f"method {state.method.name!r} trains mixtures of all operations; Replay is for methods that train one "
-                "path a step, such as random_nas and gdas."
-            )
+        path = self.path_of(choice, state)
         loss = evaluate(choice)
-        paths = self.constraints(state, choice.drawn)
-        state.memory["previous_path"] = [list(options) for options in choice.drawn]
+        paths = self.constraints(state, path)
+        state.memory["previous_path"] = [list(options) for options in path]
         if not paths:
             return loss
         with torch.set_grad_enabled(self.gradients and torch.is_grad_enabled()):
             replayed = [evaluate(ChoiceWeights(state.space.choices.one_hot(path), path)) for path in paths]
         return (1 - self.beta) * loss + self.beta * torch.stack(replayed).mean()
+
+    def path_of(self, choice: ChoiceWeights, state: "SearchState") -> Drawn:
+        """The path of what a step trains.
+
+        Raises:
+            ConfigError: it is a mixture.
+        """
+        if choice.drawn is None:
+            raise ConfigError(
+                f"method {state.method.name!r} trains mixtures of all operations; Replay is for methods that train one "
+                "path a step, such as random_nas and gdas."
+            )
+        return choice.drawn
