@@ -1,10 +1,12 @@
-"""Learned hyper-parameters from bad starts, and the components of DHA on and off; on digits, one thread.
+"""Learned hyper-parameters from bad starts, and the components of DHA on and off; one thread.
 
     OMP_NUM_THREADS=1 python benchmarks/bench_hyperparameters.py starts --out starts.json
     OMP_NUM_THREADS=1 python benchmarks/bench_hyperparameters.py components --out components.json
+    OMP_NUM_THREADS=1 python benchmarks/bench_hyperparameters.py components --data npz:c10.npz --images 1000 --side 16
     python benchmarks/bench_hyperparameters.py draw starts.json --out benchmarks/figures/hyperparameters.svg
 
-The tables of joint_hyperparameters.md are printed as Markdown. Needs matplotlib for the picture.
+The tables of joint_hyperparameters.md are printed as Markdown. Needs matplotlib for the picture. The data are
+digits where none are named; `--images` and `--side` make them small as in bench_planted.py, with all test images.
 """
 
 import argparse
@@ -17,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bench_planted import smaller
 
-from nas_search import Method, methods, search
+from nas_search import ImageData, Method, methods, search
 from nas_search.data_sources import load_data
 from nas_search.evaluation import top1
 from nas_search.hyperparameters import LearnedHyperparameters, Range
@@ -66,9 +69,8 @@ def starts(rate: float) -> dict[str, Method]:
     }
 
 
-_DIGITS: dict[str, Any] = {
-    "architecture_learning_rate": 0.01,
-    "learning_rate": 0.05,
+_ALWAYS: dict[str, Any] = {"architecture_learning_rate": 0.01, "learning_rate": 0.05}
+_TUNED: dict[str, Any] = {
     "lowest_learning_rate": 1e-3,
     "highest_learning_rate": 0.5,
     "logarithmic": True,
@@ -77,7 +79,7 @@ _DIGITS: dict[str, Any] = {
 
 
 def _variant(make: Callable[..., Method], *learn: str) -> Method:
-    return make(("architecture", *learn), **_DIGITS)
+    return make(("architecture", *learn), **_ALWAYS, **(_TUNED if "hyperparameters" in learn else {}))
 
 
 COMPONENTS: dict[str, Method] = {
@@ -91,9 +93,9 @@ COMPONENTS: dict[str, Method] = {
 }
 
 
-def measure(cases: dict[str, Method], epochs: int, seeds: tuple[int, ...]) -> list[dict[str, Any]]:
+def measure(data: ImageData, cases: dict[str, Method], epochs: int, seeds: tuple[int, ...]) -> list[dict[str, Any]]:
     """Every case with every seed, the seeds outermost so that a busy machine disturbs all cases alike."""
-    data, rows = load_data("digits"), []
+    rows = []
     for seed in seeds:
         for name, method in cases.items():
             start = time.process_time()
@@ -194,6 +196,9 @@ def main() -> None:
     parser.add_argument("part", choices=("starts", "components", "draw", "table"))
     parser.add_argument("rows", nargs="?", type=Path)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--images", type=int, default=0, help="train images that are used; 0 for all")
+    parser.add_argument("--side", type=int, default=0, help="of the images, in pixels; 0 as they are")
     parser.add_argument("--rate", type=float, default=0.03, help="the middle one of the starts")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
@@ -209,7 +214,11 @@ def main() -> None:
     torch.set_num_threads(1)
     cases = starts(args.rate) if args.part == "starts" else COMPONENTS
     epochs = args.epochs or {"starts": 12, "components": 30}[args.part]
-    rows = measure({name: m for name, m in cases.items() if args.only in name}, epochs, tuple(range(args.seeds)))
+    data = load_data(args.data)
+    assert isinstance(data, ImageData)
+    data = replace(smaller(data, args.images, args.side), test=smaller(data, 0, args.side).test)
+    chosen = {name: method for name, method in cases.items() if args.only in name}
+    rows = measure(data, chosen, epochs, tuple(range(args.seeds)))
     if args.out:
         args.out.write_text(json.dumps(rows))
     print(table(rows))

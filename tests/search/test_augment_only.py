@@ -31,12 +31,14 @@ def test_a_policy_is_learned_for_any_network() -> None:
     assert max(weights) > 1.1 * min(weights)
 
 
-@pytest.mark.parametrize("policy", ["dada", "faster_aa"])
-def test_the_other_estimators_learn_for_any_network_too(policy: Any) -> None:
+@pytest.mark.parametrize(
+    ("policy", "settings"), [("dada", {}), ("dada", {"control_variate": False}), ("faster_aa", {})]
+)
+def test_the_other_estimators_learn_for_any_network_too(policy: Any, settings: dict[str, Any]) -> None:
     network = make(classes=10, in_channels=1)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     space = single(network, name="mine")
-    result = check_method(methods.augment_only(policy, policy_learning_rate=0.1), space)
+    result = check_method(methods.augment_only(policy, policy_learning_rate=0.1, **settings), space)
     assert str(result.architecture) == "mine"
     weights = [entry.weight for entry in result.policy.stages[0].entries]  # type: ignore[attr-defined]
     assert len(weights) == (105 if policy == "dada" else 225)

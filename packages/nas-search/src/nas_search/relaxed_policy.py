@@ -17,7 +17,7 @@ from nas_search.optimizers import apply_step
 if TYPE_CHECKING:
     from nas_search.state import Batch, SearchState
 
-__all__ = ["RelaxedStep", "check_learnable", "relaxed_images"]
+__all__ = ["RelaxedStep", "ahead", "check_learnable", "check_temperature", "floats", "relaxed_images"]
 
 
 def relaxed_images(state: "SearchState", images: Tensor, temperature: float) -> Tensor:
@@ -29,8 +29,22 @@ def relaxed_images(state: "SearchState", images: Tensor, temperature: float) -> 
     assert isinstance(policy, LearnablePolicy)
     sample = policy.sample(len(images), generator=state.generator)
     relaxation = relax(policy, sample, temperature, generator=state.generator)
-    floats = images if images.is_floating_point() else images.float() / 255
-    return state.normalize(policy.apply(floats, sample, path="soft", relaxation=relaxation))
+    return state.normalize(policy.apply(floats(images), sample, path="soft", relaxation=relaxation))
+
+
+def floats(images: Tensor) -> Tensor:
+    """Images in [0, 1], as the soft path needs them."""
+    return images if images.is_floating_point() else images.float() / 255
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature of relaxed draws that is not positive.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not temperature > 0:
+        raise ConfigError(f"temperature is {temperature}; expected a positive number.")
 
 
 def check_learnable(state: "SearchState", step: str) -> None:
@@ -61,8 +75,8 @@ class RelaxedStep:
         temperature: of the relaxed draws.
 
     Differs from the paper:
-        1. Choices and gates have the straight-through gradient of their relaxed draws, and not that of RELAX, which takes
-           a control variate that is learned beside the policy; the estimate is biased for it.
+        1. Choices and gates have the straight-through gradient of their relaxed draws, and not that of RELAX, which is
+           `ControlVariateStep`; the estimate is biased for it.
         2. The derivative is exact where the paper has a finite difference.
 
     Raises:
@@ -74,8 +88,7 @@ class RelaxedStep:
     uses: ClassVar[frozenset[str]] = frozenset({"policy", "validation"})
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ConfigError(f"temperature is {self.temperature}; expected a positive number.")
+        check_temperature(self.temperature)
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``valid_loss`` and ``valid_accuracy`` after the step of the weights, and ``policy_gradient_norm``.
@@ -89,7 +102,7 @@ class RelaxedStep:
         images = relaxed_images(state, batch.train.images, self.temperature)
         inner = {name: value.detach() for name, value in state.require_supernet().named_parameters()}
         optimizer.zero_grad()
-        _surrogate(objective, images, inner, rate).backward()
+        ahead(objective, images, inner, rate)[0].backward()
         return {**objective.figures, "policy_gradient_norm": apply_step(optimizer, settings, state.progress)}
 
     def check(self, state: "SearchState") -> None:
@@ -101,18 +114,30 @@ class RelaxedStep:
         check_learnable(state, "RelaxedStep")
 
 
-def _surrogate(objective: Objective, images: Tensor, inner: Variables, rate: float) -> Tensor:
-    """``- xi <h, dL_train / dw>`` with `h` constant: its gradient in the images is that of the loss after the step."""
+def ahead(objective: Objective, images: Tensor, inner: Variables, rate: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """``- xi <h, dL_train / dw>`` with `h` constant, and `h`, the gradient of the validation loss after the step.
+
+    The gradient of the first in the images is that of the validation loss after the step.
+
+    Args:
+        objective: of this step.
+        images: ``(batch, channels, height, width)``, augmented and ready for the supernet.
+        inner: the weights.
+        rate: xi.
+
+    Returns:
+        A scalar, and a tensor for each of the weights that the loss depends on.
+    """
     weights = {name: value.detach().requires_grad_() for name, value in inner.items()}
     loss = objective.losses_of(images)(weights).mean()
     found = torch.autograd.grad(loss, list(weights.values()), create_graph=True, allow_unused=True)
     gradients = {name: value for name, value in zip(weights, found, strict=True) if value is not None}
     moved = {name: (weights[name] - rate * value).detach().requires_grad_() for name, value in gradients.items()}
-    ahead = torch.autograd.grad(
+    slopes = torch.autograd.grad(
         objective.valid_loss({**weights, **moved}, {}),
         list(moved.values()),
         allow_unused=True,
         materialize_grads=True,
     )
-    products = [(h * gradient).sum() for h, gradient in zip(ahead, gradients.values(), strict=True)]
-    return -rate * torch.stack(products).sum()
+    products = [(h * gradient).sum() for h, gradient in zip(slopes, gradients.values(), strict=True)]
+    return -rate * torch.stack(products).sum(), dict(zip(moved, slopes, strict=True))

@@ -2,6 +2,7 @@
 
 from typing import Literal, get_args
 
+from nas_search.control_variate import ControlVariateStep, WithControlVariate
 from nas_search.critic import CriticWeightStep, DensityStep, WithCritic
 from nas_search.errors import ConfigError
 from nas_search.method import Method
@@ -28,6 +29,7 @@ def augment_only(
     policies: int = 2,
     warmup: float = 0.0,
     baseline: bool = True,
+    control_variate: bool = True,
     operations: str = "fast_aa",
     share: Literal["position", "operation", "pair"] = "pair",
     per: Literal["image", "batch"] = "batch",
@@ -43,7 +45,8 @@ def augment_only(
     one in any other space. How the policy is learned:
 
     * ``daas``: by the policy gradient through one step of the weights, see `PolicyStep`;
-    * ``dada``: through the same step and relaxed draws, over sets of two different operations, see `RelaxedStep`;
+    * ``dada``: through the same step, over sets of two different operations, by RELAX with a control variate that is learned
+      too, see `ControlVariateStep`, or without it by relaxed draws, see `RelaxedStep`;
     * ``faster_aa``: by relaxed draws against a critic that tells augmented images from others, see `DensityStep`.
 
     Args:
@@ -52,6 +55,7 @@ def augment_only(
         policies: n_aug of Eq. 13; of ``daas`` alone, as `baseline`.
         warmup: the part of the search in which no policy is used or learned.
         baseline: subtract the other policies' rewards from each (leave one out); the paper has no baseline.
+        control_variate: of ``dada`` alone, see above; without it the gradient is biased.
         operations: the space of the policy, a preset of nas-augment; 15 operations in the paper.
         share: what has a probability and levels of its own; a pair in the paper.
         per: one policy for each ``batch``, as in the paper, or for each ``image``.
@@ -70,17 +74,20 @@ def augment_only(
         )
     if estimator != "daas" and (policies, baseline) != (2, True):
         raise ConfigError(f"policies and baseline are settings of estimator='daas'; leave them out with {estimator!r}.")
+    if estimator != "dada" and not control_variate:
+        raise ConfigError(f"control_variate is a setting of estimator='dada'; leave it out with {estimator!r}.")
     if not 0 <= warmup < 1:
         raise ConfigError(
             f"warmup is {warmup}; expected a part of the run from 0 to below 1, after which the policy is learned."
         )
     steps: dict[Estimator, tuple[Update, Update, SupernetFactory]] = {
         "daas": (PolicyStep(1, policies, baseline), WeightStep(), WholeChannels()),
-        "dada": (RelaxedStep(), WeightStep(), WholeChannels()),
+        "dada": (ControlVariateStep() if control_variate else RelaxedStep(), WeightStep(), WholeChannels()),
         "faster_aa": (DensityStep(), CriticWeightStep(), WithCritic()),
     }
     learn, weights, supernet = steps[estimator]
     fixed = Fixed(architecture)
+    learnable = WithControlVariate if estimator == "dada" and control_variate else LearnedOnTop
     return Method(
         name="augment_only",
         updates=(
@@ -91,7 +98,7 @@ def augment_only(
         supernet=supernet,
         sampler=fixed,
         selector=Given(fixed),
-        policy=LearnedOnTop(operations, share=share, per=per, choice="unordered" if estimator == "dada" else "slots"),
+        policy=learnable(operations, share=share, per=per, choice="unordered" if estimator == "dada" else "slots"),
         weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),
         policy_optimizer=Adam(Constant(policy_learning_rate), weight_decay=0.0),
     )
