@@ -30,6 +30,8 @@ from nas_hypergrad import average_across_ranks
 from nas_search.errors import ConfigError, RankError
 
 if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
+
     from nas_augment import AugmentationPolicy, PolicySample
 
 __all__ = [
@@ -52,6 +54,8 @@ __all__ = [
 
 Vector = dict[str, Tensor]
 _POLL = 0.02
+_PATIENCE = 1800.0
+"""Seconds that a rank waits for the others; torch's own limit."""
 
 
 def size() -> int:
@@ -98,7 +102,7 @@ def joined(device: str) -> Iterator[None]:
     if cuda:
         torch.cuda.set_device(local)
     with _communicating():
-        store, own, ranks = next(distributed.rendezvous("env://"))
+        store, own, ranks = next(distributed.rendezvous("env://"))  # type: ignore[attr-defined]
         distributed.init_process_group(
             "nccl" if cuda else "gloo", store=_unused(store, own, ranks), rank=own, world_size=ranks
         )
@@ -107,7 +111,7 @@ def joined(device: str) -> Iterator[None]:
     distributed.destroy_process_group()
 
 
-def _unused(store: distributed.Store, own: int, ranks: int) -> distributed.Store:
+def _unused(store: "Store", own: int, ranks: int) -> "Store":
     """The part of a store in which the processes that are alive now find each other, and none of an earlier attempt.
 
     torchrun keeps one store over all its restarts, so that a rank which starts before the others would find there the
@@ -116,7 +120,7 @@ def _unused(store: distributed.Store, own: int, ranks: int) -> distributed.Store
     under a name that is as new.
 
     Raises:
-        RuntimeError: not all ranks are there before the store's time limit.
+        RuntimeError: not all ranks come in time.
     """
     name = uuid.uuid4().hex
     if own > 0:
@@ -124,7 +128,7 @@ def _unused(store: distributed.Store, own: int, ranks: int) -> distributed.Store
         _wait_for(store, f"told/{name}")
         attempt = store.get(f"told/{name}").decode()
         store.set(f"{attempt}/{own}", "")
-        return distributed.PrefixStore(attempt, store)
+        return _part_of(store, attempt)
 
     def tell(other: int) -> None:
         # Again and again: who asked first may be one that was killed.
@@ -133,16 +137,20 @@ def _unused(store: distributed.Store, own: int, ranks: int) -> distributed.Store
 
     for other in range(1, ranks):
         _wait_for(store, f"{name}/{other}", lambda other=other: tell(other))  # type: ignore[misc]
-    return distributed.PrefixStore(name, store)
+    return _part_of(store, name)
 
 
-def _wait_for(store: distributed.Store, key: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+def _part_of(store: "Store", name: str) -> "Store":
+    return distributed.PrefixStore(name, store)  # type: ignore[attr-defined]
+
+
+def _wait_for(store: "Store", key: str, meanwhile: Callable[[], None] = lambda: None) -> None:
     """As the store's own waiting, but ended at once by a signal that asks to stop."""
-    deadline = time.monotonic() + store.timeout.total_seconds()
+    deadline = time.monotonic() + _PATIENCE
     while not store.check([key]):
         meanwhile()
         if time.monotonic() > deadline:
-            raise RuntimeError(f"they did not all come within {store.timeout}")
+            raise RuntimeError(f"they did not all come within {_PATIENCE:g} seconds")
         time.sleep(_POLL)
 
 

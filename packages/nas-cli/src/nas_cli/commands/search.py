@@ -102,7 +102,8 @@ def command(
     chosen = base.updated(values).updated(overrides)
     folder = free_folder(chosen) if out is None else out
     with joined(chosen.device):
-        resume = agreed(resume)  # torchrun tells those alone that it had to start again, not the ranks of other machines
+        # torchrun tells those that it had to start again, and not the ranks of other machines.
+        resume = agreed(resume)
         if download:
             download_data(chosen.data)
         board = _board(folder) if tensorboard and is_first() else None

@@ -74,7 +74,8 @@ def command(
     resume = resume or (restarted() and (folder.checkpoints / "retrain.pt").exists())
     place = device or (RunConfig.from_toml(folder.config).device if folder.config.exists() else "auto")
     with joined(place):
-        resume = agreed(resume)  # torchrun tells those alone that it had to start again, not the ranks of other machines
+        # torchrun tells those that it had to start again, and not the ranks of other machines.
+        resume = agreed(resume)
         if download and is_first():
             download_data(RunConfig.from_toml(folder.config).data)
         wait_for_all()
