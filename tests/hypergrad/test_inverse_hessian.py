@@ -101,6 +101,25 @@ def test_a_step_size_above_two_over_l_warns_with_the_bound() -> None:
         Implicit(neumann(60, 1.1))(problem, inner, outer)
 
 
+@pytest.mark.parametrize(("step_size", "halvings", "halved"), [(1.1, 1, 1), (1.1, 5, 1), (20.0, 6, 5), (0.5, 3, 0)])
+def test_a_step_size_is_halved_if_asked_until_the_series_no_longer_grows(
+    step_size: float, halvings: int, halved: int
+) -> None:
+    """L = 2: below 2/L = 1 it converges; at 20, in float32, 90 terms overflow."""
+    problem, inner, outer, _ = quadratic_problem(dtype=torch.float32)
+    found = Implicit(neumann(90, step_size, halvings=halvings))(problem, inner, outer)
+    expected = Implicit(neumann(90, step_size / 2**halved))(problem, inner, outer)
+    assert torch.equal(found["a"], expected["a"])
+
+
+def test_too_few_halvings_still_warn_or_refuse() -> None:
+    problem, inner, outer, _ = quadratic_problem(dtype=torch.float32)
+    with pytest.warns(ConvergenceWarning, match=r"step_size 1.25 exceeds 2/L = 1 "):
+        Implicit(neumann(90, 5.0, halvings=2))(problem, inner, outer)
+    with pytest.raises(NonFiniteError, match="lower step_size=10.0"):
+        Implicit(neumann(90, 20.0, halvings=1))(problem, inner, outer)
+
+
 def test_negative_curvature_warns() -> None:
     problem = BilevelProblem(
         lambda w, a: (w["w"].square() * torch.tensor([1.0, -1.0])).sum() - (a["a"] * w["w"]).sum(),
@@ -108,7 +127,9 @@ def test_negative_curvature_warns() -> None:
     )
     inner, outer = {"w": torch.ones(2)}, {"a": torch.ones(2)}
     with pytest.warns(ConvergenceWarning, match="negative curvature"):
-        Implicit(neumann(20, 0.1))(problem, inner, outer)
+        grown = Implicit(neumann(20, 0.1))(problem, inner, outer)
+    with pytest.warns(ConvergenceWarning, match="negative curvature"):  # which no smaller step would cure
+        assert torch.equal(Implicit(neumann(20, 0.1, halvings=9))(problem, inner, outer)["a"], grown["a"])
     with pytest.warns(ConvergenceWarning, match="damping above"):
         Implicit(conjugate_gradient())(problem, inner, outer)
 
@@ -139,6 +160,7 @@ def test_the_term_that_turned_nan_is_named() -> None:
         lambda: neumann(1, float("nan")),
         lambda: neumann(1.5, 0.1),  # type: ignore[arg-type]
         lambda: neumann(1, 0.1, tolerance=-1.0),
+        lambda: neumann(1, 0.1, halvings=-1),
         lambda: identity(-0.1),
         lambda: amended(float("inf")),
         lambda: conjugate_gradient(0),

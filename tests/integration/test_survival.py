@@ -27,6 +27,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "daas": {"architectures": 2, "weight_architectures": 2},
     "dha": {},
     "en2as": {},
+    "nsas": {"strategy": "archive", "constraints": 2},
     "e2nas": {"autoencoder_epochs": 1, "autoencoder_samples": 64, "hidden": 4},
     "bayesian_optimization": {"initial": 2, "pool": 20, "candidate_epochs": 1},
     "enas": {},

@@ -21,8 +21,8 @@ SEARCH = [
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def torchrun(*arguments: str) -> list[str]:
-    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "0"]
+def torchrun(*arguments: str, restarts: int = 0) -> list[str]:
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", str(restarts)]
     return [sys.executable, "-m", *launch, *arguments]
 
 
@@ -136,11 +136,11 @@ def test_a_run_of_two_ranks_is_stopped_saved_once_and_goes_on_in_one_process_and
 
 
 @pytest.mark.slow
-def test_a_rank_that_is_killed_ends_the_job_which_can_be_resumed(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    command = [*SEARCH, "--epochs", "16", "--out", str(out)]
+def test_a_rank_that_is_killed_ends_the_job_which_goes_on_by_hand_or_by_torchrun(tmp_path: Path) -> None:
+    by_hand, by_itself = RunFolder(tmp_path / "by-hand"), RunFolder(tmp_path / "by-itself")
+    command = [*SEARCH, "--epochs", "16", "--out", str(by_hand.root)]
     process = started(torchrun(*command))
-    begun(process, out)
+    begun(process, by_hand.root)
     os.kill(ranks_of(process)[1], signal.SIGKILL)
     start = time.monotonic()
     _, printed = process.communicate(timeout=60)
@@ -148,4 +148,42 @@ def test_a_rank_that_is_killed_ends_the_job_which_can_be_resumed(tmp_path: Path)
     assert process.returncode != 0
     assert "nascli: rank 0 lost the others" in printed or "Signal 9 (SIGKILL)" in printed, printed
     run(torchrun(*command, "--resume"))
-    assert [line["epoch"] for line in RunFolder(out).read_events()] == list(range(1, 17))
+
+    process = started(torchrun(*SEARCH, "--epochs", "16", "--out", str(by_itself.root), restarts=3))
+    begun(process, by_itself.root)
+    saved = len(by_itself.read_events())
+    os.kill(ranks_of(process)[1], signal.SIGKILL)
+    deadline = time.monotonic() + 120
+    while len(by_itself.read_events()) <= saved + 1:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(ranks_of(process)[0], signal.SIGKILL)  # the rank that saves
+    _, printed = process.communicate(timeout=300)
+    assert process.returncode == 0, printed
+
+    states = []
+    for folder in (by_hand, by_itself):
+        assert [line["epoch"] for line in folder.read_events()] == list(range(1, 17))
+        states.append(torch.load(folder.last, weights_only=True)["state"]["modules"])
+    assert largest_difference(*states) == 0
+
+
+LATE = """
+import os, time, torch
+from nas_search import distributed
+rank, attempt = int(os.environ["RANK"]), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+if attempt != rank:  # at first the first rank, after the restart the second one comes late
+    time.sleep(2)
+with distributed.joined("cpu"):
+    assert distributed.mean(torch.tensor(float(rank))) == 0.5
+    if attempt == 0:
+        os._exit(1)
+"""
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_started_again_before_the_others_waits_for_them(tmp_path: Path) -> None:
+    script = tmp_path / "late.py"
+    script.write_text(LATE)
+    run(torchrun(str(script), restarts=1))

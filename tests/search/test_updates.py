@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from nas_hypergrad import FirstOrder, ProblemError
-from nas_search import ConfigError, ImageData, methods
+from nas_search import ConfigError, ImageData, catalog, methods
 from nas_search.state import Batch, SearchState
 from nas_search.updates import EvaluateCandidate, OnFreshBatches, OuterStep, WeightStep
 from nas_spaces import Architecture, nas_bench_201
@@ -123,6 +123,21 @@ def test_a_series_that_grows_is_a_figure_and_no_warning(data: ImageData, small: 
         state, batch = make(data, small, replace(methods.idarts(terms=1, learning_rate=rate), updates=(OuterStep(),)))
         shares.append(OuterStep()(state, batch)["unconverged"].item())
     assert shares == [0.0, 1.0]
+
+
+def test_a_series_that_grows_is_begun_anew_with_smaller_steps_if_the_settings_ask_for_it(
+    data: ImageData, small: dict[str, Any]
+) -> None:
+    shares = []
+    for halvings in (0, 40):
+        method = catalog.method("idarts", {"terms": 1, "learning_rate": 100.0, "halvings": halvings})
+        state, _ = make(data, small, replace(method, updates=(OuterStep(),)))
+        batches = [Batch(state.train, state.valid, step) for step in range(4)]
+        shares.append(sum(OuterStep()(state, batch)["unconverged"].item() for batch in batches) / 4)
+    assert shares[0] == 1
+    assert shares[1] < 1  # what is left is negative curvature
+    with pytest.raises(ConfigError, match="halvings is -1; expected 0 or more"):
+        methods.idarts(halvings=-1)
 
 
 def test_other_warnings_of_an_estimator_are_passed_on(data: ImageData, small: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ map ``product: v -> H v``; vectors are dictionaries keyed like the inner variabl
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from nas_hypergrad.errors import ConvergenceWarning, NonFiniteError, SettingError
@@ -98,6 +98,8 @@ class Neumann:
         step_size: gamma, by default in papers the current learning rate of the inner optimiser.
         tolerance: stop as soon as a term is shorter than this fraction of the vector; 0 takes all terms and, other
             than a tolerance, never waits for the device.
+        halvings: how often the step size may be halved, and the series begun anew, where it grows because `step_size`
+            exceeds 2/L; 0 never does. Negative curvature makes a series grow at any step size: nothing is halved then.
 
     Warns:
         ConvergenceWarning: the last term is longer than the first, with the bound on the step size.
@@ -109,11 +111,13 @@ class Neumann:
     terms: int
     step_size: float
     tolerance: float = 0.0
+    halvings: int = 0
 
     def __post_init__(self) -> None:
         check_count("terms", self.terms, 0)
         check_positive("step_size", self.step_size)
         check_not_negative("tolerance", self.tolerance)
+        check_count("halvings", self.halvings, 0)
 
     def __call__(self, product: Product, vector: Vector) -> Vector:
         """The truncated series applied to `vector`."""
@@ -125,18 +129,24 @@ class Neumann:
             add_in_place(total, term)
             if enough and float(norm(term)) <= enough:
                 return scale(total, self.step_size)
-        if self.terms:
-            self._check_growth(product, vector, bent, term)
+        if self.terms and self._should_be_smaller(product, vector, bent, term):
+            return replace(self, step_size=self.step_size / 2, halvings=self.halvings - 1)(product, vector)
         return scale(total, self.step_size)
 
-    def _check_growth(self, product: Product, vector: Vector, bent: Vector, term: Vector) -> None:
+    def _should_be_smaller(self, product: Product, vector: Vector, bent: Vector, term: Vector) -> bool:
         # One look at the end, since NaN and growth stay: it costs one wait for the device instead of one a term.
         length = float(norm(term))
         if not math.isfinite(length):
+            if self.halvings and is_finite(vector):
+                return True
             raise NonFiniteError(self._first_bad_term(product, vector))
         if length > (1 + 1e-3) * float(norm(vector)):
             add_in_place(term, bent, self.step_size)  # the term before the last one, of which `bent` is the product
-            warnings.warn(self._bound(float(dot(term, bent) / dot(term, term))), ConvergenceWarning, stacklevel=4)
+            curvature = float(dot(term, bent) / dot(term, term))
+            if self.halvings and curvature > 0:
+                return True
+            warnings.warn(self._bound(curvature), ConvergenceWarning, stacklevel=4)
+        return False
 
     def _first_bad_term(self, product: Product, vector: Vector) -> str:
         term = clone(vector)

@@ -16,6 +16,8 @@ batch normalisation and dropout a run of several ranks computes what one process
 """
 
 import os
+import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -28,6 +30,8 @@ from nas_hypergrad import average_across_ranks
 from nas_search.errors import ConfigError, RankError
 
 if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
+
     from nas_augment import AugmentationPolicy, PolicySample
 
 __all__ = [
@@ -49,6 +53,9 @@ __all__ = [
 ]
 
 Vector = dict[str, Tensor]
+_POLL = 0.02
+_PATIENCE = 1800.0
+"""Seconds that a rank waits for the others; torch's own limit."""
 
 
 def size() -> int:
@@ -67,7 +74,7 @@ def is_first() -> bool:
 
 
 def restarted() -> bool:
-    """Whether ``torchrun --max-restarts`` started this process in place of one that failed."""
+    """Whether ``torchrun --max-restarts`` started this process in place of one that failed on this machine."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
@@ -95,10 +102,56 @@ def joined(device: str) -> Iterator[None]:
     if cuda:
         torch.cuda.set_device(local)
     with _communicating():
-        distributed.init_process_group("nccl" if cuda else "gloo")
+        store, own, ranks = next(distributed.rendezvous("env://"))  # type: ignore[attr-defined]
+        distributed.init_process_group(
+            "nccl" if cuda else "gloo", store=_unused(store, own, ranks), rank=own, world_size=ranks
+        )
     yield
     # Not after an error: whoever waits for a rank that is gone would wait for long.
     distributed.destroy_process_group()
+
+
+def _unused(store: "Store", own: int, ranks: int) -> "Store":
+    """The part of a store in which the processes that are alive now find each other, and none of an earlier attempt.
+
+    torchrun keeps one store over all its restarts, so that a rank which starts before the others would find there the
+    addresses of those that were killed, and fail to connect. The number of restarts does not tell attempts apart: torchrun
+    counts them on each machine. So the first rank gives the attempt a name of its own, and tells it to whoever asks
+    under a name that is as new.
+
+    Raises:
+        RuntimeError: not all ranks come in time.
+    """
+    name = uuid.uuid4().hex
+    if own > 0:
+        store.set(f"asking/{own}", name)
+        _wait_for(store, f"told/{name}")
+        attempt = store.get(f"told/{name}").decode()
+        store.set(f"{attempt}/{own}", "")
+        return _part_of(store, attempt)
+
+    def tell(other: int) -> None:
+        # Again and again: who asked first may be one that was killed.
+        if store.check([f"asking/{other}"]):
+            store.set(f"told/{store.get(f'asking/{other}').decode()}", name)
+
+    for other in range(1, ranks):
+        _wait_for(store, f"{name}/{other}", lambda other=other: tell(other))  # type: ignore[misc]
+    return _part_of(store, name)
+
+
+def _part_of(store: "Store", name: str) -> "Store":
+    return distributed.PrefixStore(name, store)  # type: ignore[attr-defined]
+
+
+def _wait_for(store: "Store", key: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """As the store's own waiting, but ended at once by a signal that asks to stop."""
+    deadline = time.monotonic() + _PATIENCE
+    while not store.check([key]):
+        meanwhile()
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"they did not all come within {_PATIENCE:g} seconds")
+        time.sleep(_POLL)
 
 
 @contextmanager

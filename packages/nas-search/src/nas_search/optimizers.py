@@ -223,16 +223,19 @@ class GaussianPosterior(torch.optim.Optimizer):
         )
 
 
-def apply_step(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, progress: float) -> Tensor:
+def apply_step(
+    optimizer: torch.optim.Optimizer, settings: OptimizerSettings, progress: float, *, averaged: bool = False
+) -> Tensor:
     """Take one step along the gradients that the parameters hold, at the learning rate of this point of the run.
 
-    Of several ranks along the mean of their gradients.
+    Of several ranks along the mean of their gradients; with `averaged` they hold that already.
 
     Returns:
         The norm of the whole gradient before it was clipped, a scalar tensor.
     """
     parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    average_gradients(parameters)
+    if not averaged:
+        average_gradients(parameters)
     norm = nn.utils.clip_grad_norm_(parameters, math.inf if settings.clip is None else settings.clip)
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate(progress)

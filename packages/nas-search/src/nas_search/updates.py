@@ -166,7 +166,8 @@ class OuterStep:
             for name, parameter in outer.items():
                 share = grads[name] / self.samples
                 parameter.grad = share if parameter.grad is None else parameter.grad + share
-        apply_step(state.outer_optimizer, state.method.outer, state.progress)
+        # Estimators average over the ranks themselves, by `BilevelProblem.reduce`.
+        apply_step(state.outer_optimizer, state.method.outer, state.progress, averaged=True)
         return figures
 
     def check(self, state: "SearchState") -> None:

@@ -86,7 +86,7 @@ def command(
     from nas_search import ConfigError
     from nas_search.config import RunConfig, parse_setting
     from nas_search.data_sources import download as download_data
-    from nas_search.distributed import is_first, joined, restarted
+    from nas_search.distributed import agreed, is_first, joined, restarted
     from nas_search.runs import free_folder, run_search
 
     if resume and out is None:
@@ -105,6 +105,8 @@ def command(
     chosen = base.updated(values).updated(overrides)
     folder = free_folder(chosen) if out is None else out
     with joined(chosen.device):
+        # torchrun tells those that it had to start again, and not the ranks of other machines.
+        resume = agreed(resume)
         if download:
             download_data(chosen.data)
         board = _board(folder) if tensorboard and is_first() else None

@@ -56,7 +56,7 @@ def command(
     from nas_search import ConfigError
     from nas_search.config import RunConfig, parse_setting
     from nas_search.data_sources import download as download_data
-    from nas_search.distributed import is_first, joined, restarted, wait_for_all
+    from nas_search.distributed import agreed, is_first, joined, restarted, wait_for_all
     from nas_search.protocols import protocol
     from nas_search.run_folder import RunFolder
     from nas_search.runs import run_training
@@ -74,6 +74,8 @@ def command(
     resume = resume or (restarted() and (folder.checkpoints / "retrain.pt").exists())
     place = device or (RunConfig.from_toml(folder.config).device if folder.config.exists() else "auto")
     with joined(place):
+        # torchrun tells those that it had to start again, and not the ranks of other machines.
+        resume = agreed(resume)
         if download and is_first():
             download_data(RunConfig.from_toml(folder.config).data)
         wait_for_all()

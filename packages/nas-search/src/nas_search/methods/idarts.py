@@ -18,6 +18,7 @@ def idarts(
     inner_steps: int = 4,
     *,
     terms: int = 2,
+    halvings: int = 0,
     central_difference: bool = False,
     learning_rate: float = 0.01,
     weight_decay: float = 5e-4,
@@ -33,6 +34,8 @@ def idarts(
     Args:
         inner_steps: T, the weight steps before each step of the architecture parameters.
         terms: K, terms of the Neumann series after the first; 0 leaves the one-step form of DARTS, taken at the real weights.
+        halvings: how often gamma may be halved in a step where the series grows because gamma is too large; the share of
+            steps where it grows all the same is reported as ``unconverged``.
         central_difference: second derivatives by central differences instead of exactly.
         learning_rate: of the weights at the beginning, and gamma of the series; cosine to a tenth of it.
         weight_decay: of the weights; 3e-4 in the DARTS space, 5e-4 in NAS-Bench-201.
@@ -49,7 +52,7 @@ def idarts(
         name="idarts",
         updates=(OnFreshBatches((*[WeightStep()] * inner_steps, OuterStep())),),
         relaxation=Softmax,
-        hypergradient=NeumannSeries(terms, products),
+        hypergradient=NeumannSeries(terms, products, halvings),
         sampler=Relaxed(),
         selector=Derive(),
         weights=SGD(Cosine(learning_rate, learning_rate / 10), weight_decay=weight_decay),

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -145,9 +144,11 @@ def _images(folder: RunFolder) -> Tensor | None:
     if not folder.examples.exists():
         return None
     try:
-        with np.load(folder.examples, allow_pickle=False) as file:
+        # Opened here: numpy leaves open what turns out to be no archive.
+        with folder.examples.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             images = torch.from_numpy(file["images"])
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+    except Exception as error:
+        # A damaged archive surfaces as OSError, ValueError, EOFError, BadZipFile, zlib.error, KeyError and others.
         raise RunFolderError(
             f"{folder.examples} cannot be read ({error}); delete it: the report does without."
         ) from error
