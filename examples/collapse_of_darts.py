@@ -91,7 +91,7 @@ def told(run: Run) -> str:
 
 
 def draw(runs: list[Run], stem: Path) -> None:
-    """A panel for each figure, a colour for each method, a line for each seed."""
+    """A panel for each figure, a colour and a dash for each method, a line for each seed."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -100,20 +100,21 @@ def draw(runs: list[Run], stem: Path) -> None:
 
     panels = {"share": "share of skip connections", "truth": "table test accuracy, %"}
     panels = {key: label for key, label in panels.items() if all(run[key] for run in runs)}
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.8 * len(panels), 3.4), squeeze=False)
-    names = list(METHODS)
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.8 * len(panels), 3.7), squeeze=False, layout="constrained")
+    names, dashes = list(METHODS), ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
     for axis, (key, label) in zip(axes.flat, panels.items(), strict=True):
         seen: set[str] = set()
         for run in runs:
             name, values = run["method"], run[key]
             shown = name if name not in seen else None
-            axis.plot(range(1, len(values) + 1), values, color=f"C{names.index(name)}", label=shown, linewidth=1.2)
+            number = names.index(name)
+            style = {"color": f"C{number}", "linestyle": dashes[number % len(dashes)], "linewidth": 1.2}
+            axis.plot(range(1, len(values) + 1), values, label=shown, **style)
             seen.add(name)
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
         axis.grid(alpha=0.3)
-    axes.flat[0].legend(fontsize=7, loc=(0.55, 0.55))
-    figure.tight_layout()
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names), fontsize=8)
     for kind in (".svg", ".png"):
         figure.savefig(stem.with_suffix(kind), dpi=120)
 
