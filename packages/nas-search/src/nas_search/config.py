@@ -238,7 +238,7 @@ def _with_space_of_table(values: Mapping[str, Any], present: str = RunConfig.spa
 
 def _full_path(source: str) -> str:
     kind, _, path = source.partition(":")
-    return f"{kind}:{Path(path).resolve()}" if kind in ("npz", "wikitext", "ptb") and path else source
+    return f"{kind}:{Path(path).resolve()}" if kind in ("npz", "wikitext", "ptb", "imagefolder") and path else source
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

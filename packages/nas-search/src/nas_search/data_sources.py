@@ -15,10 +15,11 @@ from nas_augment.fixed import Crop, Flip
 from nas_search import distributed
 from nas_search.data import Data, Examples, ImageData, split_indices
 from nas_search.errors import ConfigError, DataError
+from nas_search.image_folders import ImageFolders
 from nas_search.text_sources import fake_text, ptb, wikitext
 from nas_search.vision_sources import KINDS, cifar10, cifar100, fashion_mnist, fetch, svhn
 
-__all__ = ["digits", "download", "fake", "load_data", "npz", "sources"]
+__all__ = ["digits", "download", "fake", "image_folders", "load_data", "npz", "sources"]
 
 
 def sources() -> dict[str, str]:
@@ -30,6 +31,7 @@ def sources() -> dict[str, str]:
         "cifar100:FOLDER": "CIFAR-100, fine labels: cifar-100-binary or cifar-100-python; --download fetches it",
         "svhn:FOLDER": "SVHN, cropped digits: train_32x32.mat, test_32x32.mat; --download fetches it",
         "fashion-mnist:FOLDER": "Fashion-MNIST: train-images-idx3-ubyte.gz, ...; --download fetches it",
+        "imagefolder:DIR": "DIR/train/CLASS/*.jpg and test (or val); imagefolder:DIR:64 searches at 64 x 64 pixels, else at 32",
         "fake:CxHxW": "random images of ten classes, for trying things out",
         "wikitext:DIR": "WikiText-2 or other text, for darts_rnn: train.txt, valid.txt, test.txt or wiki.train.tokens, ...",
         "ptb:DIR": "Penn Treebank, for darts_rnn: train.txt, valid.txt, test.txt or ptb.train.txt, ...",
@@ -52,6 +54,7 @@ def load_data(source: str) -> Data:
         "cifar100": lambda: cifar100(_folder(kind, rest)),
         "svhn": lambda: svhn(_folder(kind, rest)),
         "fashion-mnist": lambda: fashion_mnist(_folder(kind, rest)),
+        "imagefolder": lambda: _in_memory(source),
         "fake": lambda: fake(rest or "3x8x8"),
         "wikitext": lambda: wikitext(rest),
         "ptb": lambda: ptb(rest),
@@ -64,6 +67,25 @@ def load_data(source: str) -> Data:
             f"unknown data source {source!r}; did you mean {written!r}? There are {', '.join(sources())}."
         )
     return readers[kind]()
+
+
+def image_folders(source: str) -> tuple[ImageFolders, int]:
+    """The folders that ``imagefolder:DIR`` or ``imagefolder:DIR:SIZE`` names, and the size at which they are searched.
+
+    Raises:
+        ConfigError: there is no folder in the name.
+        DataError: there is none on the disk, or it is not made of classes of images.
+    """
+    kind, _, rest = source.partition(":")
+    folder, _, size = rest.rpartition(":")
+    if not (folder and size.isdecimal()):
+        folder, size = rest, "32"
+    return ImageFolders(_folder(kind, folder)), int(size)
+
+
+def _in_memory(source: str) -> ImageData:
+    folders, size = image_folders(source)
+    return folders.in_memory(size)
 
 
 def download(source: str) -> None:
