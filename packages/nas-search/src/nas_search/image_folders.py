@@ -2,7 +2,7 @@
 
 import hashlib
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,7 +28,7 @@ _SAMPLE = 500  # images that tell how to normalise
 
 @dataclass(frozen=True)
 class Reading:
-    """How images are read for a training; equal values give equal batches, whatever the workers.
+    """How images are read for a training; equal values, which are written alike, give equal batches, whatever the workers.
 
     Args:
         size: pixels of a side. What is not trained on is resized so that its shorter side is ``size / 0.875`` (256 for 224)
@@ -47,8 +47,8 @@ class Reading:
     size: int
     crop: str = "resized"
     jitter: bool = False
-    workers: int = field(default=0, compare=False)
-    timeout: float = field(default=120.0, compare=False)
+    workers: int = field(default=0, compare=False, repr=False)
+    timeout: float = field(default=120.0, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.size < 8 or self.crop not in ("resized", "padded"):
@@ -119,10 +119,10 @@ def _obey(_: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _loader(data: _Decoded, keys: Iterable[list[tuple[int, int]]], reading: Reading) -> Iterator[Examples]:
+def _loader(data: _Decoded, keys: Iterable[list[tuple[int, int]]], reading: Reading) -> Generator[Examples, None, None]:
     loader = DataLoader(
         data,
-        batch_sampler=keys,  # type: ignore[arg-type]  # it is only iterated over
+        batch_sampler=keys,
         num_workers=reading.workers,
         collate_fn=_stacked,
         timeout=reading.timeout if reading.workers else 0,
@@ -151,6 +151,7 @@ def explained_workers(reading: Reading | None) -> Iterator[None]:
         text = str(error)
         if reading is None or isinstance(error, LoaderError) or "DataLoader" not in text:
             raise
+        error = error.with_traceback(None)  # whose frames would keep the other workers alive
         if "timed out" in text:
             raise LoaderError(
                 f"no batch came from the {reading.workers} workers in {reading.timeout:g} seconds: the disk hangs, or they are "
@@ -228,7 +229,7 @@ class FolderBatches:
         self.batch_size = min(batch_size, len(part))
         self._part = distributed.part(self.batch_size)
         self._next = -1
-        self._batches: Iterator[Examples] = iter(())
+        self._batches: Generator[Examples, None, None] | None = None
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -241,12 +242,19 @@ class FolderBatches:
             DataError: an image is damaged.
             LoaderError: a worker died or hangs.
         """
-        if position != self._next:
+        if self._batches is None or position != self._next:
+            self.close()
             self._batches = _loader(_Decoded(self.part, self.reading.random()), self._keys(position), self.reading)
         self._next = -1  # should reading fail, the next attempt starts workers anew
         batch = next(self._batches)
         self._next = position + 1
         return batch.to(self.device)
+
+    def close(self) -> None:
+        """End the workers; the next batch that is asked for starts others."""
+        if self._batches is not None:
+            self._batches.close()
+            self._batches = None
 
     def _keys(self, position: int) -> Iterator[list[tuple[int, int]]]:
         """Number and seed of the images of every batch from a position on."""

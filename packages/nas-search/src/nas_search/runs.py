@@ -4,6 +4,7 @@ import inspect
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from io import BytesIO
 from pathlib import Path
@@ -121,7 +122,11 @@ def run_search(
     Raises:
         SearchError, SpacesError: see `nas_search.search`, `load_data` and `load_table`.
     """
-    config = config.resolved()
+    with deterministic(config.deterministic):
+        return _run_search(config.resolved(), out, resume, observers)
+
+
+def _run_search(config: RunConfig, out: str | Path, resume: bool, observers: Sequence[Observer]) -> dict[str, Any]:
     parts = _Parts.of(config)
     folder = RunFolder(out)
     folder.check(resume=resume)
@@ -153,6 +158,7 @@ def run_search(
     _keep_examples(parts.data, folder)
     result = complete(state, folder, observers=[*watchers, *observers])
     metrics: dict[str, Any] = {**result.metrics, **_counts(parts, result.architecture)}
+    metrics["computation"] = Computation("float32", deterministic=config.deterministic).record(parts.device)
     if result.network is not None and "test_accuracy" not in metrics:
         metrics["test_accuracy"] = top1(result.network, parts.data.test, parts.device)
         metrics["train_epochs"] = config.epochs
@@ -264,6 +270,7 @@ def run_training(
     optimizer = _optimizer(parts, result.hyperparameters, weight_decay) if protocol is None else protocol.optimizer()
     if asgd is not None:
         optimizer = replace(optimizer, learning_rate=Constant(optimizer.learning_rate(0.0)))
+    computation = replace(computation, deterministic=computation.deterministic or config.deterministic)
     with deterministic(computation.deterministic), explained_workers(reading):
         record = _train_found(parts, result, folder, checkpoint, observers, optimizer, protocol, keeping, computation)
     replace(result, metrics={**result.metrics, **_trained(record)}).save(run)
@@ -491,7 +498,8 @@ def _train_both(parts: _Parts, result: SearchResult, folder: RunFolder, observer
 def _trained(record: Mapping[str, Any]) -> dict[str, Any]:
     """What the metrics of a result say of a training."""
     figures = {name: record[name] for name in ("test_accuracy", "test_perplexity") if name in record}
-    return {**figures, "train_epochs": record["epochs"]}
+    kept = {f"train_{name}": record[name] for name in ("epochs", "weights", "computation")}
+    return {**figures, **kept}
 
 
 def _train_found(
@@ -503,7 +511,7 @@ def _train_found(
     optimizer: SGD,
     protocol: TrainingProtocol | None = None,
     keeping: _Keeping = _Keeping(),
-    computation: Computation = Computation("float32"),
+    computation: Computation | None = None,
 ) -> dict[str, Any]:
     data = _training_data(parts, protocol, keeping)
     record, state = _train(
@@ -578,9 +586,10 @@ def _train(
     optimizer: SGD,
     protocol: TrainingProtocol | None = None,
     keeping: _Keeping = _Keeping(),
-    computation: Computation = Computation("float32"),
+    computation: Computation | None = None,
 ) -> tuple[dict[str, Any], TrainState]:
     config, device = parts.config, parts.device
+    computation = computation or Computation("float32", deterministic=config.deterministic)
     chosen = keeping.chosen(data)
     extras: dict[str, float] = {}
     options: dict[str, Any] = {}
@@ -609,7 +618,8 @@ def _train(
     values |= {} if computation == Computation("float32") else {"computation": computation}
     store = Store(checkpoint, {key: describe(value) for key, value in values.items()})
     seed = stream_seed(config.seed, "train")
-    with isolated_random_state(config.seed, device):
+    batches = None if data.batches is None else data.batches(config.batch_size, seed, device)
+    with isolated_random_state(config.seed, device), nullcontext() if batches is None else closing(batches):
         state = TrainState(
             lambda: parts.space.network(architecture, **parts.sizes, **options),
             data.train,
@@ -624,7 +634,7 @@ def _train(
             test=_judge("test", data.test, parts),
             test_every=keeping.test_every,
             computation=computation,
-            batches=None if data.batches is None else data.batches(config.batch_size, seed, device),
+            batches=batches,
             **extras,
         )
         store.restore(state)

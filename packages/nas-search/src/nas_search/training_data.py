@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import torch
 
-from nas_search.data import Batches, Data, Examples
+from nas_search.data import Data, Examples
 from nas_search.errors import ConfigError
 from nas_search.image_folders import FolderBatches, ImageFolders, Reading
 
 __all__ = ["MakeBatches", "TrainingData", "from_folders", "in_memory"]
 
-MakeBatches = Callable[[int, int, torch.device], Batches]
+MakeBatches = Callable[[int, int, torch.device], FolderBatches]
 """Batches of a size, under a seed, for a device."""
 
 

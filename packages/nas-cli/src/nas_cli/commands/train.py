@@ -7,9 +7,18 @@ from typing import Any
 import click
 
 from nas_cli.options import Sectioned, json_option, loudness
-from nas_cli.output import print_json, progress, resumable
+from nas_cli.output import print_json, progress, remembering, resumable
 
 __all__ = ["command"]
+
+_LESS_MEMORY = (
+    "try --precision bfloat16, or less in a step: --set batch_size=N; a smaller network, --set channels=N or cells=N; smaller "
+    "images of folders, --set image_size=N. --ema keeps a second copy of the weights."
+)
+_LESS_MEMORY_OF_RUN = (
+    "try --precision bfloat16, or a preset with smaller sizes than the run's, such as --preset quick --set batch_size=32 (also "
+    "channels=N and cells=N). --ema keeps a second copy of the weights."
+)
 
 
 @click.command(
@@ -120,22 +129,20 @@ def command(
         raise ConfigError("--set changes a setting of a preset; give --preset, such as --preset quick.")
     chosen = None if preset is None else protocol(preset, dict(parse_setting(text) for text in settings))
 
-    values: dict[str, Any] = {
+    values = {
         "epochs": epochs,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "ema": ema,
         "asgd": asgd,
-    }
-    values |= {"valid_share": valid_share, **keeping}
-    computation = Computation(precision, compile_network, deterministic)
-    shown = values | {
+        "valid_share": valid_share,
+        "data": data,
         "device": device,
-        "precision": precision,
-        "compile": compile_network,
-        "deterministic": deterministic,
+        **rest,
     }
-    # As it was given, so that it can be repeated.
+    computation = Computation(precision, compile_network, deterministic)
+    shown = values | {"precision": precision, "compile": compile_network, "deterministic": deterministic}
+    usual = {"precision": "auto", "test_every": 0, "workers": 0, "loader_timeout": 120.0}
     again = "".join(
         f" --{name.replace('_', '-')}" + ("" if value is True else f" {quote(str(value))}")
         for name, value in shown.items()
@@ -153,13 +160,13 @@ def command(
         with (
             progress(quiet=quiet or (as_json and not verbose) or not is_first(), verbose=verbose) as observers,
             resumable(f"nascli train {quote(str(run))}{again} --resume"),
+            remembering(_LESS_MEMORY if chosen is not None else _LESS_MEMORY_OF_RUN),
         ):
             record = run_training(
                 run,
                 **values,
                 protocol=chosen,
                 computation=computation,
-                device=device,
                 resume=resume,
                 observers=observers,
             )
