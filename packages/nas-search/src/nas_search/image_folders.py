@@ -2,8 +2,9 @@
 
 import hashlib
 import signal
+import time
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -158,6 +159,10 @@ def explained_workers(reading: Reading | None) -> Iterator[None]:
                 f"too slow. Go on with --resume and a longer --loader-timeout, more --workers, or --workers 0, which decodes "
                 f"without them."
             ) from error
+        if "exited unexpectedly" in text:
+            # A closed connection shows it before the system reports the death, at which torch raises once more, wherever that is.
+            with suppress(RuntimeError):
+                time.sleep(1)
         raise LoaderError(
             f"a worker that decodes images died ({text.splitlines()[0][:120]}): out of memory or of shared memory, or killed. "
             f"Go on with --resume and fewer --workers, or --workers 0, which decodes without them."
