@@ -103,9 +103,9 @@ def test_crops_are_those_of_their_names(tmp_path: Path) -> None:
         for name in ("a", "b"):
             (tmp_path / part / name).mkdir(parents=True)
             Image.fromarray(pixels.to(torch.uint8).numpy()).save(tmp_path / part / name / "0.png")
-    part = ImageFolders(tmp_path).train
-    padded = FolderBatches(part, 2, 0, CPU, Reading(32, "padded"))
-    resized = FolderBatches(part, 2, 0, CPU, Reading(32, "resized"))
+    train = ImageFolders(tmp_path).train
+    padded = FolderBatches(train, 2, 0, CPU, Reading(32, "padded"))
+    resized = FolderBatches(train, 2, 0, CPU, Reading(32, "resized"))
     black, flips, ratios = set[int](), set[bool](), set[float]()
     for position in range(40):
         for image in padded[position].images:

@@ -131,10 +131,13 @@ def _loader(data: _Decoded, keys: Iterable[list[tuple[int, int]]], reading: Read
         generator=torch.Generator(),  # else the global one would be drawn from
     )
     with explained_workers(reading):
-        for batch in loader:
-            if isinstance(batch, _Failed):
-                raise DataError(batch.reason)
-            yield batch
+        try:
+            for batch in loader:
+                if isinstance(batch, _Failed):
+                    raise DataError(batch.reason)
+                yield batch
+        except (ConnectionError, EOFError) as error:  # torch passes them on where the death is not reported yet
+            raise RuntimeError(f"DataLoader worker exited unexpectedly: {error}") from error.with_traceback(None)
 
 
 @contextmanager

@@ -215,7 +215,7 @@ def run_training(
         weights: which become ``model.pt``, and are tested: ``best``, which is the default where something validates, or
             ``last``.
         test_every: test after every so many epochs as well, for the history alone; else only at the end.
-        computation: number format, compiled or not, deterministic or not.
+        computation: number format, compiled or not, deterministic or not; deterministic also if the run's configuration says so.
         data: source of other data than the run's, to which the architecture is transferred.
         workers: processes that decode images of folders, where the protocol has an ``image_size``.
         loader_timeout: seconds after which a batch that they do not bring is an error.
