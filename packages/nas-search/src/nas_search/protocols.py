@@ -164,7 +164,8 @@ PROTOCOLS = {
 
 Where a value comes from:
     1. ``darts-cifar``: epochs, batch, sizes, auxiliary weight, cutout, drop path, learning rate, momentum, weight decay and clip
-       are those of the authors' ``cnn/train.py``; that the momentum is plain and the cosine moves once an epoch is too.
+       are those of the authors' ``cnn/train.py`` (read in two copies of it); that the momentum is plain and the cosine moves once
+       an epoch is too.
     2. ``darts-imagenet``: epochs (250) and width (48) are the paper's; the defaults of ``cnn/train_imagenet.py`` are 1,000 and
        50. Learning rate, its factor, momentum (plain), weight decay, clip, label smoothing, auxiliary weight, the absence of a
        drop path, the random crop to 224 and the change of colours are that file's. Papers that follow with larger batches take

@@ -258,6 +258,9 @@ def run_training(
         _check_protocol(parts, protocol)
     keeping = _Keeping(True, _averaging(ema or 0.0, asgd), valid_share or 0.0, weights, test_every)
     keeping.check()
+    with explained_workers(reading):
+        material = _training_data(parts, keeping)
+    keeping.chosen(material)
     checkpoint = folder.checkpoints / "retrain.pt"  # apart from that of the search's own training
     if resume and not checkpoint.exists():
         raise RunFolderError(f"{folder.root} has no training to resume; leave out --resume to start one.")
@@ -272,7 +275,9 @@ def run_training(
         optimizer = replace(optimizer, learning_rate=Constant(optimizer.learning_rate(0.0)))
     computation = replace(computation, deterministic=computation.deterministic or config.deterministic)
     with deterministic(computation.deterministic), explained_workers(reading):
-        record = _train_found(parts, result, folder, checkpoint, observers, optimizer, protocol, keeping, computation)
+        record = _train_found(
+            parts, material, result, folder, checkpoint, observers, optimizer, protocol, keeping, computation
+        )
     replace(result, metrics={**result.metrics, **_trained(record)}).save(run)
     write_report([folder.root], folder.report)
     return record
@@ -355,10 +360,10 @@ def run_evaluation(
     folder = RunFolder(run)
     network, build = read_model(folder.model_of(weights))
     place = choose_device(device)
-    source = data or build.get("data") or RunConfig.from_toml(folder.config).data
+    source = data or _trained_on(folder)
     shape = build.get("shape", ())
     found: Data | ImageFolders
-    if source.partition(":")[0] == "imagefolder" and len(shape) == 3:
+    if source.partition(":")[0] == "imagefolder" and len(shape) == 3 and type(shape[-1]) is int:
         folders, _ = image_folders(source)
         found, size = folders, Reading(shape[-1])
 
@@ -392,6 +397,14 @@ def run_evaluation(
         if len(index):
             shares[str(name)] = top1(network, part(index), place)
     return {**record, "classes": shares}
+
+
+def _trained_on(folder: RunFolder) -> str:
+    """The source of the data that the network of a run was trained on: the run's, unless a training says otherwise."""
+    found = (
+        folder.read_json(folder.training, "training has not finished").get("data") if folder.training.exists() else None
+    )
+    return found if isinstance(found, str) else RunConfig.from_toml(folder.config).data
 
 
 def _keep_examples(data: Data, folder: RunFolder) -> None:
@@ -478,16 +491,15 @@ def _covering_table(path: str, space: SearchSpace) -> Table:
 
 def _train_both(parts: _Parts, result: SearchResult, folder: RunFolder, observers: Sequence[Observer]) -> SearchResult:
     """Train what was found, and beside it a random architecture in the same way; what is done already is not repeated."""
-    optimizer = _optimizer(parts, result.hyperparameters)
+    optimizer, data = _optimizer(parts, result.hyperparameters), _training_data(parts, _Keeping())
     distributed.wait_for_all()  # what the first rank writes before a training is there, or is not, for all
     if "test_accuracy" not in result.metrics or not folder.model.exists():
-        record = _train_found(parts, result, folder, folder.checkpoints / "train.pt", observers, optimizer)
+        record = _train_found(parts, data, result, folder, folder.checkpoints / "train.pt", observers, optimizer)
         result = replace(result, metrics={**result.metrics, **_trained(record)})
         result.save(folder.root)
     if "random_test_accuracy" not in result.metrics:
         generator = torch.Generator().manual_seed(stream_seed(parts.config.seed, "random architecture"))
         other = parts.space.sample(generator)
-        data = _training_data(parts, None, _Keeping())
         record, _ = _train(parts, data, other, result.policy, folder.checkpoints / "random.pt", observers, optimizer)
         beside = {f"random_{name}": value for name, value in _trained(record).items()}
         result = replace(result, metrics={**result.metrics, **beside, "random_architecture": str(other)})
@@ -504,6 +516,7 @@ def _trained(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _train_found(
     parts: _Parts,
+    data: TrainingData,
     result: SearchResult,
     folder: RunFolder,
     checkpoint: Path,
@@ -513,7 +526,6 @@ def _train_found(
     keeping: _Keeping = _Keeping(),
     computation: Computation | None = None,
 ) -> dict[str, Any]:
-    data = _training_data(parts, protocol, keeping)
     record, state = _train(
         parts,
         data,
@@ -530,7 +542,6 @@ def _train_found(
         "space": parts.space.name,
         "architecture": str(result.architecture),
         **parts.sizes,
-        "data": parts.config.data,
         "shape": list(data.train.images.shape[1:]),
         "class_names": list(getattr(parts.source, "class_names", ())),
     }
@@ -562,7 +573,7 @@ def _optimizer(parts: _Parts, hyperparameters: Mapping[str, Any], weight_decay: 
     return settings if weight_decay is None else replace(settings, weight_decay=weight_decay)
 
 
-def _training_data(parts: _Parts, protocol: TrainingProtocol | None, keeping: _Keeping) -> TrainingData:
+def _training_data(parts: _Parts, keeping: _Keeping) -> TrainingData:
     """What is trained on, and what validates.
 
     Raises:
