@@ -130,14 +130,24 @@ def _loader(data: _Decoded, keys: Iterable[list[tuple[int, int]]], reading: Read
         worker_init_fn=_obey,
         generator=torch.Generator(),  # else the global one would be drawn from
     )
+    batches = iter(loader)
     with explained_workers(reading):
-        try:
-            for batch in loader:
-                if isinstance(batch, _Failed):
-                    raise DataError(batch.reason)
-                yield batch
-        except (ConnectionError, EOFError) as error:  # torch passes them on where the death is not reported yet
-            raise RuntimeError(f"DataLoader worker exited unexpectedly: {error}") from error.with_traceback(None)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (RuntimeError, OSError, EOFError) as error:
+                if reading.workers and "DataLoader" not in str(error):
+                    # What goes wrong with an image is told in its place: this is a connection to a worker whose death the
+                    # system has not reported yet.
+                    raise RuntimeError(f"DataLoader worker exited unexpectedly: {error}") from error.with_traceback(
+                        None
+                    )
+                raise
+            if batch is None:
+                return
+            if isinstance(batch, _Failed):
+                raise DataError(batch.reason)
+            yield batch
 
 
 @contextmanager
