@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 
 from nas_cli.main import _COMMANDS
 from nas_spaces import nas_bench_201
@@ -206,3 +207,55 @@ def test_other_ranks_say_what_befalls_them_and_leave_wrong_use_to_the_first(
     assert alone.stderr == "nascli (rank 1): no run folder nowhere.\n"
     shared = nascli("search", "--space", "nothing")
     assert shared == (2, "", "")
+
+
+def test_train_keeps_what_validated_best_and_says_how_to_repeat_itself(
+    nascli: Any, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--epochs", 2, "--valid-share", 0.25, "--ema", 0.9, "--test-every", 1, "--deterministic")
+    outcome = nascli("train", run, *options)
+    assert outcome.status == 0, outcome.stderr
+    record = json.loads((run / "train.json").read_text())
+    assert f"% after 2 epochs, weights of epoch {record['best_epoch']}" in outcome.stdout
+    assert record["weights"] == "best"
+    assert record["computation"]["deterministic"]
+    assert json.loads((run / "result.json").read_text())["metrics"]["train_computation"] == record["computation"]
+    for weights, epoch in (("best", record["best_epoch"]), ("last", 2)):
+        found = json.loads(nascli("evaluate", run, "--weights", weights, "--device", "cpu", "--json").stdout)
+        assert found["test_accuracy"] == record["history"][epoch - 1]["test_accuracy"]
+    assert nascli("export", run, "--format", "torch", "--weights", "last").status == 0
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nas_search.runs.run_training", interrupt)
+    outcome = nascli("train", run, *options, "--weight-decay", 0.0, "--precision", "float32")
+    assert outcome.status == 130
+    assert (
+        f"nascli train {run} --epochs 2 --weight-decay 0.0 --ema 0.9 --valid-share 0.25 --test-every 1 --precision float32 "
+        "--deterministic --resume"
+    ) in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ((), ("--precision bfloat16", "--preset quick --set batch_size=32", "--ema")),
+        (
+            ("--preset", "quick"),
+            ("--precision bfloat16", "--set batch_size=N", "channels=N", "cells=N", "image_size=N"),
+        ),
+    ],
+)
+def test_memory_that_runs_out_in_a_training_names_its_settings(
+    nascli: Any, run: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], named: tuple[str, ...]
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ...")
+
+    monkeypatch.setattr("nas_search.runs.run_training", fail)
+    outcome = nascli("train", run, *options)
+    assert outcome.status == 1
+    assert outcome.stderr.startswith("nascli: out of memory: try ")
+    for words in named:
+        assert words in outcome.stderr

@@ -111,6 +111,7 @@ def _explain(error: Exception) -> int:
     """Print an error in one line; the exit status."""
     # Imported here: an error of the libraries can only have been raised where they are imported already.
     from nas_augment import AugmentError
+    from nas_cli.output import OutOfMemoryError, is_out_of_memory
     from nas_hypergrad import HypergradError, SettingError
     from nas_search import ConfigError, Interrupted, SearchError
     from nas_spaces import ArchitectureError, SpacesError, UnknownSpaceError
@@ -130,9 +131,9 @@ def _explain(error: Exception) -> int:
     if isinstance(error, OSError):
         _say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return 1
-    # torch has no class of its own for the host's memory.
-    if isinstance(error, MemoryError) or ("alloc" in str(error).lower() and "memory" in str(error).lower()):
-        _say("out of memory: try a smaller --batch-size, --channels or --cells.")
+    if is_out_of_memory(error):
+        told = isinstance(error, OutOfMemoryError)
+        _say(str(error) if told else "out of memory: try a smaller --batch-size, --channels or --cells.")
         return 1
     _say(f"{type(error).__name__}: {_first_line(error)} (an error of ours, or of a plug-in; --debug shows where)")
     return 1

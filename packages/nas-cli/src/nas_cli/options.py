@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["Sectioned", "json_option", "loudness"]
+__all__ = ["Sectioned", "json_option", "loudness", "weights_option"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -34,6 +34,12 @@ class Sectioned(click.Command):
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else on stdout.")
+
+weights_option = click.option(
+    "--weights",
+    type=click.Choice(["best", "last"]),
+    help="Of the epoch that validated best, or of the last one; by default those that the training chose.",
+)
 
 
 def loudness(function: _Function) -> _Function:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nas_search.roles import Event, Observer
 
-__all__ = ["print_json", "print_search", "progress", "resumable"]
+__all__ = ["OutOfMemoryError", "is_out_of_memory", "print_json", "print_search", "progress", "remembering", "resumable"]
 
 
 @contextmanager
@@ -84,6 +84,27 @@ def resumable(again: str, begun: Callable[[], bool] = lambda: True) -> Iterator[
             raise Interrupted(f"{before} Repeat the same command.") from error
         saved = str(error) or "interrupted; what was saved last is whole."
         raise Interrupted(f"{saved} Go on with: {again}") from error
+
+
+class OutOfMemoryError(MemoryError):
+    """Memory ran out in a command that says which of its settings lower it."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, of the host or of a GPU: torch has no class of its own for the host's."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or ("memory" in text and ("alloc" in text or "out of" in text))
+
+
+@contextmanager
+def remembering(remedy: str) -> Iterator[None]:
+    """Say what of a command's own settings takes less memory, where it ran out."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(f"out of memory: {remedy}") from error
 
 
 class _Bar:

@@ -100,6 +100,7 @@ class RunConfig:
         cells: depth, in the unit of the space.
         seed: of all randomness.
         device: ``auto``, ``cpu`` or ``cuda``.
+        deterministic: whether only deterministic algorithms are used, in the search and in the trainings; it may be slower.
         settings: those of the method.
 
     Raises:
@@ -120,6 +121,7 @@ class RunConfig:
     cells: int = 1
     seed: int = 0
     device: str = "auto"
+    deterministic: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

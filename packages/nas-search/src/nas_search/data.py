@@ -16,6 +16,7 @@ from nas_search.errors import ConfigError, DataError
 __all__ = [
     "NO_VALIDATION",
     "BatchStream",
+    "Batches",
     "Data",
     "Examples",
     "ImageData",
@@ -299,6 +300,23 @@ def stream_seed(seed: int, *names: object) -> int:
     """The seed of one of a run's independent streams of random numbers."""
     text = "/".join(map(str, (seed, *names)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+
+
+class Batches(Protocol):
+    """Endless shuffled batches by their position in the run: `BatchStream`, and what is read from a folder."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a batch, of all ranks together."""
+        ...
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        ...
+
+    def __getitem__(self, position: int) -> Examples:
+        """The batch at `position`, counted from the beginning of the run; of several ranks the own part of it."""
+        ...
 
 
 class BatchStream:

@@ -16,10 +16,11 @@ from nas_search import distributed
 from nas_search.data import Data, Examples, ImageData, split_indices
 from nas_search.errors import ConfigError, DataError
 from nas_search.image_folder import ImageFolder, image_folder
+from nas_search.lazy_images import ImageFolders
 from nas_search.text_sources import fake_text, ptb, wikitext
 from nas_search.vision_sources import KINDS, cifar10, cifar100, fashion_mnist, fetch, svhn
 
-__all__ = ["digits", "download", "fake", "load_data", "npz", "sources"]
+__all__ = ["digits", "download", "fake", "image_folders", "load_data", "npz", "sources"]
 
 
 def sources() -> dict[str, str]:
@@ -67,6 +68,17 @@ def load_data(source: str) -> Data:
             f"unknown data source {source!r}; did you mean {written!r}? There are {', '.join(sources())}."
         )
     return readers[kind]()
+
+
+def image_folders(source: str) -> ImageFolders:
+    """The files of ``imagefolder:DIR``, none of which is read before it is asked for: what a training decodes as it goes on.
+
+    Raises:
+        ConfigError: there is no folder in the name, or an option is wrong.
+        DataError: there is none on the disk, or it is not made of classes of images.
+    """
+    kind, _, rest = source.partition(":")
+    return ImageFolders(ImageFolder.parse(str(_folder(kind, rest)))[0])
 
 
 def download(source: str) -> None:

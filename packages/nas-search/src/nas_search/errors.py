@@ -8,6 +8,7 @@ SearchError
 |-- ExportError (also RuntimeError)   a network that could not be written in another form, or that computes something else there
 |-- ConvergenceError (also ArithmeticError)  an iteration that does not reach its tolerance
 |-- NonFiniteError (also ArithmeticError)  a loss that became NaN or infinite
+|-- LoaderError (also RuntimeError)   a process that reads data died, or gives no sign of life
 |-- RankError (also RuntimeError)     a run of several processes that lost one of them, or whose processes differ
 `-- Interrupted                       stopped on request, after saving
 """
@@ -19,6 +20,7 @@ __all__ = [
     "DataError",
     "ExportError",
     "Interrupted",
+    "LoaderError",
     "NonFiniteError",
     "RankError",
     "RunFolderError",
@@ -56,6 +58,10 @@ class ConvergenceError(SearchError, ArithmeticError):
 
 class NonFiniteError(SearchError, ArithmeticError):
     """A loss became NaN or infinite."""
+
+
+class LoaderError(SearchError, RuntimeError):
+    """A process that reads data died, or gives no sign of life."""
 
 
 class RankError(SearchError, RuntimeError):

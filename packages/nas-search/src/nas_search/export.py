@@ -26,7 +26,7 @@ FORMATS = {"onnx": "model.onnx", "torch": "model.pt2", "json": "export.json"}
 _TRACED, _COMPARED = 2, (1, 5)
 
 
-def export_run(run: str | Path, form: str, out: str | Path | None = None) -> Path:
+def export_run(run: str | Path, form: str, out: str | Path | None = None, weights: str | None = None) -> Path:
     """Write what a run found and trained in another form.
 
     ``onnx`` and ``torch`` are the trained network, from images ``(batch, channels, height, width)`` float32 in [0, 1] of the
@@ -37,6 +37,7 @@ def export_run(run: str | Path, form: str, out: str | Path | None = None) -> Pat
         run: the run folder.
         form: ``onnx``, ``torch`` or ``json``.
         out: the file; `FORMATS` in the run folder by default.
+        weights: ``best`` or ``last`` in place of those that became ``model.pt``.
 
     Returns:
         The path of the file.
@@ -54,7 +55,7 @@ def export_run(run: str | Path, form: str, out: str | Path | None = None) -> Pat
         record = {"format": "nas-search-export", "version": 1, **SearchResult.load(folder.root).to_dict()}
         write_atomically(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
         return path
-    network, build = read_model(folder.model)
+    network, build = read_model(folder.model_of(weights))
     shape = build.get("shape")
     if shape is None:
         raise ExportError(f"{folder.model} does not say which images it takes; train it again with `nascli train`.")

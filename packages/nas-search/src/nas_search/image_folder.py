@@ -22,7 +22,7 @@ from nas_augment.fixed import Crop, Flip
 from nas_search.data import Examples, ImageData, split_indices
 from nas_search.errors import ConfigError, DataError
 
-__all__ = ["ImageFolder", "cache_folder", "image_folder", "split_options"]
+__all__ = ["ImageFolder", "Listing", "cache_folder", "image_folder", "open_image", "split_options"]
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 _LOOKED_AT = 64
@@ -121,7 +121,7 @@ def image_folder(path: str | Path, options: ImageFolder = ImageFolder()) -> Imag
         DataError: the folder is not of this form, or a file cannot be decoded, or there is no room for the pixels.
     """
     root = Path(path)
-    files = _Listing.of(root)
+    files = Listing.of(root)
     size, channels = _form(files.paths, options)
     names = [str(each.relative_to(root).as_posix()) for each in files.paths]
     times = [each.stat() for each in files.paths]
@@ -147,8 +147,15 @@ def cache_folder() -> Path:
 
 
 @dataclass(frozen=True)
-class _Listing:
-    """Files with the numbers of their classes; first those that train, then the test part, then what validates, if any."""
+class Listing:
+    """Files with the numbers of their classes; first those that train, then the test part, then what validates, if any.
+
+    Args:
+        classes: names, in alphabetical order.
+        paths: of all files.
+        labels: of all files.
+        counts: files of each part.
+    """
 
     classes: tuple[str, ...]
     paths: list[Path]
@@ -156,7 +163,12 @@ class _Listing:
     counts: list[int]
 
     @staticmethod
-    def of(root: Path) -> "_Listing":
+    def of(root: Path) -> "Listing":
+        """What is in a folder.
+
+        Raises:
+            DataError: it is not laid out as `image_folder` says.
+        """
         if not root.is_dir():
             raise DataError(f"no folder {root}; expected {_EXPECTED}.")
         train = root / "train"
@@ -165,7 +177,7 @@ class _Listing:
             test, *rest = others
             classes = _classes(train)
             parts = [_files(folder, classes) for folder in (train, test, *rest[:1])]
-            return _Listing(
+            return Listing(
                 classes,
                 [path for paths, _ in parts for path in paths],
                 [label for _, labels in parts for label in labels],
@@ -180,7 +192,7 @@ class _Listing:
                 f"{home} has {len(paths)} images, too few to keep some for the test; give more, or {root}/test."
             )
         order = [*training.tolist(), *testing.tolist()]
-        return _Listing(classes, [paths[i] for i in order], [labels[i] for i in order], [len(training), len(testing)])
+        return Listing(classes, [paths[i] for i in order], [labels[i] for i in order], [len(training), len(testing)])
 
 
 _EXPECTED = "FOLDER/train/CLASS/*.jpg and FOLDER/test/CLASS/*.jpg, or FOLDER/CLASS/*.jpg"
@@ -326,6 +338,26 @@ class _Files(Dataset[tuple[Tensor, str]]):
 
 
 def _decode(path: Path, channels: int, size: int, strict: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    image = open_image(path, channels, strict)
+    scale = size / min(image.size)
+    width, height = max(size, round(image.width * scale)), max(size, round(image.height * scale))
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = (width - size) // 2, (height - size) // 2
+    pixels = np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
+    return np.array(pixels.reshape(size, size, channels).transpose(2, 0, 1))
+
+
+def open_image(path: Path, channels: int = 3, strict: bool = False) -> Image.Image:
+    """An image, decoded, turned as its camera says, in colour or grey.
+
+    Args:
+        path: of the file.
+        channels: 3 or 1.
+        strict: whether an image in colour is refused where one channel is asked for.
+
+    Raises:
+        DataError: the file is damaged, or has more than 8 bits a channel.
+    """
     try:
         with Image.open(path) as file:
             if file.mode[0] in "IF":
@@ -335,19 +367,12 @@ def _decode(path: Path, channels: int, size: int, strict: bool) -> np.ndarray[An
                     f"{path} is in colour ({file.mode}), and the files that were looked at are grey; say which by ,channels=3 or "
                     ",channels=1 behind the folder."
                 )
-            image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
+            return ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
     except DataError:
         raise
     except Exception as error:
         # Pillow lets through what its readers raise: OSError, ValueError, SyntaxError, struct.error and others.
         raise _unreadable(path, error) from error
-    scale = size / min(image.size)
-    image = image.resize(
-        (max(size, round(image.width * scale)), max(size, round(image.height * scale))), Image.Resampling.BILINEAR
-    )
-    left, top = (image.width - size) // 2, (image.height - size) // 2
-    pixels = np.asarray(image.crop((left, top, left + size, top + size)), dtype=np.uint8)
-    return np.array(pixels.reshape(size, size, channels).transpose(2, 0, 1))
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -66,6 +66,13 @@ class TrainingProtocol:
         label_smoothing: share of each target that is spread evenly over all classes.
         cutout: side of the square that is covered, in pixels; 0 for none.
         stem: ``cifar``, or ``imagenet``, which divides the resolution by 8 first.
+        image_size: of the images that a folder (``imagefolder``) is read at, by workers and while the training goes on; 0 for
+            that of the search. Images that are in memory already (CIFAR, ``npz``) keep theirs, and the crop of the policy.
+        crop: of such images, ``resized`` or ``padded``, see `nas_search.lazy_images.Reading`.
+        jitter: whether their colours are changed, see there.
+        ema: decay of an exponential average of the weights, which is evaluated and saved in their place; 0 for none. See
+            `nas_search.averaging.ExponentialAverage`.
+        valid_share: part of the train images that is not trained on and chooses the best epoch; 0 for none.
 
     Raises:
         ConfigError: a value out of its range, or of another type.
@@ -87,6 +94,11 @@ class TrainingProtocol:
     label_smoothing: float = 0.0
     cutout: int = 0
     stem: str = "cifar"
+    image_size: int = 0
+    crop: str = "padded"
+    jitter: bool = False
+    ema: float = 0.0
+    valid_share: float = 0.0
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -96,12 +108,14 @@ class TrainingProtocol:
             if type(value) is not wanted:
                 raise ConfigError(f"{item.name} is {value!r}; expected {wanted.__name__}, such as {item.default!r}.")
         check_positive(epochs=self.epochs, batch_size=self.batch_size)
-        for name in ("channels", "cells", "cutout", "clip", "auxiliary"):
+        for name in ("channels", "cells", "cutout", "image_size", "clip", "auxiliary"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a number of 0 or more.")
-        for name in ("drop_path", "label_smoothing", "decay"):
+        for name in ("drop_path", "label_smoothing", "decay", "ema", "valid_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more, below 1.")
+        if self.crop not in ("resized", "padded"):
+            raise ConfigError(f"crop is {self.crop!r}; expected 'resized' or 'padded'.")
         if self.stem not in ("cifar", "imagenet"):
             raise ConfigError(f"stem is {self.stem!r}; expected 'cifar' or 'imagenet'.")
         self.optimizer()  # which has limits of its own
@@ -138,6 +152,7 @@ PROTOCOLS = {
     "darts-imagenet": replace(
         _DARTS, epochs=250, batch_size=128, channels=48, cells=14, learning_rate=0.1, decay=0.97, every_epoch=False,
         weight_decay=3e-5, drop_path=0.0, label_smoothing=0.1, cutout=0, stem="imagenet",
+        image_size=224, crop="resized", jitter=True,
     ),
     "nas-bench-201": TrainingProtocol(
         epochs=200, batch_size=256, channels=16, cells=5, learning_rate=0.1, weight_decay=5e-4, clip=0.0
@@ -145,7 +160,20 @@ PROTOCOLS = {
     "quick": TrainingProtocol(),
 }  # fmt: skip
 """DARTS' evaluation on CIFAR-10 and ImageNet (Liu et al., ICLR 2019), NAS-Bench-201's table (Dong and Yang, ICLR 2020,
-200 epochs), and ten epochs at the sizes of the search."""
+200 epochs), and ten epochs at the sizes of the search.
+
+Where a value comes from:
+    1. ``darts-cifar``: epochs, batch, sizes, auxiliary weight, cutout, drop path, learning rate, momentum, weight decay and clip
+       are those of the authors' ``cnn/train.py`` (read in two copies of it); that the momentum is plain and the cosine moves once
+       an epoch is too.
+    2. ``darts-imagenet``: epochs (250) and width (48) are the paper's; the defaults of ``cnn/train_imagenet.py`` are 1,000 and
+       50. Learning rate, its factor, momentum (plain), weight decay, clip, label smoothing, auxiliary weight, the absence of a
+       drop path, the random crop to 224 and the change of colours are that file's. Papers that follow with larger batches take
+       a learning rate of 0.5 (DAAS with batches of 1,024, Amended-DARTS): set ``batch_size`` and ``learning_rate``.
+    3. ``nas-bench-201``: the optimiser with Nesterov's momentum, its cosine at every step, batch and epochs are the authors'
+       ``200E.config``; that no gradient is clipped is the training loop's, ``exps/NAS-Bench-201/functions.py``.
+    4. ``quick`` is ours.
+"""
 
 
 def protocol(name: str, values: Mapping[str, Any] | None = None) -> TrainingProtocol:

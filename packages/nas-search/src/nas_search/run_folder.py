@@ -29,6 +29,8 @@ class RunFolder:
         self.result = self.root / "result.json"
         self.report = self.root / "report.html"
         self.model = self.root / "model.pt"
+        self.best_model = self.root / "model-best.pt"
+        self.last_model = self.root / "model-last.pt"
         self.training = self.root / "train.json"
         self.checkpoints = self.root / "checkpoints"
         self.examples = self.checkpoints / "examples.npz"  # a few images, for the report
@@ -74,6 +76,28 @@ class RunFolder:
                 f"cannot make {self.checkpoints} ({error.strerror}); choose another folder with --out."
             ) from error
         distributed.wait_for_all()
+
+    def model_of(self, weights: str | None) -> Path:
+        """The file of the ``best`` or the ``last`` weights of a training; None for those that it chose.
+
+        Raises:
+            RunFolderError: the best ones, of a training in which nothing validated.
+        """
+        if weights == "best" and self.model.exists() and not self.best_model.exists():
+            raise RunFolderError(
+                f"{self.root} has no best weights: nothing validated in its training. Take the last ones, or train with "
+                f"--valid-share 0.1."
+            )
+        if weights is None or not self.best_model.exists():
+            return self.model  # which has the last weights where nothing validated
+        return self.best_model if weights == "best" else self.last_model
+
+    @staticmethod
+    def remove(*paths: Path) -> None:
+        """Remove files that are there; of several ranks the first alone does."""
+        if distributed.is_first():
+            for path in paths:
+                path.unlink(missing_ok=True)
 
     def remove_leftovers(self) -> None:
         """Remove what a process that was killed has left half written."""

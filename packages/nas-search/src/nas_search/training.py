@@ -1,21 +1,28 @@
 """Training one network from scratch: what evaluates a found architecture, or a candidate of a black-box search."""
 
+import copy
 from collections.abc import Callable, Mapping
-from typing import Any
+from operator import index
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from nas_augment import Policy
 from nas_augment.fixed import FixedPolicy
-from nas_search.data import BatchStream, Examples, preparation, stream_seed
-from nas_search.distributed import sample_part
+from nas_search.averaging import Averaging, blend
+from nas_search.computation import Computation
+from nas_search.data import Batches, BatchStream, Examples, preparation, stream_seed
+from nas_search.distributed import mean, sample_part
 from nas_search.errors import ConfigError
 from nas_search.objective import accuracy, cross_entropy
 from nas_search.optimizers import OptimizerSettings, apply_step
 from nas_search.run_state import RunState, check_positive
 
-__all__ = ["TrainState"]
+__all__ = ["Judge", "TrainState"]
+
+Judge = Callable[[nn.Module], Mapping[str, float]]
+"""Figures of a network, on images that it was not trained on."""
 
 
 class TrainState(RunState):
@@ -35,9 +42,17 @@ class TrainState(RunState):
         label_smoothing: share of each target that is spread evenly over all classes.
         auxiliary: weight of the loss of a network's second logits; such a network returns a pair while training.
         drop_path: what `network.drop_path` is told at the beginning of epoch e of E: ``drop_path * e / E``; 0 to tell nothing.
+        averaging: of the weights; what is validated, tested and kept is the average then, as soon as it has begun.
+        validate: called after every epoch, and never with test images: its ``valid_accuracy`` of images, or its ``valid_loss``
+            of text, says which epoch was the best.
+        test: called after every `test_every` epochs, for the history alone: nothing is chosen by it.
+        test_every: 0 for never.
+        computation: number format, and whether the network is compiled.
+        batches: what is trained on in the place of batches of `examples`, which only tell how to normalise then.
 
     Raises:
-        ConfigError: tokens with a policy, or a network that has no `drop_path` to tell.
+        ConfigError: tokens with a policy, a network that has no `drop_path` to tell, a compiled network with a drop path, or
+            an averaging that waits for a validation that is not given.
     """
 
     def __init__(
@@ -54,6 +69,12 @@ class TrainState(RunState):
         label_smoothing: float = 0.0,
         auxiliary: float = 0.0,
         drop_path: float = 0.0,
+        averaging: Averaging | None = None,
+        validate: Judge | None = None,
+        test: Judge | None = None,
+        test_every: int = 0,
+        computation: Computation = Computation("float32"),
+        batches: Batches | None = None,
     ) -> None:
         tokens = examples.images.dtype == torch.int64
         super().__init__(epochs=epochs, seed=seed, device=device, tokens=tokens)
@@ -62,7 +83,7 @@ class TrainState(RunState):
             raise ConfigError(f"tokens cannot be augmented by {policy}; train them without a policy.")
         self.policy, self.settings = policy, optimizer
         self.label_smoothing, self.auxiliary, self.drop_path = label_smoothing, auxiliary, drop_path
-        self.batches = BatchStream(examples, batch_size, stream_seed(seed, "train"), device)
+        self.batches: Batches = batches or BatchStream(examples, batch_size, stream_seed(seed, "train"), device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             made = make_network()
@@ -75,6 +96,24 @@ class TrainState(RunState):
             )
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = optimizer.build(self.network.parameters())
+        self.computation = computation
+        self._compute: Callable[[Tensor], Any] = self.network
+        if computation.compile:
+            if drop_path:
+                raise ConfigError(
+                    f"drop_path is {drop_path}, and grows with every epoch, after each of which the network would be compiled "
+                    f"anew; leave out --compile, or the drop path (--set drop_path=0)."
+                )
+            self._compute = torch.compile(self.network)
+        self.averaging = averaging
+        if averaging is not None and validate is None and averaging.begin(()) is None:
+            raise ConfigError(
+                f"{averaging} begins when the validation loss stops to fall, and there is no validation part; keep one with "
+                f"--valid-share 0.1."
+            )
+        self.average = None if averaging is None else copy.deepcopy(self.network)
+        self.validate, self.test, self.test_every = validate, test, test_every
+        self.best: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -97,8 +136,8 @@ class TrainState(RunState):
         return "Start again with a smaller learning rate (--set train_learning_rate=...)."
 
     def modules(self) -> dict[str, nn.Module]:
-        """The network."""
-        return {"network": self.network}
+        """The network, and the average of its weights."""
+        return {"network": self.network} | ({} if self.average is None else {"average": self.average})
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The optimiser of its weights."""
@@ -112,10 +151,14 @@ class TrainState(RunState):
             policy = FixedPolicy(self.policy.stages)
             images = policy.apply(images, sample_part(policy, len(images), self.generator))
         self._tell_drop_path()  # at every step, so that a resumed training needs no more than its position
-        logits, loss = self._loss(images, labels)
+        with self.computation.autocast(self.device):
+            logits, loss = self._loss(images, labels)
         self.optimizer.zero_grad()
         loss.backward()
         norm = apply_step(self.optimizer, self.settings, self.progress)
+        averaged = self._averaged(self.position)
+        if self.averaging is not None and self.average is not None and averaged is not None:
+            blend(self.average, self.network, self.averaging.share(averaged))
         self.images += self.batches.batch_size
         return {"train_loss": loss.detach(), "train_accuracy": accuracy(logits, labels), "gradient_norm": norm}
 
@@ -125,7 +168,7 @@ class TrainState(RunState):
             self._set_drop_path(self.drop_path * self.epoch / self.epochs)
 
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        output = self.network(images)
+        output = self._compute(images)
         if isinstance(output, tuple):
             logits, side = output
             smoothing = self.label_smoothing
@@ -133,6 +176,68 @@ class TrainState(RunState):
             return logits, loss + self.auxiliary * cross_entropy(side, labels, smoothing=smoothing)
         return output, cross_entropy(output, labels, smoothing=self.label_smoothing)
 
+    def _averaged(self, position: int) -> int | None:
+        """How many steps of those before `position` are in the average; None where it has not begun."""
+        if self.averaging is None:
+            return None
+        losses = [record["valid_loss"] for record in self.history if "valid_loss" in record]
+        begin = self.averaging.begin(losses)
+        return None if begin is None else position - begin * self.steps
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """What is validated and tested: the average if it has begun, else the network."""
+        averaged = self._averaged(self.position)
+        return self.average if self.average is not None and averaged else self.network
+
     def finish_epoch(self) -> dict[str, Any]:
-        """The learning rate; the test images are not touched before the end."""
-        return {"learning_rate": self.learning_rate}
+        """The learning rate and the figures of the validation; the test images are not touched unless `test_every` asks to."""
+        record: dict[str, Any] = {"learning_rate": self.learning_rate}
+        if self.validate is not None:
+            figures = self._judged(self.validate)
+            record |= figures
+            # Of a text the loss says more than the share of words that were guessed.
+            score = -figures["valid_loss"] if self.tokens else figures["valid_accuracy"]
+            if self.best is None or score > self.best["score"]:
+                weights = {name: value.detach().cpu().clone() for name, value in self.evaluated.state_dict().items()}
+                self.best = {"epoch": self.epoch + 1, "score": score, "weights": weights}
+        if self.test is not None and self.test_every and (self.epoch + 1) % self.test_every == 0:
+            record |= self._judged(self.test)
+        return record
+
+    def _judged(self, judge: Judge) -> dict[str, float]:
+        # Ranks agree on what was the best: their devices may differ in the last digits.
+        found = judge(self.evaluated.eval())
+        values = mean(torch.tensor(list(found.values()), dtype=torch.float64, device=self.device)).tolist()
+        return dict(zip(found, values, strict=True))
+
+    def trained(self, which: Literal["best", "last"]) -> nn.Module:
+        """The network with the weights of one epoch, averaged if they are, in evaluation mode.
+
+        Args:
+            which: ``best`` for those that validated best, the first of equals; ``last`` for those of the last epoch.
+
+        Raises:
+            ConfigError: the best ones, and nothing validated.
+        """
+        network = copy.deepcopy(self.evaluated)
+        if which == "best":
+            if self.best is None:
+                raise ConfigError(
+                    "there are no best weights without a validation part; keep one with --valid-share 0.1, or take the last."
+                )
+            network.load_state_dict(self.best["weights"])
+        return network.eval()
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `RunState.state_dict`; with the best weights so far."""
+        return {**super().state_dict(), "best": self.best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See `RunState.load_state_dict`."""
+        super().load_state_dict(state)
+        best = state.get("best")
+        if best is not None:
+            copy.deepcopy(self.network).load_state_dict(best["weights"])  # refuses what does not fit
+            best = {"epoch": index(best["epoch"]), "score": float(best["score"]), "weights": dict(best["weights"])}
+        self.best = best

@@ -1,10 +1,11 @@
 """``nascli evaluate``."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from nas_cli.options import json_option
+from nas_cli.options import json_option, weights_option
 from nas_cli.output import print_json
 
 __all__ = ["command"]
@@ -14,8 +15,9 @@ __all__ = ["command"]
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", metavar="D", help="Data whose test part is classified; those of the run by default.")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute.")
+@weights_option
 @json_option
-def command(run: Path, data: str | None, device: str, as_json: bool) -> None:
+def command(run: Path, data: str | None, device: str, weights: Literal["best", "last"] | None, as_json: bool) -> None:
     """Say how many of the test images of a data set the trained network of RUN classifies rightly.
 
     \b
@@ -25,7 +27,7 @@ def command(run: Path, data: str | None, device: str, as_json: bool) -> None:
     """
     from nas_search.runs import run_evaluation
 
-    record = run_evaluation(run, data=data, device=device)
+    record = run_evaluation(run, data=data, device=device, weights=weights)
     if as_json:
         print_json(record)
         return

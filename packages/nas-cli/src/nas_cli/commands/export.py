@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from nas_cli.options import json_option
+from nas_cli.options import json_option, weights_option
 from nas_cli.output import print_json
 
 __all__ = ["command"]
@@ -21,8 +21,9 @@ __all__ = ["command"]
     help="Of the file.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="File to write; in RUN by default.")
+@weights_option
 @json_option
-def command(run: Path, form: str, out: Path | None, as_json: bool) -> None:
+def command(run: Path, form: str, out: Path | None, weights: str | None, as_json: bool) -> None:
     """Write the trained network of RUN as ONNX or torch.export, or what was found as JSON.
 
     The network takes images as float32 in [0, 1] and normalises them itself. It is run by onnxruntime, or read back, and
@@ -35,7 +36,7 @@ def command(run: Path, form: str, out: Path | None, as_json: bool) -> None:
     """
     from nas_search.export import export_run
 
-    path = export_run(run, form, out)
+    path = export_run(run, form, out, weights)
     if as_json:
         print_json({"file": str(path), "format": form, "bytes": path.stat().st_size})
     else:

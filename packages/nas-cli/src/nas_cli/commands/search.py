@@ -21,7 +21,7 @@ __all__ = ["command"]
     cls=Sectioned,
     sections={
         "What is searched": ("space", "method", "data", "download", "channels", "cells", "table"),
-        "How long, and where": ("epochs", "train_epochs", "batch_size", "seed", "device"),
+        "How long, and where": ("epochs", "train_epochs", "batch_size", "seed", "device", "deterministic"),
         "The run and its configuration": ("out", "resume", "config", "settings", "tensorboard"),
         "What is printed": ("as_json", "quiet", "verbose"),
     },
@@ -47,6 +47,7 @@ __all__ = ["command"]
 @click.option("--table", metavar="FILE|digits", help="Tabular benchmark in which the result is looked up.")
 @click.option("--seed", type=int, metavar="N", help="Seed of all randomness (0).")
 @click.option("--device", metavar="auto|cpu|cuda", help="Where to compute (auto).")
+@click.option("--deterministic", is_flag=True, default=None, help="Deterministic algorithms only.")
 @click.option(
     "--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Read the configuration from a file."
 )

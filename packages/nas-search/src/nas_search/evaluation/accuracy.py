@@ -1,7 +1,7 @@
 """The accuracy of a network on labelled images, and its perplexity on text."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -17,27 +17,31 @@ _IMAGES, _TOKENS = 500, 2000
 
 
 def top1(
-    classify: Callable[[Tensor], Tensor], examples: Examples, device: torch.device, batch_size: int | None = None
+    classify: Callable[[Tensor], Tensor],
+    examples: Examples | Iterable[Examples],
+    device: torch.device,
+    batch_size: int | None = None,
 ) -> float:
     """The share of labels that have the largest logit, in [0, 1]; without gradient.
 
     Args:
         classify: images ``(batch, channels, height, width)`` as in the data to logits ``(batch, classes)``, or tokens
             ``(batch, time)`` to ``(batch, classes, time)``.
-        examples: what is classified.
+        examples: what is classified; or batches of it, of what is not whole in memory.
         device: where `classify` wants them.
         batch_size: the most examples classified at once; 500 images, or 2,000 tokens, when left out.
 
     Raises:
         ConfigError: there are no examples.
     """
-    if not len(examples.labels):
-        raise ConfigError(NO_VALIDATION)
-    correct = torch.zeros((), dtype=torch.int64, device=device)
+    correct, count = torch.zeros((), dtype=torch.int64, device=device), 0
     with torch.no_grad():
         for images, labels in _batches(examples, device, batch_size):
             correct += (classify(images).argmax(dim=1) == labels).sum()
-    return int(correct) / examples.labels.numel()
+            count += labels.numel()
+    if not count:
+        raise ConfigError(NO_VALIDATION)
+    return int(correct) / count
 
 
 def perplexity(
@@ -58,9 +62,17 @@ def perplexity(
     return math.exp(min(float(total) / examples.labels.numel(), 700.0))
 
 
-def _batches(examples: Examples, device: torch.device, batch_size: int | None) -> Iterator[Examples]:
+def _batches(
+    examples: Examples | Iterable[Examples], device: torch.device, batch_size: int | None
+) -> Iterator[Examples]:
     """Batches of equal size: a last one of few images would have poor batch statistics."""
+    if not isinstance(examples, Examples):
+        for batch in examples:
+            yield batch.to(device)
+        return
     count = len(examples.labels)
+    if not count:
+        return
     if batch_size is None:
         positions = examples.labels[0].numel()
         batch_size = _IMAGES if positions == 1 else max(2, _TOKENS // positions)

@@ -1,0 +1,145 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nas_augment import Policy
+from nas_search import ConfigError
+from nas_search.computation import Computation, deterministic
+from nas_search.config import RunConfig
+from nas_search.data_sources import fake
+from nas_search.loop import drive
+from nas_search.optimizers import SGD
+from nas_search.runs import run_search, run_training
+from nas_search.schedules import Constant
+from nas_search.training import TrainState
+
+CPU = torch.device("cpu")
+SEEN: list[tuple[torch.dtype, bool]] = []
+
+
+class Watched(nn.Module):
+    """Notes the type of its logits, and whether deterministic algorithms are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.classifier = nn.Conv2d(1, 4, 3), nn.Linear(4, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.features(images).mean(dim=(2, 3)))
+        if not torch.compiler.is_compiling():
+            SEEN.append((logits.dtype, torch.are_deterministic_algorithms_enabled()))
+        return logits
+
+
+def make(computation: Computation, **changes: Any) -> TrainState:
+    SEEN.clear()
+    settings: dict[str, Any] = {"epochs": 1, "batch_size": 32, "seed": 0, "device": CPU} | changes
+    data = fake("1x8x8", count=64, classes=4)
+    optimizer = SGD(Constant(0.1))
+    return TrainState(Watched, data.train, policy=Policy(), optimizer=optimizer, computation=computation, **settings)
+
+
+def test_autocast_computes_in_bfloat16_and_keeps_float32() -> None:
+    half, full = make(Computation("bfloat16")), make(Computation())
+    drive(half)
+    assert [(torch.bfloat16, False)] * 2 == SEEN
+    SEEN.clear()
+    drive(full)
+    assert [(torch.float32, False)] * 2 == SEEN
+    for mine, theirs in zip(half.network.parameters(), full.network.parameters(), strict=True):
+        assert mine.dtype == torch.float32
+        assert not torch.equal(mine, theirs)
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0.02)  # bfloat16 has eight bits
+    assert half.history[0]["train_loss"] == pytest.approx(full.history[0]["train_loss"], rel=0.01)
+
+
+def test_what_is_evaluated_is_float32() -> None:
+    state = make(Computation("bfloat16"), validate=lambda net: {"valid_accuracy": float(net(DATA).sum().detach())})
+    drive(state)
+    assert SEEN[-1][0] == torch.float32
+
+
+DATA = torch.zeros(2, 1, 8, 8)
+
+
+def test_precision_is_that_of_the_device_unless_it_is_said() -> None:
+    assert [Computation().resolved(torch.device(name)) for name in ("cpu", "cuda")] == ["float32", "bfloat16"]
+    assert Computation("float32").resolved(torch.device("cuda")) == "float32"
+    with pytest.raises(ConfigError, match="precision is 'half'; expected auto, bfloat16 or float32"):
+        Computation("half")
+
+
+def test_deterministic_mode_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    cudnn = torch.backends.cudnn
+
+    def settings() -> tuple[Any, ...]:
+        flags = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
+        return (*flags, cudnn.deterministic, cudnn.benchmark, os.environ.get("CUBLAS_WORKSPACE_CONFIG"))
+
+    before = settings()
+    assert before == (False, False, False, False, None)
+
+    def use() -> None:
+        with deterministic(True):
+            assert settings() == (True, False, True, False, ":4096:8")
+            # An operation that has no deterministic algorithm is an error.
+            torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))
+
+    with pytest.raises(RuntimeError, match="put_ .*does not have a deterministic implementation"):
+        use()
+    assert settings() == before
+    with deterministic(False):
+        assert settings() == before
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    with deterministic(True):
+        assert settings()[-1] == ":16:8"
+    assert settings()[-1] == ":16:8"
+
+
+@pytest.mark.slow
+@pytest.mark.no_cover
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_a_compiled_training_is_that_of_the_same_network() -> None:
+    compiled, plain = make(Computation("float32", compile=True)), make(Computation("float32"))
+    drive(plain)
+    SEEN.clear()
+    drive(compiled)
+    assert SEEN == []  # it ran compiled
+    for mine, theirs in zip(compiled.network.parameters(), plain.network.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert list(compiled.network.state_dict()) == list(plain.network.state_dict())
+
+
+def test_a_drop_path_that_grows_is_not_compiled() -> None:
+    class Dropped(Watched):
+        def drop_path(self, probability: float) -> None:
+            raise AssertionError
+
+    data = fake("1x8x8", count=64, classes=4)
+    with pytest.raises(ConfigError, match=r"drop_path is 0\.2, .*compiled anew; leave out --compile, or .*drop_path=0"):
+        TrainState(
+            Dropped, data.train, policy=Policy(), optimizer=SGD(), epochs=1, batch_size=32, seed=0, device=CPU,
+            drop_path=0.2, computation=Computation(compile=True),
+        )  # fmt: skip
+
+
+def test_runs_record_how_they_computed(tmp_path: Path) -> None:
+    config = RunConfig(
+        method="random_search", data="fake:1x8x8", epochs=1, train_epochs=1, batch_size=32, channels=2, device="cpu",
+        settings={"candidate_epochs": 1},
+    )  # fmt: skip
+    record = run_search(replace(config, deterministic=True), tmp_path / "run")
+    plain = {"device": "cpu", "precision": "float32", "compile": False, "channels_last": True, "deterministic": True}
+    assert record["metrics"]["computation"] == plain
+    assert record["metrics"]["train_computation"] == plain | {"workers": 0}
+    trained = run_training(tmp_path / "run", epochs=1, computation=Computation("bfloat16", deterministic=True))
+    assert trained["computation"] == plain | {"precision": "bfloat16", "workers": 0}
+    # As the run's configuration says, if it is not said otherwise.
+    assert run_training(tmp_path / "run", epochs=1)["computation"] == plain | {"workers": 0}
+    assert not torch.are_deterministic_algorithms_enabled()
