@@ -28,7 +28,7 @@ from nas_search.exploration import Novelty
 from nas_search.latent_space import LatentSpace
 from nas_search.loop import complete
 from nas_search.losses import Plain, Replay
-from nas_search.losses.constraints import Constraints, Drawn
+from nas_search.losses.constraints import Constraints
 from nas_search.objective import Objective
 from nas_search.pretraining import obtain_autoencoder
 from nas_search.relaxations import Latent
@@ -37,7 +37,7 @@ from nas_search.samplers import Fixed
 from nas_search.schedules import Constant
 from nas_search.state import Batch, SearchState
 from nas_search.updates import OuterStep, WeightStep
-from nas_spaces import nas_bench_201
+from nas_spaces import Drawn, nas_bench_201
 
 
 def variants(rate: float) -> dict[str, Method]:

@@ -154,7 +154,7 @@ def _run_search(config: RunConfig, out: str | Path, resume: bool, observers: Seq
         watchers.append(spectrum)
     table = _covering_table(config.table, parts.space) if config.table else None
     if table is not None:
-        watchers.append(TableValue(table, parts.searched))
+        watchers.append(TableValue(table, parts.space))
     folder.claim(resume=resume)
     if folder.config.exists():
         _require_same(RunConfig.from_toml(folder.config), config, folder)
@@ -452,10 +452,7 @@ class TableValue:
     def __call__(self, event: Event) -> None:
         """See `Observer`."""
         if event.kind == "epoch" and "architecture" in event.record:
-            architecture = self.space.parse(event.record["architecture"])
-            if isinstance(self.space, MixedSpace):
-                architecture, _ = self.space.split(architecture)
-            event.record["table_test"] = self.table.query(architecture)
+            event.record["table_test"] = self.table.query(self.space.parse(event.record["architecture"]))
 
 
 def _counts(parts: _Parts, architecture: Architecture) -> dict[str, int]:
