@@ -24,11 +24,11 @@ RUNS: dict[str, tuple[Method, Any, dict[str, Any]]] = {
     "gdas on digits, `nascli search --method gdas`": (
         methods.gdas(), nas_bench_201(), {"data": "digits", "epochs": 8, "batch_size": 64, "channels": 16, "cells": 1}),
     "daas on digits, `nascli search`": (
-        methods.daas(), nas_bench_201(), {"data": "digits", "epochs": 3, "batch_size": 64, "channels": 16, "cells": 1}),
+        methods.daas(), nas_bench_201(), {"data": "digits", "epochs": 1, "batch_size": 64, "channels": 16, "cells": 1}),
     "en2as on digits": (
-        methods.en2as(), nas_bench_201(), {"data": "digits", "epochs": 8, "batch_size": 64, "channels": 16, "cells": 1}),
+        methods.en2as(), nas_bench_201(), {"data": "digits", "epochs": 6, "batch_size": 64, "channels": 16, "cells": 1}),
     "darts, first order, 1,024 colour images of 16 x 16, darts space": (
-        methods.darts(order=1), darts(), {"data": "", "epochs": 2, "batch_size": 64, "channels": 8, "cells": 3}),
+        methods.darts(order=1), darts(), {"data": "", "epochs": 1, "batch_size": 64, "channels": 8, "cells": 3}),
 }  # fmt: skip
 
 

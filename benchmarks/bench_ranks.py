@@ -45,6 +45,7 @@ def main() -> None:
             launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), __file__]
             done = subprocess.run([sys.executable, *launch], stdout=subprocess.PIPE, text=True, check=True)
             speeds.append(float(done.stdout))
+            print(f"{ranks} ranks: {speeds[-1]:.0f} images/s", flush=True)
     one, two = (statistics.median(found[ranks]) for ranks in (1, 2))
     print(f"1 rank {one:.0f} images/s, 2 ranks {two:.0f} images/s: {two / one:.2f} times (medians of {ROUNDS} rounds)")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 QUICK = (
     "--data",
@@ -198,6 +199,28 @@ def test_an_interruption_anywhere_ends_with_130_and_says_how_to_go_on(
     assert outcome.stderr.endswith("Go on with: nascli search --out 'my run' --resume\n")
     assert ("stopped in epoch 3." in outcome.stderr) == (error is None)
     assert nascli("train", "run", "--epochs", "3").stderr.endswith("Go on with: nascli train run --epochs 3 --resume\n")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 1 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        MemoryError(),
+    ],
+)
+def test_memory_that_runs_out_is_said_with_the_settings_that_need_less(
+    nascli: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from nas_search import runs
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(runs, "run_search", fail)
+    outcome = nascli("search", *QUICK, "--out", "run")
+    assert outcome.status == 1
+    assert outcome.stderr == "nascli: out of memory: try a smaller --batch-size, --channels or --cells.\n"
 
 
 def test_nan_stops_with_the_step_and_the_remedy(nascli: Any) -> None:

@@ -415,3 +415,12 @@ def test_a_version_that_is_no_number_and_figures_that_are_none_are_said(folder: 
             SearchResult.load(folder)
     finally:
         path.write_bytes(whole)
+
+
+def test_a_batch_file_that_asks_for_more_memory_than_it_has_content_is_refused(tmp_path: Path) -> None:
+    """An object of number 2^24 makes Python reserve 256 MiB; that of a damaged number ended the process."""
+    write_cifar(tmp_path)
+    path = tmp_path / "cifar" / "data_batch_1"
+    path.write_bytes(b"\x80\x02}r" + (2**24).to_bytes(4, "little") + b".")
+    with pytest.raises(DataError, match="has an object of number 16777216, and 9 bytes"):
+        load_data(f"cifar10:{tmp_path / 'cifar'}")

@@ -1,7 +1,9 @@
 """Images from the folders of CIFAR-10, CIFAR-100, SVHN and Fashion-MNIST, as their authors or torchvision leave them."""
 
 import gzip
+import io
 import pickle
+import pickletools
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,8 +243,9 @@ def _names(kind: _Cifar, path: Path) -> tuple[str, ...]:
 
 def _unpickled(kind: _Cifar, path: Path) -> dict[Any, Any]:
     try:
-        with path.open("rb") as file:
-            content = _Unpickler(file, encoding="latin1").load()
+        raw = path.read_bytes()
+        _check_claims(raw)
+        content = _Unpickler(io.BytesIO(raw), encoding="latin1").load()
     except _NotAdmittedError as error:
         raise DataError(
             f"{path} asks for {error}, which no file of {kind.name} needs and which may be harmful; nothing was run: {_fresh(kind)}"
@@ -253,6 +256,17 @@ def _unpickled(kind: _Cifar, path: Path) -> dict[Any, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path} holds a {type(content).__name__}; expected a dictionary: {_fresh(kind)}")
     return content
+
+
+def _check_claims(raw: bytes) -> None:
+    """Refuse a pickle that claims to hold more than it does.
+
+    Python makes room for as many objects as it is told of, before it sees whether they come: six bytes can ask for 32 GiB.
+    Texts and arrays that are longer than the file are found by reading it through, which makes nothing of them.
+    """
+    for opcode, argument, _ in pickletools.genops(raw):
+        if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(raw):
+            raise pickle.UnpicklingError(f"it has an object of number {argument}, and {len(raw)} bytes")
 
 
 class _NotAdmittedError(pickle.UnpicklingError):

@@ -30,7 +30,7 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
     if metrics.get("unconverged", 0.0) > 0.5:
         found.append(
             f"The inverse Hessian did not converge in {100 * metrics['unconverged']:.0f} % of the last epoch's steps: its "
-            f"curvature is negative, or the learning rate too large for it. Lower learning_rate, or take fewer terms."
+            f"curvature is negative, or the learning rate too large for it. Lower learning_rate, take fewer terms, or set halvings."
         )
     if trained_alike(metrics) and metrics.get("random_test_accuracy", 0.0) > metrics.get("test_accuracy", 1.0):
         found.append(
