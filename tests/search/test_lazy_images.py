@@ -89,6 +89,7 @@ def test_batches_are_the_same_with_any_number_of_workers_and_from_any_step(folde
             images, labels = other[position]
             assert torch.equal(images, expected[position].images)
             assert torch.equal(labels, expected[position].labels)
+        other.close()
     assert torch.equal(before, torch.random.get_rng_state())
     # All images are seen once an epoch, in another order and by another crop in the next.
     for epoch in (expected[:4], expected[4:8]):

@@ -172,7 +172,7 @@ def explained_workers(reading: Reading | None) -> Iterator[None]:
         if "exited unexpectedly" in text:
             # A closed connection shows it before the system reports the death, at which torch raises once more, wherever that is.
             with suppress(RuntimeError):
-                time.sleep(1)
+                time.sleep(3)
         raise LoaderError(
             f"a worker that decodes images died ({text.splitlines()[0][:120]}): out of memory or of shared memory, or killed. "
             f"Go on with --resume and fewer --workers, or --workers 0, which decodes without them."
