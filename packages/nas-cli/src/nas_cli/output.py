@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,9 @@ def print_search(record: Mapping[str, Any]) -> None:
     if "stopped_after" in metrics:
         lines.append(("stopped early", f"after {metrics['stopped_after']} epochs"))
     if "test_accuracy" in metrics:
-        lines.append(("test accuracy", f"{100 * metrics['test_accuracy']:.2f} %  (trained from scratch)"))
+        anew = (Path(record["run"]) / "train.json").exists()
+        how = "trained from scratch" if anew else "the network that the search trained"
+        lines.append(("test accuracy", f"{100 * metrics['test_accuracy']:.2f} %  ({how})"))
     if "test_perplexity" in metrics:
         beside = f", random one {metrics['random_test_perplexity']:.2f}" if "random_test_perplexity" in metrics else ""
         lines.append(("perplexity", f"{metrics['test_perplexity']:.2f}{beside}"))
