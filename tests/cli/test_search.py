@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from nas_augment import Policy
+
 QUICK = (
     "--data",
     "fake:1x8x8",
@@ -73,6 +75,25 @@ def test_what_a_joint_search_says_to_do_next_can_be_done(nascli: Any, tmp_path: 
         done = nascli(*arguments[1:])
         assert (arguments[0], done.status) == ("nascli", 0), done.stderr
     assert (tmp_path / "my run" / "model.pt2").exists()
+
+
+def test_all_that_dha_found_is_exported_and_trains_the_network_anew(nascli: Any, tmp_path: Path) -> None:
+    learned = ("logarithmic=true", "hyperparameter_learning_rate=0.2")
+    settings = [each for setting in learned for each in ("--set", setting)]
+    outcome = nascli("search", *QUICK, "--method", "dha", *settings, "--out", "run")
+    assert re.search(r"test accuracy +\d+\.\d\d %  \(as trained in the search\)", outcome.stdout)
+    assert (tmp_path / "run" / "model.pt").exists()
+    assert nascli("train", "run", "--epochs", "2").status == 0
+    assert nascli("export", "run", "--format", "json").status == 0
+    bundle, trained = (json.loads((tmp_path / "run" / name).read_text()) for name in ("export.json", "train.json"))
+    schedule = bundle["hyperparameters"]["schedule"]
+    assert len({*schedule["learning_rate"]}) > 1
+    assert [epoch["learning_rate"] for epoch in trained["history"]] == schedule["learning_rate"][1:]
+    assert trained["architecture"] == bundle["architecture"]
+    policy = Policy.from_json(json.dumps(bundle["policy"]))
+    image = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    assert policy.to_torchvision()(image).shape == image.shape
+    assert [type(stage).__name__ for stage in policy.stages][-1] == "Cutout"
 
 
 def test_json_is_one_object_and_nothing_else(nascli: Any) -> None:

@@ -95,9 +95,11 @@ def test_every_gradient_is_the_one_written(data: ImageData, per: Literal["image"
     policy, net, start = controlled(state), Net(state, batch), state.generator.get_state()
     sample = policy.sample(6, generator=state.generator)
     draws = sample if per == "image" else sample[:1]
-    level = relax(policy, draws, 0.5, generator=state.generator).level.expand(6, -1)
+    level = relax(policy, draws, 0.5, generator=state.generator).level
+    assert level is not None
+    relaxation = Relaxation(level.expand(6, -1))
     draw = latents(policy, draws, 0.5, generator=state.generator).joined()
-    images = policy.apply(batch.train.images.float() / 255, sample, path="soft", relaxation=Relaxation(level))
+    images = policy.apply(batch.train.images.float() / 255, sample, path="soft", relaxation=relaxation)
     loss = net.losses(net.weights, images, batch.train.labels).mean()
     assert policy.level_logits is not None
     (of_levels,) = torch.autograd.grad(net.valid(net.slopes(loss)), policy.level_logits)

@@ -136,10 +136,10 @@ class ControlVariateStep:
         sample = policy.sample(len(batch.train.labels), generator=state.generator)
         # One draw for the batch has one row of latents, and the reward of the whole batch.
         draws = sample if policy.per == "image" else sample[:1]
-        level = relax(policy, draws, self.temperature, generator=state.generator).level.expand(len(sample), -1)
-        images = state.normalize(
-            policy.apply(floats(batch.train.images), sample, path="soft", relaxation=Relaxation(level))
-        )
+        level = relax(policy, draws, self.temperature, generator=state.generator).level
+        assert level is not None
+        relaxation = Relaxation(level.expand(len(sample), -1))
+        images = state.normalize(policy.apply(floats(batch.train.images), sample, path="soft", relaxation=relaxation))
         inner = {name: value.detach() for name, value in state.require_supernet().named_parameters()}
         surrogate, direction = ahead(objective, images, inner, rate)
         reward = surrogate.detach()[None]
