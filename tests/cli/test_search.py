@@ -320,7 +320,7 @@ def test_only_image_sets_with_a_folder_are_downloaded(nascli: Any, tmp_path: Pat
     assert "only cifar10, cifar100, svhn, fashion-mnist are: leave out --download" in outcome.stderr
     assert not (tmp_path / "run").exists()
     outcome = nascli("search", *QUICK, "--data", "svhn:here", "--out", "run")
-    assert "looked for train_32x32.mat, test_32x32.mat in here" in outcome.stderr
+    assert f"looked for train_32x32.mat, test_32x32.mat in {tmp_path / 'here'}" in outcome.stderr
     assert not (tmp_path / "here").exists()
     assert nascli("search", *QUICK, "--train-epochs", "0", "--out", "run").status == 0
     assert "leave out --download" in nascli("train", "run", "--download").stderr
