@@ -20,8 +20,9 @@ from nas_search.optimizers import SGD
 from nas_search.protocols import protocol
 from nas_search.roles import Event
 from nas_search.run_folder import Store
-from nas_search.runs import Weights, run_evaluation, run_search, run_training
+from nas_search.runs import run_evaluation, run_search, run_training
 from nas_search.schedules import Constant
+from nas_search.train_found import Weights
 from nas_search.training import TrainState
 
 DATA = fake("1x8x8", count=64, classes=4)

@@ -246,7 +246,7 @@ def test_a_network_is_trained_with_the_policy_that_was_found_for_it(
             used.append(settings["policy"])
             super().__init__(*arguments, **settings)
 
-    monkeypatch.setattr("nas_search.runs.TrainState", Watched)
+    monkeypatch.setattr("nas_search.train_found.TrainState", Watched)
     few = {"architectures": 1, "weight_architectures": 1, "operations": "grey", "policy_learning_rate": 0.1}
     record = run_search(replace(CONFIG, method="daas", train_epochs=1, settings=few), tmp_path / "run")
     found = Policy.from_json(json.dumps(record["policy"]))

@@ -1,0 +1,265 @@
+"""Training what a run found, and evaluating it, as library calls."""
+
+import inspect
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas_search import distributed
+from nas_search.averaging import Averaging, ExponentialAverage, NonMonotoneAverage
+from nas_search.computation import Computation, deterministic
+from nas_search.config import RunConfig
+from nas_search.data import Data, Examples
+from nas_search.data_sources import image_folders, load_data
+from nas_search.errors import ConfigError, RunFolderError
+from nas_search.evaluation import perplexity, top1
+from nas_search.lazy_images import ImageFolders, Reading, explained_workers
+from nas_search.measure import choose_device
+from nas_search.model_file import read_model
+from nas_search.protocols import TrainingProtocol
+from nas_search.reports.html import write_report
+from nas_search.result import SearchResult
+from nas_search.roles import Observer
+from nas_search.run_folder import RunFolder
+from nas_search.run_parts import RunParts
+from nas_search.schedules import Constant
+from nas_search.train_found import (
+    Keeping,
+    Weights,
+    train_found,
+    trained_figures,
+    training_data_of,
+    training_optimizer,
+)
+
+__all__ = ["run_evaluation", "run_training"]
+
+
+def run_training(
+    run: str | Path,
+    *,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    weight_decay: float | None = None,
+    protocol: TrainingProtocol | None = None,
+    ema: float | None = None,
+    valid_share: float | None = None,
+    asgd: int | None = None,
+    weights: Weights | None = None,
+    test_every: int = 0,
+    computation: Computation = Computation(),
+    data: str | None = None,
+    workers: int = 0,
+    loader_timeout: float = 120.0,
+    device: str | None = None,
+    resume: bool = False,
+    observers: Sequence[Observer] = (),
+) -> dict[str, Any]:
+    """Train the network that a run found from scratch, and write ``model.pt`` and ``train.json``.
+
+    It is trained with the augmentation that was found, and with the learning rate, weight decay and momentum over the run
+    that were, if any were learned; on all train images, unless some are kept to validate.
+
+    Where there is a validation part, ``model-last.pt`` has the weights of the last epoch and ``model-best.pt`` those of the
+    epoch that validated best, the first of equals: by accuracy for images, by loss for text; ``model.pt`` is one of the two.
+    Elsewhere it has those of the last epoch. The test part chooses nothing.
+
+    Args:
+        run: the run folder.
+        epochs: of the training; those of the configuration when left out.
+        learning_rate: at the beginning, annealed as the method does, in place of a learned one or the configuration's.
+        weight_decay: in place of a learned one or the default.
+        protocol: sizes, optimiser and regularisation in place of those of the run and of what was learned; the three
+            arguments before it and the two after it are fields of it.
+        ema: decay of an exponential average of the weights, which is validated, tested and saved in their place; 0 for none.
+        valid_share: part of the train images that is not trained on and validates after every epoch; 0 for none. It is taken
+            of every class alike, and is the same for equal seeds of the run. Text has a validation part already.
+        asgd: interval of `nas_search.averaging.NonMonotoneAverage`, with a learning rate that is constant; for text.
+        weights: which become ``model.pt``, and are tested: ``best``, which is the default where something validates, or
+            ``last``.
+        test_every: test after every so many epochs as well, for the history alone; else only at the end.
+        computation: number format, compiled or not, deterministic or not; deterministic also if the run's configuration says so.
+        data: source of other data than the run's, to which the architecture is transferred.
+        workers: processes that decode images of folders, where the protocol has an ``image_size``.
+        loader_timeout: seconds after which a batch that they do not bring is an error.
+        device: where to compute; that of the configuration when left out.
+        resume: continue a training that was interrupted.
+        observers: told of every step and epoch.
+
+    Returns:
+        The content of ``train.json``.
+
+    Raises:
+        RunFolderError: there is no finished search in the folder.
+        CheckpointError: the training to resume was configured otherwise.
+        LoaderError: a worker died, or brought no batch in time.
+    """
+    folder = RunFolder(run)
+    result = SearchResult.load(run)
+    config = RunConfig.from_toml(folder.config)
+    if protocol is not None:
+        given = {"epochs": epochs, "learning_rate": learning_rate, "weight_decay": weight_decay}
+        given |= {"ema": ema, "valid_share": valid_share}
+        protocol = protocol.changed({name: value for name, value in given.items() if value is not None})
+        epochs, learning_rate = protocol.epochs, protocol.learning_rate
+        ema, valid_share = protocol.ema, protocol.valid_share
+        config = replace(
+            config,
+            batch_size=protocol.batch_size,
+            channels=protocol.channels or config.channels,
+            cells=protocol.cells or config.cells,
+        )
+    epochs = config.training_epochs if epochs is None else epochs
+    if epochs < 1:
+        raise ConfigError(f"epochs of the training is {epochs}; expected 1 or more.")
+    rate = config.train_learning_rate if learning_rate is None else learning_rate
+    config = replace(config, train_epochs=epochs, train_learning_rate=rate, device=device or config.device)
+    config = config if data is None else replace(config, data=data, policy="default").resolved()
+    reading = _reading(config, protocol, workers, loader_timeout)
+    parts = RunParts.of(config, reading)
+    if protocol is not None:
+        _check_protocol(parts, protocol)
+    keeping = Keeping(True, _averaging(ema or 0.0, asgd), valid_share or 0.0, weights, test_every)
+    keeping.check()
+    with explained_workers(reading):
+        material = training_data_of(parts, keeping)
+    keeping.chosen(material)
+    checkpoint = folder.checkpoints / "retrain.pt"  # apart from that of the search's own training
+    if resume and not checkpoint.exists():
+        raise RunFolderError(f"{folder.root} has no training to resume; leave out --resume to start one.")
+    distributed.wait_for_all()  # all ranks have read the folder before the first one changes it
+    if distributed.is_first():
+        if not resume:
+            checkpoint.unlink(missing_ok=True)
+        folder.remove_leftovers()
+    distributed.wait_for_all()
+    optimizer = (
+        training_optimizer(parts, result.hyperparameters, weight_decay) if protocol is None else protocol.optimizer()
+    )
+    if asgd is not None:
+        optimizer = replace(optimizer, learning_rate=Constant(optimizer.learning_rate(0.0)))
+    computation = replace(computation, deterministic=computation.deterministic or config.deterministic)
+    with deterministic(computation.deterministic), explained_workers(reading):
+        record = train_found(
+            parts, material, result, folder, checkpoint, observers, optimizer, protocol, keeping, computation
+        )
+    kept = {name: value for name, value in result.metrics.items() if name != "trained_in_search"}
+    replace(result, metrics={**kept, **trained_figures(record)}).save(run)
+    write_report([folder.root], folder.report)
+    return record
+
+
+def run_evaluation(
+    run: str | Path, *, data: str | None = None, device: str = "auto", weights: Weights | None = None
+) -> dict[str, Any]:
+    """Classify the test part of a data set with the trained network of a run.
+
+    Args:
+        run: the run folder, with a ``model.pt``.
+        data: source of the data; that which the network was trained on when left out.
+        device: where to compute.
+        weights: ``best`` or ``last`` in place of those that became ``model.pt``.
+
+    Returns:
+        ``test_accuracy``, ``examples``, ``data``; for images the share of each class in ``classes``, for text ``test_perplexity``.
+
+    Raises:
+        RunFolderError: there is no trained network.
+        ConfigError: the data have other channels or classes than the network.
+    """
+    folder = RunFolder(run)
+    network, build = read_model(folder.model_of(weights))
+    place = choose_device(device)
+    source = data or _trained_on(folder)
+    shape = build.get("shape", ())
+    found: Data | ImageFolders
+    if build.get("lazy") and source.partition(":")[0] == "imagefolder" and len(shape) == 3 and type(shape[-1]) is int:
+        folders = image_folders(source)
+        found, size = folders, Reading(shape[-1])
+
+        def part(index: Tensor) -> Examples | Iterable[Examples]:
+            return folders.test.take(index).in_order(size)
+
+    else:
+        whole = load_data(source)
+        found, part = whole, whole.test.take
+    labels = found.test.labels
+    for name, own, theirs in (
+        ("classes", build["classes"], found.classes),
+        ("channels", build["in_channels"], found.in_channels),
+    ):
+        if own != theirs:
+            raise ConfigError(
+                f"{found.name} has {theirs} {name}, the network of {folder.root} {own}; choose other --data."
+            )
+    network = network.to(place)
+    record: dict[str, Any] = {
+        "test_accuracy": top1(network, part(torch.arange(len(labels))), place),
+        "examples": int(labels.numel()),
+        "data": found.name,
+    }
+    if found.kind == "tokens" and not isinstance(found, ImageFolders):
+        return {**record, "test_perplexity": perplexity(network, found.test, place)}
+    names = getattr(found, "class_names", ()) or tuple(map(str, range(found.classes)))
+    shares = {}
+    for label, name in enumerate(names):
+        index = (labels == label).nonzero()[:, 0]
+        if len(index):
+            shares[str(name)] = top1(network, part(index), place)
+    return {**record, "classes": shares}
+
+
+def _reading(config: RunConfig, protocol: TrainingProtocol | None, workers: int, timeout: float) -> Reading | None:
+    """How images of folders are read while the training goes on; None where all of the data is in memory.
+
+    Raises:
+        ConfigError: workers, and nothing for them to read.
+    """
+    if config.data.partition(":")[0] == "imagefolder" and protocol is not None and protocol.image_size:
+        return Reading(protocol.image_size, protocol.crop, protocol.jitter, workers, timeout)
+    if workers:
+        raise ConfigError(
+            f"{workers} workers, and {config.data} is whole in memory in this training; leave out --workers, or train images of "
+            f"folders (--data imagefolder:DIR) at a size of their own (--preset darts-imagenet, or --set image_size=224)."
+        )
+    return None
+
+
+def _averaging(ema: float, asgd: int | None) -> Averaging | None:
+    if ema and asgd is not None:
+        raise ConfigError(f"ema is {ema} and asgd {asgd}: two averages of the same weights; leave one out.")
+    if asgd is not None:
+        return NonMonotoneAverage(asgd)
+    return ExponentialAverage(ema) if ema else None
+
+
+def _trained_on(folder: RunFolder) -> str:
+    """The source of the data that the network of a run was trained on: the run's, unless a training says otherwise."""
+    found = (
+        folder.read_json(folder.training, "training has not finished").get("data") if folder.training.exists() else None
+    )
+    return found if isinstance(found, str) else RunConfig.from_toml(folder.config).data
+
+
+def _check_protocol(parts: RunParts, protocol: TrainingProtocol) -> None:
+    """Refuse what the space or the data cannot do, rather than leave it out.
+
+    Raises:
+        ConfigError: naming it, and what to set.
+    """
+    known = inspect.signature(parts.space.network).parameters
+    for name, used in (("auxiliary", protocol.auxiliary > 0), ("stem", protocol.stem != "cifar")):
+        if used and name not in known:
+            plain = "0" if name == "auxiliary" else "cifar"
+            raise ConfigError(
+                f"{name} is {getattr(protocol, name)}, which networks of {parts.space.name} do not have; leave it off with "
+                f"--set {name}={plain}."
+            )
+    if parts.source.kind == "tokens":
+        raise ConfigError(
+            f"presets are for images, and {parts.source.name} is made of tokens; train it without --preset."
+        )
