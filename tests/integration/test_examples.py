@@ -8,10 +8,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from nas_search.data_sources import npz
 from nas_search.methods import darts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +28,15 @@ def percentages(text: str) -> list[float]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["data_cleaning", "learned_weight_decay", "meta_learning", "learned_augmentation", "own_space", "own_method"],
+    [
+        "data_cleaning",
+        "learned_weight_decay",
+        "meta_learning",
+        "learned_augmentation",
+        "own_space",
+        "own_images",
+        "own_method",
+    ],
 )
 def test_an_example_runs_and_gains_what_it_says(name: str, tmp_path: Path) -> None:
     if name == "own_method":
@@ -38,34 +44,11 @@ def test_an_example_runs_and_gains_what_it_says(name: str, tmp_path: Path) -> No
         assert wary < plain
         return
     values = percentages(printed(tmp_path, f"{name}.py"))
-    if name == "own_space":
+    if name in ("own_space", "own_images"):
         assert min(values) > 80
     else:
         # The first is without, the last one with what is learned; what lies between is another comparison.
         assert values[-1] > values[0] + 1
-
-
-@pytest.mark.slow
-def test_a_folder_of_images_becomes_an_archive(tmp_path: Path) -> None:
-    image = pytest.importorskip("PIL.Image")
-    bunch = pytest.importorskip("sklearn.datasets").load_digits()
-    for index, (pixels, label) in enumerate(zip(bunch.images[:300], bunch.target, strict=False)):
-        (tmp_path / "mine" / f"digit{label}").mkdir(parents=True, exist_ok=True)
-        image.fromarray(np.uint8(pixels * 15)).save(tmp_path / "mine" / f"digit{label}" / f"{index}.png")
-    said = printed(tmp_path, "own_images.py", "mine", "mine.npz", "--size", "8", "--grey")
-    assert "digit0, digit1" in said
-    data = npz(tmp_path / "mine.npz")
-    assert data.image_shape == (1, 8, 8)
-    assert data.classes == 10
-    assert len(data.train.labels) + len(data.test.labels) == 300
-    assert set(data.test.labels.tolist()) == set(range(10))
-    # The pixels are those of the files: each image is one of them, with its label.
-    known = {
-        (np.uint8(pixels * 15).tobytes(), label)
-        for pixels, label in zip(bunch.images[:300], bunch.target, strict=False)
-    }
-    found = {(one.numpy().tobytes(), int(label)) for one, label in zip(*data.train, strict=True)}
-    assert found <= known
 
 
 def test_the_collapse_of_darts_is_run_once_drawn_and_told(
