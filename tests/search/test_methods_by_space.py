@@ -48,11 +48,8 @@ LARGE_SPACES: dict[str, tuple[SearchSpace, int | None]] = {
 REFUSED = {
     ("pc_darts", "mobile"): "this space has no nodes",
     ("dha", "darts_inputs"): "rows 28 to 35 are no such edges",
-    ("dha", "mobile"): "rows 0 to 20 are no such edges",
     ("ista, one stage", "darts_inputs"): "rows 28 to 35 are no such edges",
     ("ista, two stages", "darts_inputs"): "rows 28 to 35 are no such edges",
-    ("ista, one stage", "mobile"): "rows 0 to 20 are no such edges",
-    ("ista, two stages", "mobile"): "rows 0 to 20 are no such edges",
 }
 
 

@@ -335,7 +335,7 @@ def _of_space(c: Composition) -> list[tuple[bool, str]]:
     return [
         (c.relaxation == "edges" and c.space in ("chain", "1shot1"), "edges are normalised among those that enter"),
         (c.relaxation == "gates" and c.space in ("chain", "1shot1"), "depth gates stand on edges between nodes"),
-        (c.relaxation == "sparse" and c.space in ("chain", "1shot1"), "sparse codes choose among the edges"),
+        (c.relaxation == "sparse" and c.space == "1shot1", "sparse codes choose among the edges"),
     ]
 
 

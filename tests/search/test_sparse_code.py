@@ -7,7 +7,7 @@ from torch.func import functional_call
 from nas_search import ConfigError
 from nas_search.relaxations import SparseCode
 from nas_search.relaxations.lasso import recover
-from nas_spaces import Choices, amended_s1, darts, mobile, nas_bench_201
+from nas_spaces import Choices, amended_s1, darts, mobile, nas_bench_1shot1, nas_bench_201
 
 
 def make(choices: Choices | None = None, **settings: Any) -> SparseCode:
@@ -52,6 +52,18 @@ def test_what_is_kept_are_the_largest_entries_of_the_solution() -> None:
             strength[row] = max(strength[row], value)
         expected = sorted(strength, key=lambda row: -strength[row])[:2]
         assert sorted(expected) == [row for row in strength if drawn[row]]
+
+
+def test_every_layer_of_a_chain_keeps_the_option_of_its_largest_code() -> None:
+    choices = mobile().choices
+    relaxation = make(choices)
+    solved = recover(relaxation.matrix.double(), relaxation.measurements.detach().double(), 1e-5)
+    weights, drawn = relaxation(None, 0.0)
+    assert drawn is not None
+    for row, options in enumerate(choices.options):
+        expected = int(solved[row, : len(options)].abs().argmax())
+        assert drawn[row] == (expected,)
+        assert weights[row].nonzero().tolist() == [[expected]]
 
 
 def test_the_weights_are_the_equation_of_the_paper() -> None:
@@ -145,7 +157,7 @@ def test_frozen_codes_are_saved_and_restored() -> None:
     assert torch.equal(other(None, 0.0).weights, relaxation(None, 0.0).weights)
 
 
-@pytest.mark.parametrize("space", [mobile(), darts(inputs=True)])
+@pytest.mark.parametrize("space", [nas_bench_1shot1(3), darts(inputs=True)])
 def test_a_space_of_other_rows_is_refused(space: Any) -> None:
     with pytest.raises(
         ConfigError, match=r"choose among the edges that enter a node; in this space rows \d+ to \d+ are no"

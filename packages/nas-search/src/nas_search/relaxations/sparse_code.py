@@ -28,7 +28,7 @@ class SparseCode(Relaxation):
     first term, and `x` is held constant.
 
     Args:
-        choices: the decisions of a space of cells.
+        choices: the decisions of a space of cells, or of a chain of layers.
         sparsity: entries that a node keeps; as many as it has edges where these are fewer.
         measurements: length of `b`; when left out the number of operations other than ``none``, 7 in the DARTS space.
         penalty: of the LASSO.
@@ -39,9 +39,11 @@ class SparseCode(Relaxation):
            may keep two on one.
         2. The LASSO is solved by our `nas_search.relaxations.lasso`; the released code hands it to MOSEK.
         3. In a space where every edge takes an operation, such as NAS-Bench-201, the edges that are not kept are ``none``.
+        4. In a chain of layers, such as ``mobile``, a layer is a node with one edge, and keeps one operation. DHA has results
+           in a space of this kind, and no word on its codes.
 
     Raises:
-        ConfigError: a space with rows that are no edges into a node.
+        ConfigError: a space with rows that are neither edges into a node nor layers of a chain.
     """
 
     def __init__(
@@ -53,18 +55,19 @@ class SparseCode(Relaxation):
         scale: float = 1e-3,
     ) -> None:
         super().__init__()
-        others = sorted(set(range(len(choices))) - {row for node in choices.nodes for row in node})
+        nodes = _layers(choices) or choices.nodes
+        others = sorted(set(range(len(choices))) - {row for node in nodes for row in node})
         if others:
             raise ConfigError(
                 f"sparse codes choose among the edges that enter a node; in this space rows {others[0]} to {others[-1]} are "
-                "no such edges. Use a space of cells without rows for inputs, such as darts or nas_bench_201."
+                "no such edges. Use a space of cells without rows for inputs, such as darts or nas_bench_201, or a chain."
             )
         if sparsity < 1:
             raise ConfigError(f"sparsity is {sparsity}; expected 1 or more entries that a node keeps.")
         self.choices, self.sparsity, self.penalty = choices, sparsity, penalty
         self.pairs = [
             [(row, option) for row in node for option, name in enumerate(choices.options[row]) if name != "none"]
-            for node in choices.nodes
+            for node in nodes
         ]
         longest = max(map(len, self.pairs))
         count = measurements or max(sum(name != "none" for name in names) for names in choices.options)
@@ -167,3 +170,9 @@ class SparseCode(Relaxation):
             else:
                 table[row, : len(names)] = 0.5 / len(names)
         return table
+
+
+def _layers(choices: Choices) -> tuple[tuple[int, ...], ...]:
+    """The rows of a chain, each by itself; none where rows are of several kinds, or edges into nodes."""
+    chain = not choices.nodes and len(choices.groups) == 1 and set(choices.picks) == {1}
+    return tuple((row,) for row in range(len(choices))) if chain else ()
