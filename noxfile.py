@@ -65,11 +65,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """What takes minutes and is drawn anew every time: 200 random compositions of a search; arguments go to pytest."""
-    install_all(session, *PYTEST)
-    session.run(
-        "pytest", "-m", "slow", "tests/search/test_random_compositions.py", *session.posargs, env={"NAS_NIGHTLY": "1"}
-    )
+    """The tests that take minutes, such as 200 random compositions of a search; arguments go to pytest."""
+    install_all(session, "matplotlib>=3.8", *PYTEST)
+    session.run("pytest", "-m", "nightly", *session.posargs, env={"NAS_NIGHTLY": "1"})
 
 
 @nox.session

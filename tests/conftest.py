@@ -30,7 +30,11 @@ def real_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests are run without coverage, which makes enumerations and compilers several times as slow."""
+    """Slow tests are run without coverage, which makes enumerations and compilers several times as slow; nightly ones if asked."""
     for item in items:
+        if item.get_closest_marker("nightly") is not None:
+            item.add_marker("slow")
+            if "NAS_NIGHTLY" not in os.environ:
+                item.add_marker(pytest.mark.skip(reason="takes minutes: `nox -s nightly` runs it"))
         if item.get_closest_marker("slow") is not None:
             item.add_marker("no_cover")

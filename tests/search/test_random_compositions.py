@@ -4,7 +4,6 @@ Hypothesis draws the parts. `contradiction` says in words of its own which do no
 it allows must run, and one that it does not must be refused before the first step, with that reason.
 """
 
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -398,8 +397,7 @@ def test_what_fits_runs_and_resumes(composition: Composition) -> None:
     check_that_it_runs(composition)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif("NAS_NIGHTLY" not in os.environ, reason="minutes: `nox -s nightly` runs it")
+@pytest.mark.nightly
 @settings(max_examples=200, **HOW)
 @given(VALID)
 def test_two_hundred_that_fit_run_and_resume(composition: Composition) -> None:
