@@ -4,6 +4,7 @@ import subprocess
 import sys
 from typing import Any
 
+import networkx as nx
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from nas_search.surrogate import (
     suggest_pareto,
 )
 from nas_search.surrogate.joint_posterior import JointPosterior
+from nas_search.surrogate.kernels import _operations
 from nas_spaces import Architecture, darts, nas_bench_101, nas_bench_201
 
 D = torch.float64
@@ -146,18 +148,38 @@ def test_every_kernel_finds_what_is_better_and_is_a_covariance(kernel: Architect
 
 
 def test_weisfeiler_lehman_histograms_count_subtrees() -> None:
-    """Node 1 has one edge into it, node 2 two and node 3 three; ``none`` is no edge."""
+    """Operations are vertices between input and output: 3x3, skip, 3x3, and 3x3, skip, 1x1; ``none`` is no edge."""
     a = SPACE.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_3x3~2|")
     b = SPACE.parse("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|")
     features = WeisfeilerLehman(1).histograms(SPACE, [a, a, b])
     torch.testing.assert_close(features[0], features[1], rtol=0, atol=0)
-    # Level 0 has three kinds of nodes: input, output, and two alike: (1, 2, 1) of length 1. Level 1 of the two cells has
-    # the same subtrees but for the two ends of the edge that differs (for its first end alone before networkx 3.5).
-    level_0 = torch.tensor([1.0, 2.0, 1.0], dtype=D) / 6**0.5
-    assert sorted(features[0, :3].tolist()) == pytest.approx(sorted(level_0.tolist()))
-    torch.testing.assert_close(features[0, :3], features[2, :3])
-    assert float(features[0, 3:] @ features[2, 3:]) in (pytest.approx(2 / 4), pytest.approx(3 / 4))
-    assert features[0, 3:].norm() == pytest.approx(1.0)
+    # Level 0: input, output, skip and twice 3x3; in the other cell five kinds once each.
+    assert sorted(features[0, :5].tolist()) == pytest.approx([0.0, *[7**-0.5] * 3, 2 * 7**-0.5])
+    assert features[2, :5].tolist() == pytest.approx([5**-0.5] * 5)
+    assert float(features[0, :5] @ features[2, :5]) == pytest.approx(5 / 35**0.5)
+    # Level 1: the same vertices with the same neighbours, of five that are all different (those behind do not count for
+    # networkx before 3.5).
+    assert features[0, 5:].norm() == pytest.approx(1.0)
+    assert float(features[0, 5:] @ features[2, 5:]) in (pytest.approx(2 / 5), pytest.approx(3 / 5))
+
+
+def test_operations_on_edges_are_vertices_and_nodes_that_add_up_are_none() -> None:
+    a = SPACE.parse("|nor_conv_3x3~0|+|avg_pool_3x3~0|skip_connect~1|+|none~0|nor_conv_1x1~1|avg_pool_3x3~2|")
+    found = _operations(SPACE.graph(a))
+    colours = nx.get_node_attributes(found, "colour")
+    assert sorted(colours.values()) == sorted(
+        ["input ", "output ", "nor_conv_3x3", "avg_pool_3x3", "avg_pool_3x3", "skip_connect", "nor_conv_1x1"]
+    )
+    assert sorted((colours[u], colours[v]) for u, v in found.edges) == sorted(
+        [
+            ("input ", "nor_conv_3x3"), ("input ", "avg_pool_3x3"), ("nor_conv_3x3", "skip_connect"),
+            ("nor_conv_3x3", "nor_conv_1x1"), ("avg_pool_3x3", "avg_pool_3x3"), ("skip_connect", "avg_pool_3x3"),
+            ("nor_conv_1x1", "output "), ("avg_pool_3x3", "output "),
+        ]
+    )  # fmt: skip
+    space = nas_bench_101()
+    vertices = space.graph(space.parse("conv3x3-bn-relu~0+maxpool3x3~0+output~1~2"))
+    assert set(_operations(vertices).edges) == set(vertices.edges)  # there they are vertices already
 
 
 def test_cells_that_differ_in_the_names_of_their_nodes_are_the_same_to_two_kernels() -> None:

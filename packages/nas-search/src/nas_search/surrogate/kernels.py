@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from nas_search.errors import ConfigError
 from nas_spaces import Architecture, SearchSpace, encodings
 
 if TYPE_CHECKING:
+    import networkx as nx
     from gpytorch.kernels import Kernel
 
 __all__ = ["ArchitectureKernel", "Embedding", "Hamming", "Paths", "WeisfeilerLehman", "botorch_import"]
@@ -81,8 +83,9 @@ class WeisfeilerLehman:
 
     Level h counts the subtrees of height h in the graph of a cell (Shervashidze et al., JMLR 2011; for architectures Ru et
     al., "Interpretable neural architecture search via Bayesian optimisation with Weisfeiler-Lehman kernels", ICLR 2021).
-    The histogram of each level has length 1, and the levels stand side by side: cells that differ by the names of their
-    nodes alone are the same.
+    As there, operations are vertices, also where a space has them on its edges; so level 0 counts the operations, and level 1
+    what stands beside each. The histogram of each level has length 1, and the levels stand side by side: cells that differ by
+    the names of their nodes alone are the same.
 
     Args:
         depth: H, the height of the largest subtrees.
@@ -112,16 +115,54 @@ class WeisfeilerLehman:
         """One histogram a level, of the hashes of networkx."""
         import networkx as nx
 
-        graph = space.graph(architecture)
-        for _, data in graph.nodes(data=True):
-            data["colour"] = f"{data.get('role', '')} {data.get('operation', '')}"
+        graph = _operations(space.graph(architecture))
         with warnings.catch_warnings():
             # Hashes of other versions of networkx are other ones; these are compared among themselves alone.
             warnings.filterwarnings("ignore", "The hashes produced for directed graphs changed", UserWarning)
             hashes = nx.weisfeiler_lehman_subgraph_hashes(
-                graph, edge_attr="operation", node_attr="colour", iterations=self.depth, include_initial_labels=True
+                graph, node_attr="colour", iterations=self.depth, include_initial_labels=True
             )
         return [Counter(each[level] for each in hashes.values()) for level in range(self.depth + 1)]
+
+
+def _operations(graph: "nx.DiGraph[Any]") -> "nx.DiGraph[Any]":
+    """The graph of a cell with its operations as vertices, and ``colour`` of each what it is.
+
+    Operations on edges become vertices between what they connect. Vertices that have neither a role, such as input and
+    output, nor an operation only add up, and what enters them is connected with what leaves them.
+    """
+    import networkx as nx
+
+    found: nx.DiGraph[Any] = nx.DiGraph()
+    # Of a multigraph an edge has a key as well.
+    edges: Callable[[Any], Any] = partial(graph.out_edges, keys=True) if graph.is_multigraph() else graph.out_edges
+
+    @cache
+    def beyond(vertex: Any) -> frozenset[Any]:
+        """What a connection into a vertex leads to."""
+        colour = f"{graph.nodes[vertex].get('role', '')} {graph.nodes[vertex].get('operation', '')}"
+        if colour == " ":
+            return after(vertex)
+        found.add_node(vertex, colour=colour)
+        found.add_edges_from((vertex, other) for other in after(vertex))
+        return frozenset({vertex})
+
+    @cache
+    def after(vertex: Any) -> frozenset[Any]:
+        """What leaves a vertex."""
+        ways: frozenset[Any] = frozenset()
+        for edge in edges(vertex):
+            if operation := graph.edges[edge].get("operation", ""):
+                found.add_node(edge, colour=operation)
+                found.add_edges_from((edge, other) for other in beyond(edge[1]))
+                ways |= {edge}
+            else:
+                ways |= beyond(edge[1])
+        return ways
+
+    for vertex in graph:
+        beyond(vertex)
+    return found
 
 
 @dataclass(frozen=True)
