@@ -47,7 +47,7 @@ def test_a_method_with_a_supernet_finds_better_than_the_median_with_every_seed(n
     for seed in SEEDS:
         method = catalog.method(name, RunConfig(space=SPACE.name, method=name, data="digits").resolved().settings)
         sizes = {"batch_size": 64, "channels": 4, "cells": 1}
-        state = SearchState(SPACE, digits(), method, epochs=24, seed=seed, device=torch.device("cpu"), **sizes)
+        state = SearchState(SPACE, digits(), method, epochs=12, seed=seed, device=torch.device("cpu"), **sizes)
         assert TABLE.query(complete(state, None).architecture) > MEDIAN
 
 
