@@ -21,7 +21,7 @@ def table() -> ModuleType:
     return module
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("page", ["docs/choosing.md", "README.md"])
 def test_tables_are_what_they_would_be_made_anew(
     page: str, table: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
