@@ -13,7 +13,7 @@ from nas_search.roles import Event
 from nas_search.state import Batch, SearchState
 from nas_search.text_sources import fake_text
 from nas_search.updates import OuterStep
-from nas_spaces import SearchSpace, darts, darts_rnn, mobile, nas_bench_201
+from nas_spaces import SearchSpace, darts, darts_rnn, nas_bench_1shot1, nas_bench_201
 
 
 def make(data: ImageData, small: dict[str, Any], method: Any) -> tuple[SearchState, Batch]:
@@ -100,7 +100,7 @@ def test_what_makes_no_sense_is_refused(data: ImageData, small: dict[str, Any]) 
     with pytest.raises(ConfigError, match="stages of ista is 3; expected 1"):
         methods.ista(3)
     with pytest.raises(ConfigError, match="choose among the edges that enter a node"):
-        search(mobile(), data, methods.ista(), **small)
+        search(nas_bench_1shot1(3), data, methods.ista(), **small)
     state, batch = make(data, small, replace(methods.darts(), updates=(RecoverCodes(), OuterStep())))
     with pytest.raises(ConfigError, match="'darts' recovers codes; give it the relaxation SparseCode"):
         RecoverCodes()(state, batch)
