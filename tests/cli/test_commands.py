@@ -235,6 +235,10 @@ def test_train_keeps_what_validated_best_and_says_how_to_repeat_itself(
         f"nascli train {run} --epochs 2 --weight-decay 0.0 --ema 0.9 --valid-share 0.25 --test-every 1 --precision float32 "
         "--deterministic --resume"
     ) in outcome.stderr
+    (run / "checkpoints" / "retrain.pt").unlink()
+    outcome = nascli("train", run, *options)
+    assert outcome.status == 130
+    assert outcome.stderr == "nascli: interrupted before the run began. Repeat the same command.\n"
 
 
 @pytest.mark.parametrize(

@@ -25,17 +25,18 @@ def percentages(text: str) -> list[float]:
     return [float(word) for word in re.findall(r"([\d.]+) ?%", text)]
 
 
+# The nightly ones are, in other words, on pages of the documentation, whose blocks run in a test of every day.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
         "data_cleaning",
         "learned_weight_decay",
-        "meta_learning",
-        "learned_augmentation",
-        "own_space",
         "own_images",
-        "own_method",
+        *(
+            pytest.param(name, marks=pytest.mark.nightly)
+            for name in ("meta_learning", "learned_augmentation", "own_space", "own_method")
+        ),
     ],
 )
 def test_an_example_runs_and_gains_what_it_says(name: str, tmp_path: Path) -> None:

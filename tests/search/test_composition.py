@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from compositions import HYPERGRADIENTS
 
 from nas_augment import daas
-from nas_hypergrad import FirstOrder, Implicit, Unrolled, amended, identity, sgd
 from nas_search import ConfigError, ImageData, Method, methods
 from nas_search.adversarial import AdversarialStep, UniformPairs
-from nas_search.estimators import NeumannSeries, OneStep
+from nas_search.estimators import OneStep
 from nas_search.hyperparameters import LearnedHyperparameters, Range
 from nas_search.losses import Blended
 from nas_search.optimizers import SGD, Adam
@@ -30,14 +30,6 @@ RELAXATIONS: dict[str, Any] = {
     "dirichlet": Dirichlet,
     "edges": EdgeSoftmax,
     "sparse": SparseCode,
-}
-HYPERGRADIENTS: dict[str, Any] = {
-    "first": FirstOrder(),
-    "one step": OneStep(),
-    "neumann": NeumannSeries(1),
-    "amended": Implicit(amended(0.1)),
-    "identity": Implicit(identity(0.1)),
-    "unrolled": Unrolled(sgd(0.1)),
 }
 POLICIES: dict[str, dict[str, Any]] = {
     "customary": {},

@@ -12,18 +12,18 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import compositions
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from nas_hypergrad import FirstOrder, Implicit, Unrolled, amended, conjugate_gradient, identity, nystrom, sgd
+from nas_hypergrad import Implicit, Unrolled, conjugate_gradient, nystrom, sgd
 from nas_search import ConfigError, ImageData, Method, methods
 from nas_search.adversarial import AdversarialStep, UniformPairs
 from nas_search.checkpoint import load_checkpoint, save_checkpoint
 from nas_search.data_sources import fake
-from nas_search.estimators import NeumannSeries, OneStep
 from nas_search.hyperparameters import LearnedHyperparameters, Range
 from nas_search.loop import drive, isolated_random_state
 from nas_search.losses import (
@@ -103,12 +103,7 @@ STEPS: dict[str, Any] = {
     "posterior": PosteriorStep(),
     "score": ScoreFunctionStep(),
 }
-HYPERGRADIENTS: dict[str, Any] = {
-    "first": FirstOrder(),
-    "one step": OneStep(),
-    "neumann": NeumannSeries(1),
-    "amended": Implicit(amended(0.1)),
-    "identity": Implicit(identity(0.1)),
+HYPERGRADIENTS: dict[str, Any] = compositions.HYPERGRADIENTS | {
     "conjugate gradient": Implicit(conjugate_gradient(2, damping=1.0)),
     "nystrom": Implicit(nystrom(2, damping=1.0)),
     "unrolled": Unrolled(sgd(0.1), 2),

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from nas_augment import Policy
-from nas_search import RunFolderError, SearchResult
+from nas_search import RunFolderError, SearchResult, distributed
 from nas_search.reports import write_report
 from nas_search.reports.chart import line_chart
 from nas_spaces import nas_bench_201
@@ -132,3 +132,10 @@ def test_labels_of_an_axis_have_the_digits_that_tell_them_apart() -> None:
     assert all(label.startswith("1.6094") for label in labels)
     coarse = line_chart({"loss": [(1, 0.2), (2, 1.0)]}, x_label="epoch", y_label="loss")
     assert max(len(label) for label in re.findall(r'text-anchor="end">([^<]*)<', coarse)) <= 4
+
+
+def test_of_several_ranks_the_first_alone_reads_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others may come here before the result is there."""
+    monkeypatch.setattr(distributed, "is_first", lambda: False)
+    assert write_report([tmp_path / "nothing yet"], tmp_path / "report.html") == tmp_path / "report.html"
+    assert not list(tmp_path.iterdir())

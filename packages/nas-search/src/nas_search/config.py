@@ -94,7 +94,7 @@ class RunConfig:
         train_epochs: of the training of the result; 0 for none, the same as `epochs` when left out (-1).
         train_learning_rate: of the training at the beginning; to 0 along the method's annealing, mostly a cosine. When left
             out (-1) the one that was learned or searched, if it was; else 0.05 for images and 20 for text, whose
-            optimiser is another (see `nas_search.runs`).
+            optimiser is another (see `nas_search.train_found`).
         batch_size: images, or segments of text, of a batch.
         channels: width of the first cell; of a recurrent cell the units.
         cells: depth, in the unit of the space.

@@ -11,7 +11,7 @@ from nas_augment.critic import critic_loss, policy_loss
 from nas_search.errors import ConfigError
 from nas_search.objective import accuracy, cross_entropy
 from nas_search.optimizers import apply_step
-from nas_search.relaxed_policy import check_learnable, relaxed_images
+from nas_search.relaxed_policy import check_learnable, check_temperature, relaxed_images
 from nas_search.run_state import check_positive
 from nas_search.supernets import WholeChannels
 from nas_spaces import Drawn, SearchSpace, Supernet
@@ -99,8 +99,7 @@ class DensityStep:
     uses: ClassVar[frozenset[str]] = frozenset({"policy"})
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ConfigError(f"temperature is {self.temperature}; expected a positive number.")
+        check_temperature(self.temperature)
         if not self.classification >= 0:
             raise ConfigError(f"classification is {self.classification}; expected 0 or more.")
 

@@ -26,6 +26,7 @@ from nas_search.run_parts import RunParts
 from nas_search.state import SearchState
 from nas_search.train_found import (
     Keeping,
+    Recipe,
     train_architecture,
     train_found,
     trained_figures,
@@ -200,17 +201,17 @@ def _train_both(
     parts: RunParts, result: SearchResult, folder: RunFolder, observers: Sequence[Observer]
 ) -> SearchResult:
     """Train what was found, and beside it a random architecture in the same way; what is done already is not repeated."""
-    optimizer, data = training_optimizer(parts, result.hyperparameters), training_data_of(parts, Keeping())
+    recipe, data = Recipe(training_optimizer(parts, result.hyperparameters)), training_data_of(parts, Keeping())
     distributed.wait_for_all()  # what the first rank writes before a training is there, or is not, for all
     if "test_accuracy" not in result.metrics or not folder.model.exists():
-        record = train_found(parts, data, result, folder, folder.checkpoints / "train.pt", observers, optimizer)
+        record = train_found(parts, data, result, folder, folder.checkpoints / "train.pt", observers, recipe)
         result = replace(result, metrics={**result.metrics, **trained_figures(record)})
         result.save(folder.root)
     if "random_test_accuracy" not in result.metrics:
         generator = torch.Generator().manual_seed(stream_seed(parts.config.seed, "random architecture"))
         other = parts.space.sample(generator)
         record, _ = train_architecture(
-            parts, data, other, result.policy, folder.checkpoints / "random.pt", observers, optimizer
+            parts, data, other, result.policy, folder.checkpoints / "random.pt", observers, recipe
         )
         beside = {f"random_{name}": value for name, value in trained_figures(record).items()}
         result = replace(result, metrics={**result.metrics, **beside, "random_architecture": str(other)})

@@ -35,6 +35,7 @@ from nas_spaces import Architecture
 
 __all__ = [
     "Keeping",
+    "Recipe",
     "Weights",
     "train_architecture",
     "train_found",
@@ -84,6 +85,23 @@ class Keeping:
         return self.weights or ("last" if data.valid is None else "best")
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How an architecture is trained from scratch.
+
+    Args:
+        optimizer: of the weights.
+        protocol: sizes and regularisation in place of those of the run.
+        keeping: which weights are kept, and how they are judged.
+        computation: number format, compiled or not, deterministic or not; float32 when left out, and as deterministic as the run.
+    """
+
+    optimizer: SGD
+    protocol: TrainingProtocol | None = None
+    keeping: Keeping = Keeping()
+    computation: Computation | None = None
+
+
 def trained_figures(record: Mapping[str, Any]) -> dict[str, Any]:
     """What the metrics of a result say of a training."""
     figures = {name: record[name] for name in ("test_accuracy", "test_perplexity") if name in record}
@@ -98,28 +116,15 @@ def train_found(
     folder: RunFolder,
     checkpoint: Path,
     observers: Sequence[Observer],
-    optimizer: SGD,
-    protocol: TrainingProtocol | None = None,
-    keeping: Keeping = Keeping(),
-    computation: Computation | None = None,
+    recipe: Recipe,
 ) -> dict[str, Any]:
     """Train the network of a result, and write it and the record of the training into the run folder.
 
     Returns:
         The content of ``train.json``.
     """
-    record, state = train_architecture(
-        parts,
-        data,
-        result.architecture,
-        result.policy,
-        checkpoint,
-        observers,
-        optimizer,
-        protocol,
-        keeping,
-        computation,
-    )
+    protocol, keeping = recipe.protocol, recipe.keeping
+    record, state = train_architecture(parts, data, result.architecture, result.policy, checkpoint, observers, recipe)
     build = {
         "space": parts.space.name,
         "architecture": str(result.architecture),
@@ -178,10 +183,7 @@ def train_architecture(
     policy: Policy,
     checkpoint: Path,
     observers: Sequence[Observer],
-    optimizer: SGD,
-    protocol: TrainingProtocol | None = None,
-    keeping: Keeping = Keeping(),
-    computation: Computation | None = None,
+    recipe: Recipe,
 ) -> tuple[dict[str, Any], TrainState]:
     """Train one architecture, from its checkpoint if there is one; the record of it, and the state that has the network.
 
@@ -192,13 +194,10 @@ def train_architecture(
         policy: the augmentation.
         checkpoint: where the training is saved.
         observers: told of every step and epoch.
-        optimizer: of the weights.
-        protocol: sizes and regularisation in place of those of the run.
-        keeping: which weights are kept, and how they are judged.
-        computation: number format, compiled or not, deterministic or not.
+        recipe: how it is trained.
     """
-    config, device = parts.config, parts.device
-    computation = computation or Computation("float32", deterministic=config.deterministic)
+    config, device, protocol, keeping = parts.config, parts.device, recipe.protocol, recipe.keeping
+    computation = recipe.computation or Computation("float32", deterministic=config.deterministic)
     chosen = keeping.chosen(data)
     extras: dict[str, float] = {}
     options: dict[str, Any] = {}
@@ -214,7 +213,7 @@ def train_architecture(
     values = {
         "architecture": str(architecture),
         "policy": policy,
-        "optimizer": optimizer,
+        "optimizer": recipe.optimizer,
         "data": data.fingerprint,
         "epochs": config.training_epochs,
         "batch_size": config.batch_size,
@@ -233,7 +232,7 @@ def train_architecture(
             lambda: parts.space.network(architecture, **parts.sizes, **options),
             data.train,
             policy=policy,
-            optimizer=optimizer,
+            optimizer=recipe.optimizer,
             epochs=config.training_epochs,
             batch_size=config.batch_size,
             seed=config.seed,

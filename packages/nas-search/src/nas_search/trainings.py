@@ -29,6 +29,7 @@ from nas_search.run_parts import RunParts
 from nas_search.schedules import Constant
 from nas_search.train_found import (
     Keeping,
+    Recipe,
     Weights,
     train_found,
     trained_figures,
@@ -145,7 +146,13 @@ def run_training(
     computation = replace(computation, deterministic=computation.deterministic or config.deterministic)
     with deterministic(computation.deterministic), explained_workers(reading):
         record = train_found(
-            parts, material, result, folder, checkpoint, observers, optimizer, protocol, keeping, computation
+            parts,
+            material,
+            result,
+            folder,
+            checkpoint,
+            observers,
+            Recipe(optimizer, protocol, keeping, computation),
         )
     kept = {name: value for name, value in result.metrics.items() if name != "trained_in_search"}
     replace(result, metrics={**kept, **trained_figures(record)}).save(run)

@@ -161,7 +161,8 @@ def command(
         wait_for_all()
         with (
             progress(quiet=quiet or (as_json and not verbose) or not is_first(), verbose=verbose) as observers,
-            resumable(f"nascli train {quote(str(run))}{again} --resume"),
+            # Until the first checkpoint there is nothing to go on from.
+            resumable(f"nascli train {quote(str(run))}{again} --resume", (folder.checkpoints / "retrain.pt").exists),
             remembering(_LESS_MEMORY if chosen is not None else _LESS_MEMORY_OF_RUN),
         ):
             record = run_training(
