@@ -158,6 +158,15 @@ def test_best_weights_and_averages_resume_bit_for_bit(averaging: Any, tmp_path: 
         assert again.best["epoch"] == whole.best["epoch"]
 
 
+def test_of_epochs_that_validate_alike_the_first_is_the_best() -> None:
+    state = make(validate=lambda network: {"valid_accuracy": 0.5})
+    drive(state)
+    assert state.best is not None
+    assert state.best["epoch"] == 1
+    last, best = state.trained("last"), state.trained("best")
+    assert not torch.equal(next(last.parameters()), next(best.parameters()))
+
+
 def test_a_checkpoint_whose_best_weights_do_not_fit_is_refused(tmp_path: Path) -> None:
     state = make(epochs=1, validate=lambda _: {"valid_accuracy": 0.5})
     drive(state)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas_search import ConfigError, DataError, ImageData, image_folder
+from nas_search import ConfigError, DataError, ImageData, LoaderError, image_folder
 from nas_search.config import RunConfig
 from nas_search.data_sources import load_data
 from nas_search.image_folder import ImageFolder
@@ -180,8 +180,22 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("fate", ["killed", "stuck"])
-def test_a_worker_that_is_killed_or_stuck_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fate: str) -> None:
+@pytest.mark.parametrize(
+    ("fate", "message"),
+    [
+        (
+            "killed",
+            "a worker that decodes images died .*What is decoded is kept: try again, with ,workers=1 behind the folder",
+        ),
+        (
+            "stuck",
+            "no batch came from the 1 workers in 1 seconds: .*is kept: try again, with a longer ,timeout=SECONDS",
+        ),
+    ],
+)
+def test_a_worker_that_is_killed_or_stuck_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fate: str, message: str
+) -> None:
     root = folder(tmp_path / "pets", {"cat": 40, "dog": 40})
 
     def end(*_: Any) -> Any:
@@ -190,7 +204,7 @@ def test_a_worker_that_is_killed_or_stuck_is_told(tmp_path: Path, monkeypatch: p
         time.sleep(60)
 
     monkeypatch.setattr(image_folder, "_decode", end)
-    with pytest.raises(DataError, match="was killed, or has not answered for 1 s .*what is decoded is kept: try again"):
+    with pytest.raises(LoaderError, match=message):
         read(f"imagefolder:{root},workers=1,timeout=1")
 
 

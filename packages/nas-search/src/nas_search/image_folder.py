@@ -15,11 +15,12 @@ import torch
 from filelock import FileLock
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from nas_augment import Policy
 from nas_augment.fixed import Crop, Flip
 from nas_search.data import Examples, ImageData, split_indices
+from nas_search.decoding import Failed, Workers, decoded
 from nas_search.errors import ConfigError, DataError
 
 __all__ = ["ImageFolder", "Listing", "cache_folder", "image_folder", "open_image", "split_options"]
@@ -119,6 +120,7 @@ def image_folder(path: str | Path, options: ImageFolder = ImageFolder()) -> Imag
 
     Raises:
         DataError: the folder is not of this form, or a file cannot be decoded, or there is no room for the pixels.
+        LoaderError: a process that decodes died, or gives no sign of life.
     """
     root = Path(path)
     files = Listing.of(root)
@@ -283,7 +285,7 @@ def _write(file: Path, paths: Sequence[Path], shape: tuple[int, ...], options: I
                 f"{free / 1e9:.1f} GB free; free space, give a smaller size, or set XDG_CACHE_HOME to another folder."
             )
         last = time.monotonic()
-        for images in _decoded(paths[done:], shape, options):
+        for images in _batches(paths[done:], shape, options):
             out.write(images.numpy().tobytes())
             done += len(images)
             if time.monotonic() - last > _EVERY or (done == len(paths) and len(paths) > 1000):
@@ -294,47 +296,33 @@ def _write(file: Path, paths: Sequence[Path], shape: tuple[int, ...], options: I
     partial.replace(file)
 
 
-def _decoded(paths: Sequence[Path], shape: tuple[int, ...], options: ImageFolder) -> Iterator[Tensor]:
-    workers = options.workers
-    if workers < 0:
-        workers = 0 if len(paths) < 8 * _BATCH else min(4, os.cpu_count() or 1)
-    loader: DataLoader[Any] = DataLoader(
-        _Files(paths, shape[1], shape[2], strict=options.channels == 0),
-        batch_size=_BATCH,
-        num_workers=workers,
-        timeout=options.timeout if workers else 0,
-        generator=torch.Generator(),  # or it would draw a seed from the global one
+def _batches(paths: Sequence[Path], shape: tuple[int, ...], options: ImageFolder) -> Iterator[Tensor]:
+    count = options.workers
+    if count < 0:
+        count = 0 if len(paths) < 8 * _BATCH else min(4, os.cpu_count() or 1)
+    kept = "What is decoded is kept: try again, with"
+    workers = Workers(
+        count,
+        options.timeout,
+        if_stuck=f"{kept} a longer ,timeout=SECONDS behind the folder, or with ,workers=0, which decodes without them.",
+        if_dead=f"{kept} ,workers=1 behind the folder, or with ,workers=0, which decodes without them.",
     )
-    try:
-        for images, errors in loader:
-            wrong = [error for error in errors if error]
-            if wrong:
-                raise DataError(wrong[0])
-            yield images
-    except RuntimeError as error:
-        if isinstance(error, DataError):
-            raise
-        reason = str(error).splitlines()[0][:150]
-        raise DataError(
-            f"a process that decodes images was killed, or has not answered for {options.timeout} s ({reason}); what is decoded is "
-            "kept: try again, with less memory by workers=1, or with a longer timeout=SECONDS where the disk is slow."
-        ) from error
+    keys = [chunk.tolist() for chunk in torch.arange(len(paths)).split(_BATCH)]
+    for batch in decoded(_Files(paths, shape[1], shape[2], strict=options.channels == 0), keys, workers):
+        yield batch.images
 
 
-class _Files(Dataset[tuple[Tensor, str]]):
-    """Decoded images, each with what was wrong; an exception would lose its class on the way from a worker."""
+class _Files(Dataset[Any]):
+    """Decoded images; the labels are known elsewhere."""
 
     def __init__(self, paths: Sequence[Path], channels: int, size: int, strict: bool) -> None:
         self.paths, self.channels, self.size, self.strict = paths, channels, size, strict
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, str]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | Failed:
         try:
-            return torch.from_numpy(_decode(self.paths[index], self.channels, self.size, self.strict)), ""
+            return torch.from_numpy(_decode(self.paths[index], self.channels, self.size, self.strict)), 0
         except DataError as error:
-            return torch.zeros(self.channels, self.size, self.size, dtype=torch.uint8), str(error)
+            return Failed(str(error))
 
 
 def _decode(path: Path, channels: int, size: int, strict: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -1,26 +1,24 @@
 """Image files that are decoded by worker processes while a training goes on, at its size and with its random crops."""
 
 import hashlib
-import signal
-import time
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from nas_search import distributed
 from nas_search.data import Examples, split_indices, stream_seed
-from nas_search.errors import ConfigError, DataError, LoaderError
+from nas_search.decoding import Failed, Workers, decoded
+from nas_search.errors import ConfigError, DataError
 from nas_search.image_folder import Listing, open_image
 
-__all__ = ["FolderBatches", "FolderPart", "ImageFolders", "Reading", "explained_workers"]
+__all__ = ["FolderBatches", "FolderPart", "ImageFolders", "Reading"]
 
 _EVALUATED = 100  # images of a batch that is evaluated
 _SAMPLE = 500  # images that tell how to normalise
@@ -61,6 +59,17 @@ class Reading:
                 f"a positive time (--loader-timeout)."
             )
 
+    @property
+    def crew(self) -> Workers:
+        """Who decodes, in the words of ``nascli train``."""
+        without = "--workers 0, which decodes without them."
+        return Workers(
+            self.workers,
+            self.timeout,
+            if_stuck=f"Go on with --resume and a longer --loader-timeout, more --workers, or {without}",
+            if_dead=f"Go on with --resume and fewer --workers, or {without}",
+        )
+
     def middle(self) -> v2.Transform:
         """What is done to an image that is not trained on."""
         return v2.Compose([v2.Resize(round(self.size / 0.875)), v2.CenterCrop(self.size)])
@@ -76,19 +85,13 @@ class Reading:
         return v2.Compose([*crop, v2.RandomHorizontalFlip(), *jitter])
 
 
-class _Failed(NamedTuple):
-    """What went wrong in a worker, which cannot raise in another process."""
-
-    reason: str
-
-
 class _Decoded(Dataset[Any]):
     """Images ``(3, size, size)`` uint8 with their labels, by index and seed: a worker needs no state."""
 
     def __init__(self, part: "FolderPart", transform: v2.Transform) -> None:
         self.part, self.transform = part, transform
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int] | _Failed:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int] | Failed:
         number, seed = key
         path = self.part.paths[number]
         try:
@@ -99,84 +102,7 @@ class _Decoded(Dataset[Any]):
                 torch.manual_seed(seed)
                 return pil_to_tensor(self.transform(image)), int(self.part.labels[number])
         except DataError as error:
-            return _Failed(str(error))
-
-
-def _stacked(items: list[tuple[Tensor, int] | _Failed]) -> Examples | _Failed:
-    pairs = []
-    for item in items:
-        if isinstance(item, _Failed):
-            return item
-        pairs.append(item)
-    return Examples(torch.stack([image for image, _ in pairs]), torch.tensor([label for _, label in pairs]))
-
-
-def _obey(_: int) -> None:
-    """A worker leaves Ctrl-C to the process that it works for, which finishes its step first, and ends when that says so."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _loader(data: _Decoded, keys: Iterable[list[tuple[int, int]]], reading: Reading) -> Generator[Examples, None, None]:
-    loader = DataLoader(
-        data,
-        batch_sampler=keys,
-        num_workers=reading.workers,
-        collate_fn=_stacked,
-        timeout=reading.timeout if reading.workers else 0,
-        worker_init_fn=_obey,
-        generator=torch.Generator(),  # else the global one would be drawn from
-    )
-    batches = iter(loader)
-    with explained_workers(reading):
-        while True:
-            try:
-                batch = next(batches, None)
-            except (RuntimeError, OSError, EOFError) as error:
-                if reading.workers and "DataLoader" not in str(error):
-                    # What goes wrong with an image is told in its place: this is a connection to a worker whose death the
-                    # system has not reported yet.
-                    raise RuntimeError(f"DataLoader worker exited unexpectedly: {error}") from error.with_traceback(
-                        None
-                    )
-                raise
-            if batch is None:
-                return
-            if isinstance(batch, _Failed):
-                raise DataError(batch.reason)
-            yield batch
-
-
-@contextmanager
-def explained_workers(reading: Reading | None) -> Iterator[None]:
-    """Say what to do where a worker process of a loader died or gave no sign of life.
-
-    torch raises where it notices, which may be in the middle of a step.
-
-    Raises:
-        LoaderError: naming the settings.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        text = str(error)
-        if reading is None or isinstance(error, LoaderError) or "DataLoader" not in text:
-            raise
-        error = error.with_traceback(None)  # whose frames would keep the other workers alive
-        if "timed out" in text:
-            raise LoaderError(
-                f"no batch came from the {reading.workers} workers in {reading.timeout:g} seconds: the disk hangs, or they are "
-                f"too slow. Go on with --resume and a longer --loader-timeout, more --workers, or --workers 0, which decodes "
-                f"without them."
-            ) from error
-        if "exited unexpectedly" in text:
-            # A closed connection shows it before the system reports the death, at which torch raises once more, wherever that is.
-            with suppress(RuntimeError):
-                time.sleep(3)
-        raise LoaderError(
-            f"a worker that decodes images died ({text.splitlines()[0][:120]}): out of memory or of shared memory, or killed. "
-            f"Go on with --resume and fewer --workers, or --workers 0, which decodes without them."
-        ) from error
+            return Failed(str(error))
 
 
 class FolderPart:
@@ -222,7 +148,7 @@ class InOrder:
     def __iter__(self) -> Iterator[Examples]:
         chunks = torch.arange(len(self.part)).split(_EVALUATED)
         keys = [[(number, 0) for number in chunk.tolist()] for chunk in chunks]
-        return _loader(_Decoded(self.part, self.reading.middle()), keys, self.reading)
+        return decoded(_Decoded(self.part, self.reading.middle()), keys, self.reading.crew)
 
 
 class FolderBatches:
@@ -259,7 +185,7 @@ class FolderBatches:
         """
         if self._batches is None or position != self._next:
             self.close()
-            self._batches = _loader(_Decoded(self.part, self.reading.random()), self._keys(position), self.reading)
+            self._batches = decoded(_Decoded(self.part, self.reading.random()), self._keys(position), self.reading.crew)
         self._next = -1  # should reading fail, the next attempt starts workers anew
         batch = next(self._batches)
         self._next = position + 1

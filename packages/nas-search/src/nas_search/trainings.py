@@ -15,9 +15,10 @@ from nas_search.computation import Computation, deterministic
 from nas_search.config import RunConfig
 from nas_search.data import Data, Examples
 from nas_search.data_sources import image_folders, load_data
+from nas_search.decoding import explained
 from nas_search.errors import ConfigError, RunFolderError
 from nas_search.evaluation import perplexity, top1
-from nas_search.lazy_images import ImageFolders, Reading, explained_workers
+from nas_search.lazy_images import ImageFolders, Reading
 from nas_search.measure import choose_device
 from nas_search.model_file import read_model
 from nas_search.protocols import TrainingProtocol
@@ -126,7 +127,7 @@ def run_training(
         _check_protocol(parts, protocol)
     keeping = Keeping(True, _averaging(ema or 0.0, asgd), valid_share or 0.0, weights, test_every)
     keeping.check()
-    with explained_workers(reading):
+    with explained(None if reading is None else reading.crew):
         material = training_data_of(parts, keeping)
     keeping.chosen(material)
     checkpoint = folder.checkpoints / "retrain.pt"  # apart from that of the search's own training
@@ -144,7 +145,7 @@ def run_training(
     if asgd is not None:
         optimizer = replace(optimizer, learning_rate=Constant(optimizer.learning_rate(0.0)))
     computation = replace(computation, deterministic=computation.deterministic or config.deterministic)
-    with deterministic(computation.deterministic), explained_workers(reading):
+    with deterministic(computation.deterministic), explained(None if reading is None else reading.crew):
         record = train_found(
             parts,
             material,
