@@ -219,6 +219,10 @@ def test_an_interruption_anywhere_ends_with_130_and_says_how_to_go_on(
     assert outcome.status == 130
     assert outcome.stderr.endswith("Go on with: nascli search --out 'my run' --resume\n")
     assert ("stopped in epoch 3." in outcome.stderr) == (error is None)
+    # Of a training there is something to go on from as soon as it has a checkpoint.
+    assert nascli("train", "run", "--epochs", "3").stderr.endswith(" Repeat the same command.\n")
+    Path("run/checkpoints").mkdir(parents=True)
+    Path("run/checkpoints/retrain.pt").write_bytes(b"")
     assert nascli("train", "run", "--epochs", "3").stderr.endswith("Go on with: nascli train run --epochs 3 --resume\n")
 
 
