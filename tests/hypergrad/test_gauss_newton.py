@@ -1,7 +1,10 @@
 """Gauss-Newton products against exact ones and closed forms."""
 
+import weakref
+
 import pytest
 import torch
+from hypergradients import relative
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,12 +16,9 @@ from nas_hypergrad import (
     conjugate_gradient,
     gauss_newton,
 )
+from nas_hypergrad.testing import quadratic_problem
 
 D = torch.float64
-
-
-def relative(grads: dict[str, Tensor], truth: dict[str, Tensor], name: str = "a") -> float:
-    return float((grads[name] - truth[name]).norm() / truth[name].norm())
 
 
 def test_gauss_newton_is_the_hessian_of_a_linear_model_and_semi_definite_otherwise() -> None:
@@ -55,3 +55,33 @@ def test_gauss_newton_meets_no_negative_curvature() -> None:
     w, v = inner["w"], 2 * inner["w"]
     mixed = (2 * w.sin() - target) * w.cos()  # d2 L / da dw at a = 1
     torch.testing.assert_close(grads["a"], -mixed * v / w.cos().square())
+
+
+def test_outputs_that_do_not_depend_on_the_inner_variables_are_named() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    products = gauss_newton(lambda w, a: torch.ones(2, dtype=D), lambda z, a: z.sum())
+    with pytest.raises(ProblemError, match=r"outputs depends on none of the inner variables \['b', 'w'\]"):
+        Implicit(products=products)(problem, inner, outer)
+
+
+def test_autocast_keeps_no_copies_of_the_weights() -> None:
+    """Autocast caches a cast copy of every leaf it meets until it ends; the estimator's leaves are met once."""
+    x = torch.ones(3, 4)
+
+    def outputs(w: Variables, a: Variables) -> Tensor:
+        return F.linear(x, w["w"]).float() * a["a"]
+
+    def loss(z: Tensor, a: Variables) -> Tensor:
+        return z.square().mean()
+
+    casts: list[weakref.ref[Tensor]] = []
+
+    def remembered(w: Variables, a: Variables) -> Tensor:
+        casts.append(weakref.ref(w["w"]))
+        return outputs(w, a)
+
+    problem = BilevelProblem(lambda w, a: loss(outputs(w, a), a), lambda w, a: w["w"].square().sum())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        Implicit(products=gauss_newton(remembered, loss))(problem, {"w": torch.ones(2, 4)}, {"a": torch.ones(3, 2)})
+        assert casts
+        assert all(leaf() is None for leaf in casts)

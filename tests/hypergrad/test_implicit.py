@@ -1,9 +1,11 @@
 """The implicit estimator against closed forms, and its diagnostics, hooks and purity."""
 
-from typing import TypeAlias
+import weakref
+from typing import Any
 
 import pytest
 import torch
+from hypergradients import Quadratic, relative
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -11,10 +13,12 @@ from torch.nn import functional as F
 
 from nas_hypergrad import (
     BilevelProblem,
+    Curvature,
     FirstOrder,
     Implicit,
     ImplicitReport,
     InverseHessian,
+    Loss,
     NonFiniteError,
     ProblemError,
     Products,
@@ -36,11 +40,6 @@ from nas_hypergrad import (
 from nas_hypergrad.testing import check_hypergradient, quadratic_problem
 
 D = torch.float64
-Quadratic: TypeAlias = tuple[BilevelProblem, dict[str, Tensor], dict[str, Tensor], Tensor, Tensor, Tensor]
-
-
-def relative(grads: dict[str, Tensor], truth: dict[str, Tensor], name: str = "a") -> float:
-    return float((grads[name] - truth[name]).norm() / truth[name].norm())
 
 
 LIMITS: dict[str, InverseHessian] = {
@@ -165,6 +164,10 @@ def test_report_tells_residual_products_and_largest_eigenvalue(quadratic: Quadra
     assert reports[1].products == 6  # six dimensions
     assert reports[1].residual < 1e-10
     assert reports[1].largest_eigenvalue is None
+    flat = BilevelProblem(problem.inner_loss, lambda w, a: 0 * w["w"].sum() + a["a"].sum())
+    Implicit(observe=reports.append, power_iterations=100)(flat, inner, outer)
+    assert reports[2].residual == 0.0  # nothing to solve for, solved
+    assert reports[2].largest_eigenvalue == pytest.approx(2.0, rel=1e-6)
 
 
 def test_a_gradient_that_is_nan_is_named() -> None:
@@ -174,6 +177,33 @@ def test_a_gradient_that_is_nan_is_named() -> None:
         Implicit(neumann(2, 0.1))(broken, inner, outer)
     with pytest.raises(NonFiniteError, match="outer loss's gradient"):
         Implicit(identity(0.1))(broken, inner, outer)
+
+
+@pytest.mark.parametrize("part", [chebyshev(3, 0.5, 2.0), nystrom(3), conjugate_gradient(), neumann(3, 0.1)])
+def test_a_hessian_that_is_nan_is_named_with_the_product(part: InverseHessian) -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    broken = BilevelProblem(lambda w, a: (w["w"] * a["a"].sum()).square().sum() * float("nan"), problem.outer_loss)
+    with pytest.raises(NonFiniteError, match="(product|iteration|term) 1"):
+        Implicit(part)(broken, inner, outer)
+
+
+def test_the_graph_of_the_hessian_is_freed_before_that_of_the_mixed_loss_is_built() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    graphs: list[weakref.ref[object]] = []
+    alive: list[int] = []
+
+    class Counting:
+        def __call__(self, loss: Loss, role: str, point: Any) -> Curvature:
+            alive.append(sum(graph() is not None for graph in graphs))
+            curvature = double_backward()(loss, role, point)
+            graphs.append(weakref.ref(curvature))
+            return curvature
+
+    separate = BilevelProblem(problem.inner_loss, problem.outer_loss, mixed_loss=problem.inner_loss)
+    for part in (conjugate_gradient(), neumann(2, 0.1), nystrom(2)):
+        graphs.clear()
+        Implicit(part, products=Counting(), observe=lambda report: None)(separate, inner, outer)
+    assert alive == [0] * 6
 
 
 def test_frozen_parameters_are_constants(quadratic: Quadratic) -> None:
@@ -188,6 +218,8 @@ def test_frozen_parameters_are_constants(quadratic: Quadratic) -> None:
         Implicit()(problem, inner, constant)
     with pytest.raises(ProblemError, match="requires no grad"):
         Implicit()(problem, {"b": frozen["b"]}, outer)
+    frozen = {name: nn.Parameter(value, requires_grad=False) for name, value in inner.items()}
+    torch.testing.assert_close(FirstOrder()(problem, frozen, outer), FirstOrder()(problem, inner, outer))
 
 
 def test_generators_of_the_losses_are_rewound() -> None:

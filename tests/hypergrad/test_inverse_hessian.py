@@ -1,10 +1,10 @@
 """The approximations of the inverse Hessian against dense matrices, and what they warn of."""
 
 from collections.abc import Callable
-from typing import TypeAlias
 
 import pytest
 import torch
+from hypergradients import Quadratic, relative
 from torch import Tensor
 
 from nas_hypergrad import (
@@ -27,11 +27,6 @@ from nas_hypergrad import (
 from nas_hypergrad.testing import quadratic_problem
 
 D = torch.float64
-Quadratic: TypeAlias = tuple[BilevelProblem, dict[str, Tensor], dict[str, Tensor], Tensor, Tensor, Tensor]
-
-
-def relative(grads: dict[str, Tensor], truth: dict[str, Tensor], name: str = "a") -> float:
-    return float((grads[name] - truth[name]).norm() / truth[name].norm())
 
 
 @pytest.mark.parametrize("terms", [0, 1, 4])
@@ -126,12 +121,13 @@ def test_negative_curvature_warns() -> None:
         lambda w, a: w["w"].sum(),
     )
     inner, outer = {"w": torch.ones(2)}, {"a": torch.ones(2)}
-    with pytest.warns(ConvergenceWarning, match="negative curvature"):
+    with pytest.warns(ConvergenceWarning, match="negative curvature") as caught:
         grown = Implicit(neumann(20, 0.1))(problem, inner, outer)
     with pytest.warns(ConvergenceWarning, match="negative curvature"):  # which no smaller step would cure
         assert torch.equal(Implicit(neumann(20, 0.1, halvings=9))(problem, inner, outer)["a"], grown["a"])
-    with pytest.warns(ConvergenceWarning, match="damping above"):
+    with pytest.warns(ConvergenceWarning, match="damping above") as stopped:
         Implicit(conjugate_gradient())(problem, inner, outer)
+    assert {warning.filename for warning in (*caught, *stopped)} == {__file__}  # it points at the caller
 
 
 def test_a_steep_direction_that_has_only_begun_to_grow_is_not_taken_for_the_largest_eigenvalue() -> None:
@@ -159,6 +155,8 @@ def test_the_term_that_turned_nan_is_named() -> None:
         lambda: neumann(1, 0.0),
         lambda: neumann(1, float("nan")),
         lambda: neumann(1.5, 0.1),  # type: ignore[arg-type]
+        lambda: neumann(True, 0.1),
+        lambda: neumann(1, "0.1"),  # type: ignore[arg-type]
         lambda: neumann(1, 0.1, tolerance=-1.0),
         lambda: neumann(1, 0.1, halvings=-1),
         lambda: identity(-0.1),
@@ -175,3 +173,8 @@ def test_the_term_that_turned_nan_is_named() -> None:
 def test_settings_out_of_range(make: Callable[[], object]) -> None:
     with pytest.raises(SettingError, match="expected"):
         make()
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    numpy = pytest.importorskip("numpy")
+    assert neumann(numpy.int64(3), numpy.float32(0.5)) == neumann(3, 0.5)

@@ -1,22 +1,14 @@
 """The Nystroem approximation against dense matrices."""
 
-from typing import TypeAlias
-
 import torch
-from torch import Tensor
+from hypergradients import Quadratic, relative
 
 from nas_hypergrad import (
-    BilevelProblem,
     Implicit,
     nystrom,
 )
 
 D = torch.float64
-Quadratic: TypeAlias = tuple[BilevelProblem, dict[str, Tensor], dict[str, Tensor], Tensor, Tensor, Tensor]
-
-
-def relative(grads: dict[str, Tensor], truth: dict[str, Tensor], name: str = "a") -> float:
-    return float((grads[name] - truth[name]).norm() / truth[name].norm())
 
 
 def test_nystrom_of_full_rank_is_the_damped_solve(quadratic: Quadratic) -> None:

@@ -97,6 +97,13 @@ def test_what_cannot_be_followed_is_named() -> None:
     for optimizer, message in cases:
         with pytest.raises(ProblemError, match=message):
             optimizer_step(optimizer, {"w": w})
+    for kind, option in (
+        (torch.optim.SGD, "learning_rate"),
+        (torch.optim.SGD, "betas"),
+        (torch.optim.Adam, "momentum"),
+    ):
+        with pytest.raises(ProblemError, match=rf"no setting '{option}'; expected .*'lr'"):
+            optimizer_step(kind([w], lr=0.1), {"w": w}, **{option: "lr"})
     v = torch.ones(2, requires_grad=True)
     groups: list[dict[str, Any]] = [{"params": [w]}, {"params": [v], "eps": 1e-3}]
     mixed = torch.optim.Adam(groups)

@@ -1,13 +1,10 @@
 """Preconditioning against dense matrices."""
 
-from typing import TypeAlias
-
 import pytest
 import torch
-from torch import Tensor
+from hypergradients import Quadratic
 
 from nas_hypergrad import (
-    BilevelProblem,
     Implicit,
     ProblemError,
     identity,
@@ -17,7 +14,6 @@ from nas_hypergrad import (
 from nas_hypergrad.testing import quadratic_problem
 
 D = torch.float64
-Quadratic: TypeAlias = tuple[BilevelProblem, dict[str, Tensor], dict[str, Tensor], Tensor, Tensor, Tensor]
 
 
 def test_preconditioned_neumann_is_the_series_of_the_preconditioned_step(quadratic: Quadratic) -> None:

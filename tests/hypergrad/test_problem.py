@@ -17,10 +17,13 @@ from nas_hypergrad import (
     ProblemError,
     Unrolled,
     Variables,
+    adam,
     blend,
     finite_difference,
     identity,
+    largest_eigenvalue,
     neumann,
+    nystrom,
     sgd,
 )
 from nas_hypergrad.testing import quadratic_problem
@@ -50,6 +53,11 @@ def test_outer_loss_is_not_a_scalar(estimator: Hypergradient) -> None:
     not_a_tensor: Any = lambda w, a: 1.0  # noqa: E731
     with pytest.raises(ProblemError, match=r"outer_loss returned a float; .* without .item\(\)"):
         estimator(*changed(outer_loss=not_a_tensor))
+    with_aux: Any = lambda w, a: (w["w"].sum(), w)  # noqa: E731
+    with pytest.raises(ProblemError, match=r"outer_loss returned a tuple; .* the loss alone"):
+        estimator(*changed(outer_loss=with_aux))
+    with pytest.raises(ProblemError, match=r"outer_loss is complex; .* \.real or \.abs\(\)"):
+        estimator(*changed(outer_loss=lambda w, a: (w["w"] * 1j).sum()))
 
 
 @two_level
@@ -97,6 +105,7 @@ def test_dictionaries_of_something_else(estimator: Hypergradient, side: int) -> 
         ({}, "non-empty dictionary"),
         (torch.ones(2), "non-empty dictionary"),
         ({"n": torch.ones(2, dtype=torch.int64)}, r"variable 'n' has dtype torch.int64; .*n.float\(\)"),
+        ({"n": torch.ones(2, dtype=torch.complex64)}, r"complex64; .*torch.view_as_real\(n\)"),
         ({"n": 1.0}, "variable 'n' is a float; expected a tensor"),
     ]
     for value, message in bad:
@@ -130,6 +139,21 @@ def test_in_place_changes_are_named_and_do_not_reach_the_caller(
     with pytest.raises(ProblemError, match=r"inner_loss changes \['w'\] in place; .* write x = x \+ y"):
         estimator(BilevelProblem(loss, problem.outer_loss), inner, outer)
     assert torch.equal(inner["w"], before)
+
+
+def test_looking_for_what_was_changed_in_place_does_not_change_it() -> None:
+    """The loss fails because autograd protects the tensor it captured; naming the cause must not get around that."""
+    problem, inner, outer = changed()
+    captured = torch.ones(2, requires_grad=True)
+
+    def loss(w: Variables, a: Variables) -> Tensor:
+        captured.mul_(0.5)
+        return problem.inner_loss(w, a)
+
+    for estimator in ESTIMATORS:
+        with pytest.raises(RuntimeError, match="leaf Variable that requires grad"):
+            estimator(BilevelProblem(loss, problem.outer_loss), inner, outer)
+    assert torch.equal(captured.detach(), torch.ones(2))
 
 
 def test_a_loss_may_not_leak_keys_into_the_next_evaluation() -> None:
@@ -174,6 +198,33 @@ def test_an_operation_without_second_derivative() -> None:
     torch.testing.assert_close(grads, exact, rtol=1e-2, atol=1e-3)
 
 
+def test_a_compiled_loss_has_no_second_derivative() -> None:
+    """Autograd raises for some products and gives zeros for others, as for the Hessian of this one."""
+    problem, inner, outer = changed()
+    compiled = torch.compile(problem.inner_loss, backend="aot_eager")
+    for estimator in (Implicit(), Unrolled(sgd(0.1)), Unrolled(sgd(0.1), 2, recompute=True)):
+        with pytest.raises(ProblemError, match=r"inner_loss is compiled .* \(products=finite_difference\(\)\)"):
+            estimator(BilevelProblem(compiled, problem.outer_loss), inner, outer)
+    difference = Implicit(identity(0.1), products=finite_difference(None))
+    grads = difference(BilevelProblem(compiled, problem.outer_loss), inner, outer)
+    torch.testing.assert_close(grads, Implicit(identity(0.1))(problem, inner, outer), rtol=1e-2, atol=1e-2)
+
+
+def test_an_error_of_an_operation_is_passed_on_as_it_is() -> None:
+    class Fails(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x.sum()
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Tensor:
+            raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine") as caught:
+        Implicit()(*changed(inner_loss=lambda w, a: Fails.apply(w["w"])))
+    assert caught.value.__cause__ is None
+
+
 def test_an_intermediate_changed_in_place() -> None:
     def loss(w: Variables, a: Variables) -> Tensor:
         hidden = (w["w"] * a["a"].sum()).exp()
@@ -203,6 +254,40 @@ def test_variables_that_are_not_reached_get_zeros() -> None:
         assert not bool(grads["unused"].any())
 
 
+@everywhere
+def test_outer_variables_that_are_all_constants_are_named(estimator: Hypergradient) -> None:
+    problem, inner, outer = changed()
+    constant = {name: torch.nn.Parameter(value, requires_grad=False) for name, value in outer.items()}
+    with pytest.raises(ProblemError, match=r"every outer variable \['a', 'unused'\] .* requires_grad_\(\)"):
+        estimator(problem, inner, constant)
+
+
+@everywhere
+def test_tensors_without_entries_and_losses_of_one_entry(estimator: Hypergradient) -> None:
+    problem, inner, outer = changed()
+    empty = BilevelProblem(
+        lambda w, a: (problem.inner_loss(w, a) + w["none"].sum() * a["none"].sum()).view(1),
+        lambda w, a: (problem.outer_loss(w, a) + w["none"].sum()).view(1, 1),
+    )
+    none = {"none": torch.zeros(0, 3)}
+    grads = estimator(empty, {**inner, **none}, {**outer, **none})
+    torch.testing.assert_close(grads, {**estimator(problem, inner, outer), **none})
+
+
+def test_nothing_is_made_on_the_default_device() -> None:
+    """Somebody who calls ``torch.set_default_device("cuda")`` draws from generators of the CPU all the same."""
+    problem, inner, outer = changed()
+    for estimator in (*ESTIMATORS, FirstOrder(), Implicit(nystrom(2)), Unrolled(adam(0.1), 2), ForwardMode(adam(0.1))):
+        expected = estimator(problem, inner, outer)
+        with torch.device("meta"):
+            torch.testing.assert_close(estimator(problem, inner, outer), expected)
+    with torch.device("meta"):
+        assert largest_eigenvalue(problem, inner, outer) == pytest.approx(2.0, rel=0.05)
+
+
 def test_blend_weights_may_be_tensors() -> None:
     loss = blend((lambda w, a: w["w"].sum(), torch.tensor(2.0)), (lambda w, a: a["a"].sum(), 0.5))
     assert loss({"w": torch.ones(3)}, {"a": torch.ones(2)}).item() == 7.0
+    assert blend((lambda w, a: torch.ones(1), 2.0), (lambda w, a: torch.ones(()), 1.0))({}, {}).item() == 3.0
+    with pytest.raises(ProblemError, match="at least one"):
+        blend()

@@ -11,6 +11,7 @@ from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from nas_hypergrad import (
     BilevelProblem,
+    ForwardMode,
     Hypergradient,
     Implicit,
     Unrolled,
@@ -22,14 +23,28 @@ from nas_hypergrad import (
 )
 from nas_hypergrad.testing import quadratic_problem
 
-ESTIMATORS: list[Hypergradient] = [Implicit(neumann(4, 0.1)), Unrolled(sgd(0.1), 3)]
+ESTIMATORS: list[Hypergradient] = [
+    Implicit(neumann(4, 0.1)),
+    Unrolled(sgd(0.1, momentum=0.5), 3),
+    ForwardMode(sgd(0.1), 2),
+]
+
+
+def point() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Where the hypergradients are taken; each rank reaches one more outer variable, as where it samples a path."""
+    _, inner, outer, _ = quadratic_problem()
+    return inner, {
+        **outer,
+        "only 0": torch.ones(1, dtype=torch.float64),
+        "only 1": torch.ones(2, 1, dtype=torch.float64),
+    }
 
 
 def losses(rank: int) -> BilevelProblem:
     problem, *_ = quadratic_problem()
 
     def inner_loss(w: Variables, a: Variables) -> Tensor:
-        return problem.inner_loss(w, a) * (1 + rank) + rank * w["w"].square().sum()
+        return problem.inner_loss(w, a) * (1 + rank) + (w["w"].square() * a[f"only {rank}"]).sum()
 
     def outer_loss(w: Variables, a: Variables) -> Tensor:
         return problem.outer_loss(w, a) + rank * a["a"].sum()
@@ -40,10 +55,10 @@ def losses(rank: int) -> BilevelProblem:
 def on_rank(rank: int, folder: str) -> None:
     store = FileStore(f"{folder}/store", 2)
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    _, inner, outer, _ = quadratic_problem()
+    inner, outer = point()
     mine = losses(rank)
     problem = BilevelProblem(mine.inner_loss, mine.outer_loss, reduce=average_across_ranks())
-    grads = [estimator(problem, inner, outer)["a"] for estimator in ESTIMATORS]
+    grads = [estimator(problem, inner, outer) for estimator in ESTIMATORS]
     torch.save(grads, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
 
@@ -55,14 +70,14 @@ def test_two_ranks_get_the_hypergradient_of_the_mean_loss(tmp_path: Path) -> Non
     ranks = [subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)]) for rank in range(2)]
     assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
-    _, inner, outer, _ = quadratic_problem()
+    inner, outer = point()
     parts = [losses(rank) for rank in range(2)]
     mean = BilevelProblem(
         blend(*((part.inner_loss, 0.5) for part in parts)), blend(*((part.outer_loss, 0.5) for part in parts))
     )
     for i, estimator in enumerate(ESTIMATORS):
-        assert torch.equal(first[i], second[i])
-        torch.testing.assert_close(first[i], estimator(mean, inner, outer)["a"])
+        assert all(torch.equal(first[i][name], second[i][name]) for name in outer)
+        torch.testing.assert_close(first[i], estimator(mean, inner, outer))
 
 
 if __name__ == "__main__":

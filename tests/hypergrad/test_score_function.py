@@ -99,3 +99,5 @@ def test_bad_input() -> None:
         leave_one_out(torch.tensor(1.0))
     with pytest.raises(ProblemError, match="expected the same"):
         score_function(torch.zeros(2), torch.zeros(3))
+    with pytest.raises(ProblemError, match=r"baseline has shape \(3, 1\)"):
+        score_function(torch.zeros(3), torch.zeros(3), torch.zeros(3, 1))

@@ -281,6 +281,14 @@ def test_bad_steps() -> None:
     for recompute in (False, True):
         with pytest.raises(ProblemError, match=r"the inner step .*missing \['b'\]"):
             Unrolled(Forgetful(), 1, recompute=recompute)(problem, inner, outer)
+    square = BilevelProblem(*[lambda w, a: next(iter(w.values())).square().sum()] * 2)
+    _, weights, _, _ = quadratic_problem(dtype=torch.float32)
+    rates = {"shape": torch.full((3,), 0.1, dtype=D), "dtype": torch.full((1,), 0.1, dtype=D)}
+    for estimator in (Unrolled(sgd("lr")), Unrolled(sgd("lr"), recompute=True), ForwardMode(sgd("lr"))):
+        with pytest.raises(ProblemError, match=r"the inner step gave 'b' of shape \(3,\) .* expected shape \(1,\)"):
+            estimator(square, {"b": weights["b"]}, {"lr": rates["shape"]})
+        with pytest.raises(ProblemError, match=r"the inner step gave 'w' of .*float64; expected .*float32"):
+            estimator(square, {"w": weights["w"]}, {"lr": rates["dtype"]})
     nothing = BilevelProblem(lambda w, a: w["w"].square().sum(), problem.outer_loss)
     for estimator in (Unrolled(sgd(0.1)), Unrolled(sgd(0.1), recompute=True), ForwardMode(sgd(0.1))):
         with pytest.raises(ProblemError, match="respond to none"):

@@ -113,6 +113,9 @@ def test_fill_grad_drives_an_optimizer() -> None:
     assert a["frozen"].grad is None
     torch.optim.SGD(a.values(), lr=0.5).step()
     torch.testing.assert_close(a["a"].detach(), torch.tensor([0.0, -1.0]))
+    plain = {"a": torch.ones(2)}  # a variable too, as for estimators
+    fill_grad(plain, {"a": grads["a"]})
+    torch.testing.assert_close(plain["a"].grad, grads["a"])
     with pytest.raises(ProblemError, match=r"variables are \['a', 'frozen'\], the gradients \['a'\]"):
         fill_grad(a, {"a": grads["a"]})
 

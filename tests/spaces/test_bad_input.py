@@ -121,6 +121,22 @@ def test_images(space: SearchSpace, cells: int | None) -> None:
         for shape in ((2, 1, 8, 8), (3, 8, 8)):
             with pytest.raises(InputError, match=r"reads \(batch, 3, height, width\)"):
                 call(torch.zeros(shape))
+        with pytest.raises(InputError, match=r"images are torch.uint8; .* images.float\(\) / 255"):
+            call(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+
+
+def test_chains_of_one_name_are_told_apart() -> None:
+    space = chain(2, MODULES)
+    architecture = space.parse("conv|wide")
+    others = (
+        chain(3, MODULES),
+        chain([Layer(options=("conv",))] * 2, MODULES),
+        chain(2, dict(reversed(MODULES.items()))),
+    )
+    for other in others:
+        with pytest.raises(ArchitectureError, match=r"another space of the name 'chain'.* chain\(..., name=...\)"):
+            other.network(architecture)
+    assert chain(2, MODULES).distance(architecture, space.parse("wide|wide")) == 1.0
 
 
 @pytest.mark.parametrize("options", [((0,), (), (1,)), ((), (0,), (0,))])

@@ -1,3 +1,4 @@
+import pickle
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
@@ -8,6 +9,12 @@ from nas_spaces import UnknownSpaceError, catalog
 def test_every_name_builds_a_space_of_that_name() -> None:
     for name in catalog.names():
         assert catalog.space(name).name == name
+
+
+def test_every_space_can_be_sent_to_another_process() -> None:
+    for name in catalog.names():
+        space = catalog.space(name)
+        assert repr(pickle.loads(pickle.dumps(space))) == repr(space)
 
 
 def test_hyphens_and_underscores_are_the_same() -> None:

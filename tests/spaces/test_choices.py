@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nas_spaces import Choices, WeightsError, amended_s1, darts, darts_rnn, mobile, nas_bench_201
+from nas_spaces import Choices, SearchSpace, WeightsError, amended_s1, darts, darts_rnn, mobile, nas_bench_201
 
 CHOICES = Choices(options=(("a", "b"), ("a", "b", "c")), groups={"all": range(2)}, picks=(1, 2))
 
@@ -19,6 +19,17 @@ def test_one_pick_a_row_unless_told() -> None:
 def test_one_hot_marks_every_option_taken() -> None:
     assert CHOICES.one_hot(((1,), (0, 2))).tolist() == [[0, 1, 0], [1, 0, 1]]
     assert not CHOICES.one_hot(((), ())).any()
+
+
+@pytest.mark.parametrize("space", [nas_bench_201(), darts(), mobile(), darts_rnn()], ids=lambda space: space.name)
+def test_the_default_device_and_the_dtype_of_the_weights_do_not_matter(space: SearchSpace) -> None:
+    """Somebody who calls ``torch.set_default_device("cuda")`` draws and discretizes on the host all the same."""
+    with torch.device("meta"):
+        architecture = space.sample(torch.Generator().manual_seed(0))
+        weights = space.weights(architecture)
+        assert space.discretize(weights) == architecture
+    for dtype in (torch.int64, torch.float16, torch.float64):
+        assert space.discretize(weights.to(dtype)) == architecture
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -168,5 +168,7 @@ def test_chain_arguments() -> None:
         chain(0, OPERATIONS)
     with pytest.raises(InputError, match="needs layers"):
         chain(2, {})
+    with pytest.raises(InputError, match="expected each once"):
+        Layer(options=("conv", "conv"))
     with pytest.raises(InputError, match="must be a word"):
         chain(2, {"a|b": OPERATIONS["conv"]})

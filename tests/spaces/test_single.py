@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas_spaces import ArchitectureError, single
+from nas_spaces import ArchitectureError, InputError, WeightsError, single
 
 
 def make(*, classes: int, in_channels: int) -> nn.Module:
@@ -29,8 +29,12 @@ def test_what_it_does_not_have_is_refused() -> None:
     space = single(make)
     with pytest.raises(ArchitectureError, match="'mine' is no architecture of space 'single'"):
         space.parse("mine")
-    with pytest.raises(ArchitectureError, match="one architecture: there is nothing to mutate it to"):
+    with pytest.raises(ArchitectureError, match="no neighbour of single to draw; this space has one architecture"):
         space.mutate(space.sample(torch.Generator()), torch.Generator())
+    with pytest.raises(WeightsError, match=r"this space has \(0, 0\)"):
+        space.supernet(in_channels=1)(torch.rand(2, 1, 8, 8), torch.zeros(1, 2))
+    with pytest.raises(InputError, match="classes is 0"):
+        space.supernet(classes=0)
     with pytest.raises(ArchitectureError, match="belongs to space 'single', not to 'mine'"):
         single(make, name="mine").network(space.sample(torch.Generator()))
 

@@ -41,7 +41,10 @@ def differentiate(
                 allow_unused=True,
             )
         except RuntimeError as error:
-            raise _explained(error, role) from error
+            explained = _explained(error, role)
+            if explained is None:
+                raise
+            raise explained from error
     return dict(zip(inputs, grads, strict=True))
 
 
@@ -49,16 +52,19 @@ def check_twice_differentiable(value: Tensor, grads: Iterable[Tensor | None], ro
     """Raise ProblemError if a gradient made with `create_graph` was cut by an operation that is differentiable once.
 
     Autograd raises only when it walks through such an operation, and reports what lies behind it as not reached: the
-    second derivative would silently be zero. Only custom functions can do that, so the larger graph of the gradient
-    is searched only if the loss has one.
+    second derivative would silently be zero. Only custom functions can do that, and compiled losses are made of them,
+    so the larger graph of the gradient is searched only if the loss has one.
     """
-    if any(isinstance(node, torch.autograd.function.BackwardCFunction) for node in _graph([value])) and any(
-        node.name() == "torch::autograd::Error" for node in _graph(grads)
-    ):
-        raise ProblemError(
-            f"a custom operation in {role} has no derivative of the required order (it is marked once_differentiable): "
-            "replace it, or choose products=finite_difference(), which needs first derivatives only."
-        )
+    if any(isinstance(node, torch.autograd.function.BackwardCFunction) for node in _graph([value])):
+        names = {node.name() for node in _graph(grads)}
+        if "CompiledFunctionBackwardBackward" in names:
+            raise ProblemError(_COMPILED.format(role))
+        if "torch::autograd::Error" in names:
+            raise ProblemError(
+                f"a custom operation in {role} has no derivative of the required order (it is marked "
+                "once_differentiable): replace it, or choose products=finite_difference(), which needs first "
+                "derivatives only."
+            )
 
 
 def _graph(outputs: Iterable[Tensor | None]) -> Iterator[torch.autograd.graph.Node]:
@@ -98,8 +104,16 @@ def reached(grads: Mapping[str, Tensor | None]) -> Vector:
     return {name: grad for name, grad in grads.items() if grad is not None}
 
 
-def _explained(error: RuntimeError, role: str) -> RuntimeError | ProblemError:
+_COMPILED = (
+    "{} is compiled (torch.compile), and compiled graphs have no second derivatives: differentiate the module or "
+    "function that was compiled, or take differences of gradients (products=finite_difference())."
+)
+
+
+def _explained(error: RuntimeError, role: str) -> ProblemError | None:
     text = str(error)
+    if "does not currently support double backward" in text:
+        return ProblemError(_COMPILED.format(role))
     if "is not implemented" in text or "once_differentiable" in text:
         return ProblemError(
             f"an operation in {role} has no derivative of the required order ({text.splitlines()[0]}): replace it, "
@@ -110,7 +124,7 @@ def _explained(error: RuntimeError, role: str) -> RuntimeError | ProblemError:
             f"a tensor that the gradient of {role} needs was changed in place ({text.splitlines()[0]}): write "
             "x = x + y instead of x += y inside the loss."
         )
-    return error
+    return None
 
 
 def _autocast_off() -> AbstractContextManager[object]:

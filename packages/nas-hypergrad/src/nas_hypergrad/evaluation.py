@@ -10,7 +10,7 @@ from nas_hypergrad.point import Point
 from nas_hypergrad.problem import BilevelProblem
 from nas_hypergrad.vectors import Vector, is_finite
 
-__all__ = ["averaged", "check_keys", "check_response", "finite", "outer_gradient"]
+__all__ = ["averaged", "averaged_response", "check_alike", "check_response", "finite", "outer_gradient"]
 
 
 def outer_gradient(problem: BilevelProblem, point: Point) -> tuple[Vector, Vector]:
@@ -35,23 +35,43 @@ def averaged(problem: BilevelProblem, vector: Vector) -> Vector:
     """The vector's mean over ranks where the problem has a `reduce` hook.
 
     Raises:
-        ProblemError: the hook returned other keys.
+        ProblemError: the hook returned other keys, shapes or dtypes.
     """
     if problem.reduce is None:
         return vector
     reduced = problem.reduce(vector)
-    check_keys(reduced, vector, "problem.reduce")
+    check_alike(reduced, vector, "problem.reduce")
     return reduced
 
 
-def check_keys(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], role: str) -> None:
-    """Raise ProblemError naming the difference unless both have the same keys."""
+def averaged_response(problem: BilevelProblem, response: Vector, outer: Vector) -> Vector:
+    """The mean over ranks of the response's part of the hypergradient, for the outer variables in `outer`.
+
+    Raises:
+        ProblemError: nothing responds on this rank.
+    """
+    check_response(response, outer)
+    if problem.reduce is None:
+        return response
+    # Sampled paths reach other variables on other ranks, and all ranks must send tensors of the same sizes.
+    return averaged(problem, zero_filled({name: response.get(name) for name in outer}, outer))
+
+
+def check_alike(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], role: str) -> None:
+    """Raise ProblemError naming the difference unless both have the same keys, shapes and dtypes."""
     if given.keys() != expected.keys():
         missing, surplus = sorted(expected.keys() - given.keys()), sorted(given.keys() - expected.keys())
         raise ProblemError(
             f"{role} gave a dictionary whose keys differ: missing {missing}, not expected {surplus}. "
             f"Return one tensor for each of {sorted(expected)}."
         )
+    for name, like in expected.items():
+        value = given[name]
+        if value.shape != like.shape or value.dtype != like.dtype:
+            raise ProblemError(
+                f"{role} gave {name!r} of shape {tuple(value.shape)} and {value.dtype}; expected shape "
+                f"{tuple(like.shape)} and {like.dtype}, which broadcasting with another variable may have changed."
+            )
 
 
 def check_response(response: Vector, outer: Vector) -> None:

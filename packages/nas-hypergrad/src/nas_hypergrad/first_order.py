@@ -7,7 +7,7 @@ from torch import Tensor
 from nas_hypergrad.differentiation import differentiate, zero_filled
 from nas_hypergrad.errors import ProblemError
 from nas_hypergrad.evaluation import averaged
-from nas_hypergrad.point import Point, isolated
+from nas_hypergrad.point import isolated
 from nas_hypergrad.problem import BilevelProblem, Variables
 
 __all__ = ["FirstOrder"]
@@ -37,10 +37,9 @@ class FirstOrder:
         Raises:
             ProblemError: the outer loss is not a scalar, or depends on no outer variable.
         """
-        with isolated(problem, inner, outer) as point:
-            # Constant inner variables ask for no weight gradients, which would nearly double the cost of the pass.
-            constant = {name: value.detach() for name, value in point.inner.items()}
-            value = Point(constant, point.outer, point.random).value(problem.outer_loss, "outer_loss")
+        # Constant inner variables ask for no weight gradients, which would nearly double the cost of the pass.
+        with isolated(problem, inner, outer, constant=True) as point:
+            value = point.value(problem.outer_loss, "outer_loss")
             grads = differentiate([value], point.learned, role="outer_loss")
             if all(grad is None for grad in grads.values()):
                 raise ProblemError(f"outer_loss depends on none of the outer variables {sorted(outer)}.")

@@ -10,13 +10,13 @@ from torch.autograd import forward_ad
 
 from nas_hypergrad.differentiation import differentiate, zero_filled
 from nas_hypergrad.errors import ProblemError
-from nas_hypergrad.evaluation import averaged, check_keys, check_response, finite, outer_gradient
+from nas_hypergrad.evaluation import averaged, check_alike, check_response, finite, outer_gradient
 from nas_hypergrad.inner_step import InnerStep
 from nas_hypergrad.point import Point, RandomState, isolated
 from nas_hypergrad.problem import BilevelProblem, Loss, Variables
 from nas_hypergrad.settings import check_count
 from nas_hypergrad.unrolled import step_losses
-from nas_hypergrad.vectors import Vector, clone, dot
+from nas_hypergrad.vectors import Vector, dot
 
 __all__ = ["ForwardMode"]
 
@@ -82,12 +82,13 @@ class _Tangents:
 
 def _contracted(vector: Vector, direct: Vector, state: _Tangents) -> Vector:
     """``direct + vector' dw / da``."""
-    moved = {entry: tangent for entry, (tangent, _) in state.tangents.items() if any(map(torch.any, tangent.values()))}
+    # A tangent may be zero, as that of a learning rate at a minimum; one that is missing says that nothing responds.
+    moved = {entry: tangent for entry, (tangent, _) in state.tangents.items() if tangent}
     check_response({name: direct[name] for name, _ in moved}, direct)
-    total = clone(direct)
+    total = {name: value.flatten().clone() for name, value in direct.items()}
     for (name, i), tangent in moved.items():
-        total[name].view(-1)[i] += dot(tangent, vector)
-    return total
+        total[name][i] += dot(tangent, {part: vector[part] for part in tangent})
+    return {name: value.view(direct[name].shape) for name, value in total.items()}
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,11 @@ class _Step:
         inner, memory, random = state.inner, state.memory, state.random
         for (name, i), before in state.tangents.items():
             value = self.point.outer[name].detach()
-            direction = torch.zeros_like(value)
-            direction.view(-1)[i] = 1.0
+            direction = value.new_zeros(value.numel())
+            direction[i] = 1.0
             with forward_ad.dual_level():
                 outer = {n: v.detach() for n, v in self.point.outer.items()}
-                outer[name] = forward_ad.make_dual(value, direction)
+                outer[name] = forward_ad.make_dual(value, direction.view(value.shape))
                 inner, memory, random = self._dual_step(state, outer, before)
                 inner, moved = _unpacked(inner)
                 memory, remembered = _unpacked(memory)
@@ -126,11 +127,13 @@ class _Step:
         with _explained_forward():
             grads = zero_filled(differentiate([value], here.moving, role="inner_loss"), leaves)
         slopes, bends = _unpacked(grads)
-        grads = _dual(averaged(self.problem, slopes), averaged(self.problem, _filled(bends, slopes)))
+        if self.problem.reduce is not None:  # other ranks may have tangents where this one has none
+            slopes, bends = averaged(self.problem, slopes), averaged(self.problem, _filled(bends, slopes))
+        grads = _dual(slopes, bends)
         with torch.no_grad():
             inner = _dual({name: value.detach() for name, value in leaves.items()}, before[0])
             following, memory = self.step(inner, grads, outer, _dual(state.memory, before[1]))
-        check_keys(following, inner, "the inner step")
+        check_alike(following, inner, "the inner step")
         return following, memory, random
 
 

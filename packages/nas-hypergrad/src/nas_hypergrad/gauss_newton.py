@@ -90,8 +90,9 @@ class _Linearised:
 
     def __init__(self, parts: GaussNewton, point: Point) -> None:
         self._moving = point.moving
-        point.random.restore()
-        self._outputs = parts.outputs(dict(point.inner), dict(point.outer))
+        self._outputs = point.evaluate(parts.outputs, "outputs")
+        if not self._outputs.requires_grad:
+            raise ProblemError(f"outputs depends on none of the inner variables {sorted(point.inner)}.")
         self._at = self._outputs.detach().requires_grad_()
         value = parts.loss(self._at, dict(point.outer))
         self.value = float(value.detach())

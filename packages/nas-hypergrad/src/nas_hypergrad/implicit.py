@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch import Tensor
 
-from nas_hypergrad.evaluation import averaged, check_keys, check_response, finite, outer_gradient
+from nas_hypergrad.evaluation import averaged, averaged_response, check_alike, finite, outer_gradient
 from nas_hypergrad.inverse_hessian import ConjugateGradient, InverseHessian, Product
 from nas_hypergrad.point import isolated
 from nas_hypergrad.problem import BilevelProblem, Variables
@@ -77,16 +77,11 @@ class Implicit:
         with isolated(problem, inner, outer) as point:
             vector, direct = outer_gradient(problem, point)
             curvature = self.products(problem.inner_loss, "inner_loss", point)
-
-            product = _Counted(_averaged_hessian(problem, curvature))
-            solution = self.inverse_hessian(product, vector)
-            check_keys(solution, vector, "the inverse Hessian")
-            if self.observe is not None:
-                self.observe(self._report(product, vector, solution))
+            solution = self._solved(problem, curvature, vector)
             if problem.mixed_loss is not None:
+                del curvature  # its graph, before another one is built
                 curvature = self.products(problem.mixed_loss, "mixed_loss", point)
-            mixed = averaged(problem, curvature.mixed(solution))
-            check_response(mixed, direct)
+            mixed = averaged_response(problem, curvature.mixed(solution), direct)
         total = {name: value - mixed[name] if name in mixed else value for name, value in direct.items()}
         # One look at the end: what is not finite stays so, and its origin is looked for only then.
         if not is_finite(total):
@@ -95,11 +90,20 @@ class Implicit:
             finite(total, "the hypergradient")
         return total
 
+    def _solved(self, problem: BilevelProblem, curvature: Curvature, vector: Vector) -> Vector:
+        product = _Counted(_averaged_hessian(problem, curvature))
+        solution = self.inverse_hessian(product, vector)
+        check_alike(solution, vector, "the inverse Hessian")
+        if self.observe is not None:
+            self.observe(self._report(product, vector, solution))
+        return solution
+
     def _report(self, product: "_Counted", vector: Vector, solution: Vector) -> ImplicitReport:
         taken = product.calls
         rest = clone(product(solution))
         add_in_place(rest, vector, -1.0)
-        residual = float(norm(rest) / norm(vector))
+        length = float(norm(vector))
+        residual = float(norm(rest)) / length if length else 0.0  # nothing to solve for is solved by zeros
         largest = _power_iteration(product, vector, self.power_iterations) if self.power_iterations else None
         return ImplicitReport(residual, taken, largest)
 
@@ -134,9 +138,7 @@ def largest_eigenvalue(
     check_count("iterations", iterations, 1)
     with isolated(problem, inner, outer) as point:
         curvature = products(problem.inner_loss, "inner_loss", point)
-        generator = torch.Generator().manual_seed(seed)
-        start = {name: torch.randn(value.shape, generator=generator).to(value) for name, value in point.moving.items()}
-        return _power_iteration(_averaged_hessian(problem, curvature), start, iterations)
+        return _power_iteration(_averaged_hessian(problem, curvature), point.moving, iterations, seed)
 
 
 def _averaged_hessian(problem: BilevelProblem, curvature: Curvature) -> Product:
@@ -157,9 +159,11 @@ class _Counted:
         return self._product(vector)
 
 
-def _power_iteration(product: Product, start: Vector, iterations: int) -> float:
+def _power_iteration(product: Product, like: Vector, iterations: int, seed: int = 0) -> float:
+    # A random start has a share of every eigenvector; the outer gradient may have none of the largest.
+    generator = torch.Generator().manual_seed(seed)
     quotient = 0.0
-    vector = start
+    vector = {name: torch.randn(v.shape, generator=generator, device="cpu").to(v) for name, v in like.items()}
     for _ in range(iterations):
         length = float(norm(vector))
         if length == 0.0:

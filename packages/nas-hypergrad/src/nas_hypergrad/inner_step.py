@@ -138,7 +138,7 @@ class Adam:
     def _moments(self, name: str, slope: Tensor, state: Vector) -> Vector:
         first, second = (state.get(f"{kind}.{name}", torch.zeros_like(slope)) for kind in ("first", "second"))
         return {
-            f"step.{name}": state.get(f"step.{name}", torch.tensor(0)) + 1,
+            f"step.{name}": state.get(f"step.{name}", torch.tensor(0, device="cpu")) + 1,
             f"first.{name}": self.betas[0] * first + (1 - self.betas[0]) * slope,
             f"second.{name}": self.betas[1] * second + (1 - self.betas[1]) * slope * slope,
         }
@@ -202,7 +202,7 @@ def _check_settings(**settings: Setting) -> None:
             ):
                 least = "above zero" if role == "lr" else "zero or above"
                 raise SettingError(
-                    f"{role} is {value}; expected a finite number {least}, an outer variable's name, ..."
+                    f"{role} is {value}; expected a finite number {least}, an outer variable's name or a function."
                 )
 
 

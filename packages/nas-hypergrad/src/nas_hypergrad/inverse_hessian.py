@@ -96,8 +96,8 @@ class Neumann:
     Args:
         terms: the number K of terms after the first; 0 is `identity`.
         step_size: gamma, by default in papers the current learning rate of the inner optimiser.
-        tolerance: stop as soon as a term is shorter than this fraction of the vector; 0 takes all terms and, other
-            than a tolerance, never waits for the device.
+        tolerance: stop as soon as a term is shorter than this fraction of the vector, for which every term waits for
+            the device; 0 takes all terms and waits once, at the end.
         halvings: how often the step size may be halved, and the series begun anew, where it grows because `step_size`
             exceeds 2/L; 0 never does. Negative curvature makes a series grow at any step size: nothing is halved then.
 
@@ -145,7 +145,7 @@ class Neumann:
             curvature = float(dot(term, bent) / dot(term, term))
             if self.halvings and curvature > 0:
                 return True
-            warnings.warn(self._bound(curvature), ConvergenceWarning, stacklevel=4)
+            warnings.warn(self._bound(curvature), ConvergenceWarning, stacklevel=5)
         return False
 
     def _first_bad_term(self, product: Product, vector: Vector) -> str:
@@ -185,13 +185,16 @@ class Chebyshev:
 
     With the spectrum in ``[smallest, largest]`` the error falls by ``(sqrt(kappa) - 1) / (sqrt(kappa) + 1)`` a
     product, where Neumann's falls by ``(kappa - 1) / (kappa + 1)`` at best. Like Neumann and unlike conjugate gradient
-    it is a fixed linear map of the vector: no inner products, no waiting for the device, unbiased in the vector.
+    it is a fixed linear map of the vector: no inner products, one wait for the device at the end, unbiased in the vector.
 
     Args:
         terms: the number of products; 0 gives ``2 / (smallest + largest)`` times the vector.
         smallest: a lower bound on the eigenvalues that matter, such as the weight decay.
         largest: an upper bound, such as `largest_eigenvalue` says with 10 % added; below the largest eigenvalue the
             iteration diverges.
+
+    Raises:
+        NonFiniteError: the vector, the Hessian or the iterate is NaN or infinite, and which of them.
     """
 
     terms: int
@@ -220,8 +223,15 @@ class Chebyshev:
             add_in_place(solution, step)
             rho = following
         if not is_finite(solution):
-            raise NonFiniteError(f"chebyshev overflowed: the Hessian has an eigenvalue above largest={self.largest}.")
+            raise NonFiniteError(self._first_bad_product(product, vector))
         return solution
+
+    def _first_bad_product(self, product: Product, vector: Vector) -> str:
+        if not is_finite(vector):
+            return "chebyshev was given a vector that is NaN or infinite: the outer loss's gradient is."
+        if not is_finite(product(vector)):
+            return "chebyshev met NaN or infinity at product 1: the Hessian is."
+        return f"chebyshev overflowed within {self.terms} products: the Hessian has an eigenvalue above largest={self.largest}."
 
 
 @dataclass(frozen=True)
@@ -285,7 +295,7 @@ class ConjugateGradient:
             f"direction is not positive. Train the inner variables further, take gauss_newton products, or a damping "
             f"above {max(-curvature, 0.0):.3g}.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nas_hypergrad.errors import NonFiniteError
 from nas_hypergrad.inverse_hessian import Product
 from nas_hypergrad.settings import check_count, check_positive
 from nas_hypergrad.vectors import Vector
@@ -39,11 +40,18 @@ class Nystrom:
         check_positive("damping", self.damping)
 
     def __call__(self, product: Product, vector: Vector) -> Vector:
-        """The damped low-rank inverse applied to `vector`."""
+        """The damped low-rank inverse applied to `vector`.
+
+        Raises:
+            NonFiniteError: naming the first product that is NaN or infinite.
+        """
         flat = torch.cat([value.flatten() for value in vector.values()])
         wide = flat.to(torch.promote_types(flat.dtype, torch.float32))
         directions = self._directions(wide)
         images = torch.stack([_flat(product(_like(column, vector))).to(wide) for column in directions.T], dim=1)
+        bad = images.isfinite().all(0).logical_not().nonzero()
+        if bad.numel():
+            raise NonFiniteError(f"nystrom: the Hessian is NaN or infinite from product {int(bad[0]) + 1} on.")
         values, vectors = _eigenpairs(directions, images)
         inside = vectors.T @ wide
         # Split the vector first: 1 / damping must not magnify the rounding of what lies in the range.
@@ -53,7 +61,7 @@ class Nystrom:
     def _directions(self, like: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)
         size = (like.numel(), min(self.rank, like.numel()))
-        drawn = torch.randn(size, generator=generator, dtype=like.dtype).to(like.device)
+        drawn = torch.randn(size, generator=generator, dtype=like.dtype, device="cpu").to(like.device)
         return torch.linalg.qr(drawn).Q
 
 

@@ -22,11 +22,12 @@ def optimizer_step(optimizer: torch.optim.Optimizer, inner: Variables, **setting
     Args:
         optimizer: a ``torch.optim.SGD``, ``Adam`` or ``AdamW`` over the very tensors in `inner`; it is only read.
         inner: the inner variables by name, as given to the estimator.
-        settings: replace a group's option of that name for all groups: ``lr="lr"`` makes it an outer variable.
+        settings: replace a group's option of that name for all groups: ``lr="lr"`` makes it an outer variable. These
+            are `lr`, `weight_decay` and, for SGD, `momentum`.
 
     Raises:
         ProblemError: another optimiser; a tensor it does not hold; an option without counterpart (dampening, amsgrad,
-            maximize); groups that differ in an option which must be one.
+            maximize); groups that differ in an option which must be one; a setting of another name.
 
     Example:
         >>> w = torch.zeros(2, requires_grad=True)
@@ -34,6 +35,11 @@ def optimizer_step(optimizer: torch.optim.Optimizer, inner: Variables, **setting
         {'w': 0.1}
     """
     groups = _groups(optimizer, inner, (torch.optim.SGD, torch.optim.Adam))
+    known = ["lr", "weight_decay", *(["momentum"] if isinstance(optimizer, torch.optim.SGD) else [])]
+    for option in settings.keys() - known:
+        raise ProblemError(
+            f"the step of {type(optimizer).__name__} has no setting {option!r}; expected one of {known}."
+        )
 
     def each(option: str) -> Mapping[str, OneSetting]:
         return {name: settings.get(option, group[option]) for name, group in groups.items()}

@@ -1,7 +1,7 @@
 """Where losses are evaluated: on private copies, from one random state, with gradients on."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from nas_hypergrad.errors import ProblemError
 from nas_hypergrad.problem import BilevelProblem, Loss, Variables
 from nas_hypergrad.vectors import Vector
 
-__all__ = ["Point", "RandomState", "isolated"]
+__all__ = ["Point", "RandomState", "is_frozen", "isolated"]
 
 
 @dataclass(frozen=True)
@@ -86,20 +86,16 @@ class Point:
         Raises:
             ProblemError: the loss is no scalar, depends on no variable, or changes a variable in place.
         """
-        self.random.restore()
-        versions = [leaf._version for group in (self.inner, self.outer) for leaf in group.values()]
-        try:
-            # Fresh dictionaries: a loss that adds or removes a key must not affect the next evaluation.
-            value = loss(dict(self.inner), dict(self.outer))
-        except RuntimeError as error:
-            if "in-place" in str(error) or "inplace" in str(error):
-                raise _changed_in_place(role, self._in_place_names(loss)) from error
-            raise
-        finally:
-            # Autocast keeps a cast copy of every leaf it has met; ours are met once, so the copies would pile up.
-            if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
-                torch.clear_autocast_cache()
-        self._check(value, role, versions)
+        value = self.evaluate(loss, role)
+        if not isinstance(value, Tensor):
+            raise ProblemError(
+                f"{role} returned a {type(value).__name__}; expected a scalar tensor: return the loss alone, without "
+                ".item()."
+            )
+        if value.numel() != 1:
+            raise ProblemError(f"{role} returned shape {tuple(value.shape)}; expected a scalar: take its mean().")
+        if value.is_complex():
+            raise ProblemError(f"{role} is complex; expected a real scalar: take its .real or .abs().")
         if not value.requires_grad and not may_be_constant:
             raise ProblemError(
                 f"{role} depends on none of the inner variables {sorted(self.inner)} and none of the outer variables "
@@ -109,41 +105,66 @@ class Point:
             )
         return value
 
-    def _check(self, value: Tensor, role: str, versions: list[int]) -> None:
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-            raise ProblemError(f"{role} returned {given}; expected a scalar tensor: take its mean(), without .item().")
+    def evaluate(self, loss: Loss, role: str) -> Tensor:
+        """What the function returns here, from the random state of the point.
+
+        Raises:
+            ProblemError: it changes a variable in place.
+        """
+        self.random.restore()
         leaves = [(name, leaf) for group in (self.inner, self.outer) for name, leaf in group.items()]
+        versions = [leaf._version for _, leaf in leaves]
+        try:
+            # Fresh dictionaries: a loss that adds or removes a key must not affect the next evaluation.
+            value = loss(dict(self.inner), dict(self.outer))
+        except RuntimeError as error:
+            changed = self._in_place_names(loss) if "in-place" in str(error) or "inplace" in str(error) else []
+            if not changed:
+                raise
+            raise _changed_in_place(role, changed) from error
+        finally:
+            # Autocast keeps a cast copy of every leaf it has met; ours are met once, so the copies would pile up.
+            if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+                torch.clear_autocast_cache()
         changed = [name for (name, leaf), version in zip(leaves, versions, strict=True) if leaf._version != version]
         if changed:
             raise _changed_in_place(role, changed)
+        return value
 
     def _in_place_names(self, loss: Loss) -> list[str]:
-        """Evaluate once more on views, which may be changed in place, to learn which variables are."""
-        views = [{name: leaf.detach().clone() for name, leaf in group.items()} for group in (self.inner, self.outer)]
+        """Evaluate once more on copies, which may be changed in place, to learn which variables are."""
+        # With gradients on: other tensors that autograd protects from the loss must stay protected.
+        copies = [{name: leaf.clone() for name, leaf in group.items()} for group in (self.inner, self.outer)]
         self.random.restore()
-        with torch.no_grad():
-            loss(*views)
-        return [name for group in views for name, view in group.items() if view._version]
+        with suppress(RuntimeError):
+            loss(*copies)
+        return [name for group in copies for name, value in group.items() if value._version]
 
 
 @contextmanager
-def isolated(problem: BilevelProblem, inner: Variables, outer: Variables) -> Iterator[Point]:
+def isolated(problem: BilevelProblem, inner: Variables, outer: Variables, *, constant: bool = False) -> Iterator[Point]:
     """A point to differentiate at, on copies; gradients on; the random state is put back at the end.
 
+    Args:
+        problem: whose generators are put back too.
+        inner: the inner variables.
+        outer: the outer variables.
+        constant: whether the inner variables are all constants.
+
     Raises:
-        ProblemError: a dictionary is empty or holds something else than floating-point tensors.
+        ProblemError: a dictionary is empty, holds something else than floating-point tensors, or constants alone.
     """
     _check_variables(inner, "inner")
     _check_variables(outer, "outer")
     devices = {value.device for group in (inner, outer) for value in group.values() if value.is_cuda}
     random = RandomState.capture(devices, problem.generators)
-    frozen = frozenset(name for name, value in inner.items() if _is_frozen(value))
-    if len(frozen) == len(inner):
-        raise ProblemError(f"every inner variable {sorted(inner)} is an nn.Parameter that requires no grad.")
+    frozen = frozenset(name for name, value in inner.items() if constant or is_frozen(value))
+    if not constant:
+        _check_some_move(inner, "inner")
+    _check_some_move(outer, "outer")
     try:
         with torch.inference_mode(False), torch.enable_grad():
-            yield Point(_leaves(inner), _leaves(outer), random, frozen)
+            yield Point(_leaves(inner, constant=constant), _leaves(outer), random, frozen)
     finally:
         random.restore()
 
@@ -152,14 +173,26 @@ def _leaf(value: Tensor) -> Tensor:
     return value.detach().requires_grad_()
 
 
-def _is_frozen(value: Tensor) -> bool:
+def is_frozen(value: Tensor) -> bool:
+    """Whether a variable is a constant: a parameter that requires no grad."""
     # A plain tensor's flag is False by default and says nothing; a parameter's was set to False by somebody.
     return isinstance(value, nn.Parameter) and not value.requires_grad
 
 
-def _leaves(variables: Variables) -> Vector:
+def _leaves(variables: Variables, *, constant: bool = False) -> Vector:
     # Copies, so that a loss that changes its arguments in place does not move the caller's parameters.
-    return {name: value.detach().clone().requires_grad_(not _is_frozen(value)) for name, value in variables.items()}
+    return {
+        name: value.detach().clone().requires_grad_(not (constant or is_frozen(value)))
+        for name, value in variables.items()
+    }
+
+
+def _check_some_move(variables: Variables, role: str) -> None:
+    if all(map(is_frozen, variables.values())):
+        raise ProblemError(
+            f"every {role} variable {sorted(variables)} is an nn.Parameter that requires no grad, and so a constant: "
+            "call requires_grad_() on what shall move."
+        )
 
 
 def _check_variables(variables: Variables, role: str) -> None:
@@ -171,6 +204,11 @@ def _check_variables(variables: Variables, role: str) -> None:
     for name, value in variables.items():
         if not isinstance(value, Tensor):
             raise ProblemError(f"{role} variable {name!r} is a {type(value).__name__}; expected a tensor.")
+        if value.is_complex():
+            raise ProblemError(
+                f"{role} variable {name!r} has dtype {value.dtype}; gradients need real numbers: pass "
+                f"torch.view_as_real({name}), and torch.view_as_complex inside the losses."
+            )
         if not value.is_floating_point():
             raise ProblemError(
                 f"{role} variable {name!r} has dtype {value.dtype}; gradients need floating point: pass "

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nas_hypergrad.errors import ProblemError
-from nas_hypergrad.evaluation import check_keys
+from nas_hypergrad.evaluation import check_alike
 from nas_hypergrad.inverse_hessian import InverseHessian, Product
 from nas_hypergrad.problem import Variables
 from nas_hypergrad.vectors import Vector
@@ -41,9 +41,9 @@ class Preconditioned:
         """The wrapped part's solution, in the original variables.
 
         Raises:
-            ProblemError: the diagonal's keys are not the vector's.
+            ProblemError: the diagonal's keys, shapes or dtypes are not the vector's.
         """
-        check_keys(self.diagonal, vector, "the preconditioner")
+        check_alike(self.diagonal, vector, "the preconditioner")
         roots = {name: value.detach().sqrt() for name, value in self.diagonal.items()}
 
         def symmetric(inside: Vector) -> Vector:

@@ -7,6 +7,8 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from nas_hypergrad.errors import ProblemError
+
 __all__ = ["BilevelProblem", "Hypergradient", "Loss", "Variables", "blend"]
 
 Variables: TypeAlias = Mapping[str, Tensor]
@@ -64,13 +66,22 @@ def blend(*terms: tuple[Loss, float | Tensor]) -> Loss:
     ``blend((outer_loss, 1.0), (inner_loss, chi))`` gives AllegroNAS Eq. 4, ``grad_a (L_val + chi L_train)(w*(a), a)``,
     with any estimator.
 
+    Raises:
+        ProblemError: no term is given, or, when called, a loss is not a scalar.
+
     Example:
         >>> loss = blend((lambda w, a: w["w"].sum(), 1.0), (lambda w, a: a["a"].sum(), 0.1))
         >>> round(loss({"w": torch.ones(2)}, {"a": torch.ones(2)}).item(), 4)
         2.2
     """
+    if not terms:
+        raise ProblemError("blend was given no term; expected at least one (loss, weight).")
 
     def blended(inner: Variables, outer: Variables) -> Tensor:
-        return torch.stack([weight * loss(inner, outer) for loss, weight in terms]).sum()
+        values = [weight * loss(inner, outer) for loss, weight in terms]
+        shapes = [tuple(value.shape) for value in values if value.numel() != 1]
+        if shapes:
+            raise ProblemError(f"losses to blend have the shapes {shapes}; expected scalars: take their mean().")
+        return torch.stack([value.reshape(()) for value in values]).sum()
 
     return blended

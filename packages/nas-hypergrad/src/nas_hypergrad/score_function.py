@@ -60,7 +60,12 @@ def score_function(values: Tensor, log_probs: Tensor, baseline: Tensor | float =
         raise ProblemError(
             f"values have shape {tuple(values.shape)}, log_probs {tuple(log_probs.shape)}; expected the same."
         )
-    return ((values.detach() - torch.as_tensor(baseline, device=values.device).detach()) * log_probs).mean()
+    baseline = torch.as_tensor(baseline, device=values.device).detach()
+    if baseline.numel() != 1 and baseline.shape != values.shape:
+        raise ProblemError(
+            f"baseline has shape {tuple(baseline.shape)}; expected a number or the values' shape {tuple(values.shape)}."
+        )
+    return ((values.detach() - baseline) * log_probs).mean()
 
 
 def leave_one_out(values: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Checks of the numbers that estimators are made with."""
 
 import math
+from numbers import Integral, Real
 
 from nas_hypergrad.errors import SettingError
 
@@ -9,17 +10,21 @@ __all__ = ["check_count", "check_not_negative", "check_positive"]
 
 def check_positive(name: str, value: float) -> None:
     """Raise SettingError unless the value is a finite number above zero."""
-    if not (math.isfinite(value) and value > 0):
-        raise SettingError(f"{name} is {value}; expected a finite number above zero.")
+    if not (_is_finite_number(value) and value > 0):
+        raise SettingError(f"{name} is {value!r}; expected a finite number above zero.")
 
 
 def check_not_negative(name: str, value: float) -> None:
     """Raise SettingError unless the value is a finite number, zero or above."""
-    if not (math.isfinite(value) and value >= 0):
-        raise SettingError(f"{name} is {value}; expected a finite number, zero or above.")
+    if not (_is_finite_number(value) and value >= 0):
+        raise SettingError(f"{name} is {value!r}; expected a finite number, zero or above.")
 
 
 def check_count(name: str, value: int, least: int) -> None:
     """Raise SettingError unless the value is an integer of at least `least`."""
-    if not isinstance(value, int) or value < least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise SettingError(f"{name} is {value!r}; expected an integer of at least {least}.")
+
+
+def _is_finite_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

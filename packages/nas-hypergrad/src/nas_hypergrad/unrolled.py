@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nas_hypergrad.differentiation import check_twice_differentiable, differentiate, reached, zero_filled
 from nas_hypergrad.errors import ProblemError, SettingError
-from nas_hypergrad.evaluation import averaged, check_keys, check_response, finite, outer_gradient
+from nas_hypergrad.evaluation import averaged, averaged_response, check_alike, finite, outer_gradient
 from nas_hypergrad.inner_step import InnerStep
 from nas_hypergrad.point import Point, RandomState, isolated
 from nas_hypergrad.problem import BilevelProblem, Loss, Variables
@@ -117,7 +117,7 @@ class _Walk:
         vectors = [vector[name] for name in moved]
         role = "the unrolled inner steps"
         response = differentiate(list(moved.values()), self.point.learned, vectors, role=role)
-        return _sum(direct, reached(response))
+        return _sum(direct, averaged_response(self.problem, reached(response), direct))
 
     def step_by_step(self, start: _State, first: int) -> Vector:
         """Back-propagate one step at a time, from states that are computed anew from about sqrt(K) kept ones."""
@@ -135,8 +135,8 @@ class _Walk:
                 records = self.forward(mark, low, low + stride, record=True)[1]
             for t in reversed(range(low, low + len(records))):
                 adjoint, part = self._pull(*records.pop(), adjoint, t, last=t == first)
-                total = _sum_reached([total, part])
-        return _sum(direct, total)
+                total = _sum_reached(total, part)
+        return _sum(direct, averaged_response(self.problem, total, direct))
 
     def forward(
         self, state: _State, first: int, last: int, *, record: bool = False
@@ -157,13 +157,13 @@ class _Walk:
 
     def _advance(self, state: _State, grads: Vector) -> _State:
         inner, memory = self.step(state.inner, grads, self.point.outer, state.memory)
-        check_keys(inner, state.inner, "the inner step")
+        check_alike(inner, state.inner, "the inner step")
         return _State(inner, memory, state.random)
 
     def _pull(
         self, state: _State, grads: Vector, adjoint: "_Adjoint", t: int, *, last: bool
     ) -> tuple["_Adjoint", Vector]:
-        """The adjoint before step `t` from that after it, and the step's part of the hypergradient."""
+        """The adjoint before step `t` from that after it, and the step's part of the hypergradient on this rank."""
         # With w' = step(w, g(w, a), a, m): the step itself is differentiated with g held as a variable, and what
         # flows into g is multiplied with the second derivatives of the loss.
         here = self.point.at(state.inner, state.random)
@@ -178,11 +178,11 @@ class _Walk:
         through = zero_filled({name: parts["g"].get(name) for name in grads}, grads)
         curvature = self.products(self.losses[t], "inner_loss", here)
         if last:
-            return _Adjoint({}, {}), _sum_reached([parts["a"], averaged(self.problem, curvature.mixed(through))])
+            return _Adjoint({}, {}), _sum_reached(parts["a"], curvature.mixed(through))
         bent, mixed = curvature.both(through)
         back = averaged(self.problem, bent)
         before = {name: back[name] + parts["w"][name] if name in parts["w"] else back[name] for name in back}
-        return _Adjoint(before, parts["m"]), _sum_reached([parts["a"], averaged(self.problem, mixed)])
+        return _Adjoint(before, parts["m"]), _sum_reached(parts["a"], mixed)
 
 
 @dataclass(frozen=True)
@@ -212,14 +212,9 @@ def _leaves(values: Vector) -> Vector:
     return {name: value.detach().requires_grad_() for name, value in values.items() if value.is_floating_point()}
 
 
-def _sum_reached(parts: list[Vector]) -> Vector:
-    total: Vector = {}
-    for part in parts:
-        for name, value in part.items():
-            total[name] = total[name] + value if name in total else value
-    return total
+def _sum_reached(left: Vector, right: Vector) -> Vector:
+    return {**left, **{name: left[name] + value if name in left else value for name, value in right.items()}}
 
 
 def _sum(direct: Vector, response: Vector) -> Vector:
-    check_response(response, direct)
     return {name: value + response[name] if name in response else value for name, value in direct.items()}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from nas_hypergrad.errors import ProblemError
+from nas_hypergrad.point import is_frozen
 from nas_hypergrad.problem import Variables
 
 __all__ = ["call_module", "fill_grad", "list_variables", "module_variables"]
@@ -62,7 +63,7 @@ def fill_grad(variables: Variables, grads: Mapping[str, Tensor], *, accumulate: 
     """Write gradients into ``.grad``, for a ``torch.optim`` optimiser over the same tensors.
 
     Args:
-        variables: the outer variables that an estimator was given, leaves that require grad.
+        variables: the outer variables that an estimator was given; constants among them are left out.
         grads: what it returned.
         accumulate: add to what is there, as ``backward()`` does, instead of replacing it.
 
@@ -81,7 +82,7 @@ def fill_grad(variables: Variables, grads: Mapping[str, Tensor], *, accumulate: 
         )
     with torch.no_grad():
         for name, variable in variables.items():
-            if not variable.requires_grad:
+            if is_frozen(variable):
                 continue  # a constant: optimisers pass over it because its .grad is None
             if accumulate and variable.grad is not None:
                 variable.grad += grads[name]

@@ -4,6 +4,8 @@ The paper does not print the layers of its two blocks. They are built here as th
 SharpSepConv of Hundt, Jain and Hager, "sharpDARTS", 2019, which fits every sentence of the paper.
 """
 
+from dataclasses import dataclass
+
 from torch import nn
 
 from nas_spaces.cell_space import CellSpace
@@ -55,11 +57,26 @@ def allegro(*, sep_multiple: float = 2.0, dil_multiple: float = 1.0, groups: int
             "multiples and at least one group."
         )
 
-    def make(name: str, channels: int, stride: int, affine: bool) -> nn.Module:
+    options = (("sep", sep_multiple, 2.0), ("dil", dil_multiple, 1.0), ("groups", groups, 1))
+    suffix = "".join(f"_{key}{value:g}" for key, value, usual in options if value != usual)
+    return CellSpace(
+        f"allegro{suffix}", CellShape(OPERATIONS, EVERY_STATE), _Blocks(sep_multiple, dil_multiple, groups)
+    )
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Makes the operations: a value, so that the space can be sent to another process."""
+
+    sep_multiple: float
+    dil_multiple: float
+    groups: int
+
+    def __call__(self, name: str, channels: int, stride: int, affine: bool) -> nn.Module:
         if not name.startswith("allegro"):
             return make_darts_operation(name, channels, stride, affine)
-        dilated, kernel = "dil" in name, int(name[-1])
-        middle = max(1, round(channels * (dil_multiple if dilated else sep_multiple)))
+        dilated, kernel, groups = "dil" in name, int(name[-1]), self.groups
+        middle = max(1, round(channels * (self.dil_multiple if dilated else self.sep_multiple)))
         if channels % groups or middle % groups:
             raise InputError(f"{channels} and {middle} channels cannot be divided into {groups} groups.")
         dilation = 2 if dilated else 1
@@ -67,7 +84,3 @@ def allegro(*, sep_multiple: float = 2.0, dil_multiple: float = 1.0, groups: int
             Separable(channels, middle, kernel, stride, dilation, groups=groups, affine=affine),
             Separable(middle, channels, kernel, groups=groups, affine=affine),
         )
-
-    options = (("sep", sep_multiple, 2.0), ("dil", dil_multiple, 1.0), ("groups", groups, 1))
-    suffix = "".join(f"_{key}{value:g}" for key, value, usual in options if value != usual)
-    return CellSpace(f"allegro{suffix}", CellShape(OPERATIONS, EVERY_STATE), make)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
-from nas_spaces.errors import InputError, WeightsError
+from nas_spaces.errors import ArchitectureError, InputError, WeightsError
 from nas_spaces.operations import forget_statistics
 from nas_spaces.parsing import Reader
 from nas_spaces.sizes import require_sizes
@@ -35,7 +35,8 @@ class Layer:
         options: the names of the operations that this layer chooses from; all of them when left out.
 
     Raises:
-        InputError: a width that is not above 0, or a stride that is no whole number of at least 1.
+        InputError: a width that is not above 0, a stride that is no whole number of at least 1, or an option that stands
+            twice.
     """
 
     width: float = 1.0
@@ -46,6 +47,8 @@ class Layer:
         require_sizes(stride=self.stride)
         if not 0 < self.width < float("inf"):
             raise InputError(f"width is {self.width}; expected a multiple of the network's channels, above 0.")
+        if len(set(self.options)) != len(self.options):
+            raise InputError(f"options are {', '.join(self.options)}; expected each once.")
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,20 @@ class ChainSpace(RowwiseSpace):
     def choices(self) -> Choices:
         """One row per layer."""
         return self._choices
+
+    def require(self, architecture: Architecture) -> None:
+        """See `SearchSpace.require`; chains may share a name, so that the layers and options are compared too."""
+        super().require(architecture)
+        rows, options = self.choices.options, architecture.options
+        if (
+            len(options) != len(rows)
+            or any(not 0 <= option < len(row) for row, (option,) in zip(rows, options, strict=True))
+            or str(architecture) != self.format([option for (option,) in options])
+        ):
+            raise ArchitectureError(
+                f"architecture {architecture} belongs to another space of the name {self.name!r}, with other layers or "
+                "options: give the spaces names of their own, chain(..., name=...)."
+            )
 
     def format(self, options: Sequence[int]) -> str:
         """``option|option|...``, layer by layer."""

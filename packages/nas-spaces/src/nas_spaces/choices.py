@@ -52,14 +52,14 @@ class Choices:
 
     @property
     def mask(self) -> Tensor:
-        """Which entries of a weight tensor exist, ``(choices, options)`` bool."""
+        """Which entries of a weight tensor exist, ``(choices, options)`` bool, on the host whatever the default device."""
         width = self.shape[1]
         rows = [[column < len(row) for column in range(width)] for row in self.options]
-        return torch.tensor(rows, dtype=torch.bool).view(self.shape)
+        return torch.tensor(rows, dtype=torch.bool, device="cpu").view(self.shape)
 
     def one_hot(self, options: Sequence[Sequence[int]]) -> Tensor:
-        """How often each option is taken, mostly 0 or 1, ``(choices, options)`` float32."""
-        weights = torch.zeros(self.shape)
+        """How often each option is taken, mostly 0 or 1, ``(choices, options)`` float32, on the host."""
+        weights = torch.zeros(self.shape, device="cpu")
         for row, taken in enumerate(options):
             for option in taken:
                 weights[row, option] += 1.0

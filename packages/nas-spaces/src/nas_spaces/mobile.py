@@ -3,7 +3,7 @@
 Cai, Zhu and Han, "ProxylessNAS", ICLR 2019; blocks of Sandler et al., "MobileNetV2", CVPR 2018.
 """
 
-from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 from torch import Tensor, nn
@@ -57,9 +57,11 @@ def mobile(stages: tuple[Stage, ...] = SMALL, *, stem_stride: int = 1) -> ChainS
             options = BLOCKS if index == 0 else (*BLOCKS, "skip_connect")
             specified.append(Layer(channels / 16, first if index == 0 else 1, options))
     operations: dict[str, MakeLayer] = {name: _block(name) for name in BLOCKS}
-    operations["skip_connect"] = lambda inputs, outputs, stride: nn.Identity()
+    operations["skip_connect"] = _skip
     name = "mobile" if (stages, stem_stride) == (SMALL, 1) else "mobile_" + _describe(stages, stem_stride)
-    return chain(specified, operations, name=name, ends=Ends(_stem(stem_stride), _head, stem_stride - 1))
+    return chain(
+        specified, operations, name=name, ends=Ends(partial(_stem, stride=stem_stride), _head, stem_stride - 1)
+    )
 
 
 def _describe(stages: tuple[Stage, ...], stem_stride: int) -> str:
@@ -70,8 +72,13 @@ def _describe(stages: tuple[Stage, ...], stem_stride: int) -> str:
 
 
 def _block(name: str) -> MakeLayer:
+    # Partial functions, so that the space can be sent to another process.
     _, size, expansion = name.split("_")
-    return lambda inputs, outputs, stride: InvertedResidual(inputs, outputs, int(size[0]), int(expansion[1:]), stride)
+    return partial(InvertedResidual, kernel=int(size[0]), expansion=int(expansion[1:]))
+
+
+def _skip(inputs: int, outputs: int, stride: int) -> nn.Module:
+    return nn.Identity()
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
@@ -82,7 +89,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups
 class InvertedResidual(nn.Module):
     """Expand, filter depthwise, project; the input is added where the shape is kept."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, expansion: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, *, kernel: int, expansion: int) -> None:
         super().__init__()
         wide = inputs * expansion
         self.residual = stride == 1 and inputs == outputs
@@ -100,14 +107,11 @@ class InvertedResidual(nn.Module):
         return features + output if self.residual else output
 
 
-def _stem(stride: int) -> Callable[[int, int], tuple[nn.Module, int]]:
-    def make(in_channels: int, channels: int) -> tuple[nn.Module, int]:
-        first = _convolution(in_channels, 2 * channels, 3, stride)
-        fixed = [*_convolution(2 * channels, 2 * channels, 3, groups=2 * channels), nn.ReLU6()]
-        project = _convolution(2 * channels, channels, 1)
-        return nn.Sequential(*first, nn.ReLU6(), *fixed, *project), channels
-
-    return make
+def _stem(in_channels: int, channels: int, *, stride: int) -> tuple[nn.Module, int]:
+    first = _convolution(in_channels, 2 * channels, 3, stride)
+    fixed = [*_convolution(2 * channels, 2 * channels, 3, groups=2 * channels), nn.ReLU6()]
+    project = _convolution(2 * channels, channels, 1)
+    return nn.Sequential(*first, nn.ReLU6(), *fixed, *project), channels
 
 
 def _head(inputs: int, classes: int) -> nn.Module:

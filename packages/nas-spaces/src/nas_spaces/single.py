@@ -4,13 +4,13 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from nas_spaces.architecture import Architecture
 from nas_spaces.choices import Choices
 from nas_spaces.errors import ArchitectureError
 from nas_spaces.operations import forget_statistics
+from nas_spaces.sizes import require_sizes
 from nas_spaces.space import RowwiseSpace
 from nas_spaces.supernet import Drawn, Supernet
 
@@ -56,14 +56,6 @@ class SingleNetwork(RowwiseSpace):
         self.choices.check(weights)
         return self.architecture([])
 
-    def mutate(self, architecture: Architecture, generator: torch.Generator) -> Architecture:
-        """Refused.
-
-        Raises:
-            ArchitectureError: always.
-        """
-        raise ArchitectureError(f"space {self._name!r} has one architecture: there is nothing to mutate it to.")
-
     def graph(self, architecture: Architecture) -> "nx.DiGraph[int]":
         """The network as one edge from its input to its output."""
         import networkx as nx
@@ -79,7 +71,7 @@ class SingleNetwork(RowwiseSpace):
         self, *, classes: int = 10, channels: int = 16, cells: int | None = None, in_channels: int = 3
     ) -> Supernet:
         """The network, whose batch normalisation uses the statistics of the batch, as in every supernet."""
-        return _Alone(self._make(classes=classes, in_channels=in_channels))
+        return _Alone(self.choices, self._made(classes, in_channels))
 
     def network(
         self,
@@ -92,16 +84,21 @@ class SingleNetwork(RowwiseSpace):
     ) -> nn.Module:
         """The network as it is made."""
         self.require(architecture)
+        return self._made(classes, in_channels)
+
+    def _made(self, classes: int, in_channels: int) -> nn.Module:
+        require_sizes(classes=classes, in_channels=in_channels)
         return self._make(classes=classes, in_channels=in_channels)
 
 
 class _Alone(Supernet):
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, choices: Choices, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.choices, self.network = choices, network
         forget_statistics(network)
 
     def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
+        self.choices.require_shape(weights, drawn)
         logits: Tensor = self.network(images)
         return logits
 

@@ -23,8 +23,11 @@ def require_images(images: Tensor, channels: int, halvings: int) -> None:
     """Refuse what a network cannot read.
 
     Raises:
-        InputError: not ``(batch, channels, height, width)``, or less than one pixel would be left after the reductions.
+        InputError: not ``(batch, channels, height, width)`` of floating-point numbers, or less than one pixel would be left
+            after the reductions.
     """
+    if not images.is_floating_point():
+        raise InputError(f"images are {images.dtype}; this network reads floating-point numbers: images.float() / 255.")
     if images.ndim != 4 or images.shape[1] != channels:
         raise InputError(
             f"images have shape {tuple(images.shape)}; this network reads (batch, {channels}, height, width)."

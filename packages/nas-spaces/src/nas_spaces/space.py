@@ -270,5 +270,5 @@ class RowwiseSpace(SearchSpace):
             WeightsError: the weights have another shape or are not finite.
         """
         self.choices.check(weights)
-        masked = weights.detach().cpu().masked_fill(~self.choices.mask, -torch.inf)
+        masked = weights.detach().cpu().double().masked_fill(~self.choices.mask, -torch.inf)
         return self.architecture(masked.argmax(dim=1).tolist())
