@@ -125,6 +125,14 @@ def test_show_a_run(nascli: Any, run: Path) -> None:
     outcome = nascli("show", "run")
     assert json.loads((run / "result.json").read_text())["architecture"] in outcome.stdout
     ElementTree.parse(run / "architecture.svg")
+    found = json.loads((run / "result.json").read_text())["candidates"]
+    ranked = nascli("show", "run", "--top", "3").stdout.splitlines()[-4:]
+    assert ranked[0] == "3 of 20, by probability under HardGumbel:"
+    assert [line.split()[2] for line in ranked[1:]] == [each["architecture"] for each in found[:3]]
+    assert json.loads(nascli("show", "run", "--top", "2", "--json").stdout)["candidates"] == found[:2]
+    refused = nascli("show", ARCHITECTURE, "--top", "3")
+    assert refused.status == 2
+    assert "--top ranks what a search has compared" in refused.stderr
 
 
 def test_query_says_what_the_table_knows(nascli: Any, table: Path) -> None:
