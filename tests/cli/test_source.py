@@ -1,8 +1,11 @@
 import pytest
 
+import nas_hypergrad
 from nas_augment import catalog as policies
 from nas_cli import source
+from nas_cli.commands.list import _ESTIMATORS
 from nas_search import catalog
+from nas_search.data_sources import sources
 from nas_search.docstrings import summary
 from nas_spaces import catalog as spaces
 
@@ -25,3 +28,9 @@ def test_the_source_tells_what_spaces_and_policies_say(
     assert all(told.values())
     monkeypatch.setattr(source, "entry_points", lambda group: ("another",))
     assert source.told_parts(kind) is None
+
+
+def test_the_source_tells_what_data_and_hypergradients_say() -> None:
+    assert source.told_data() == sources()
+    told = source.told_estimators(_ESTIMATORS)
+    assert told == {name: summary(getattr(nas_hypergrad, name).__doc__) for name in _ESTIMATORS}

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from nas_spaces import Architecture, RowwiseSpace, SearchSpace
@@ -87,6 +86,7 @@ def most_probable(weights: Tensor, mask: Tensor, count: int) -> list[tuple[tuple
         count: how many.
 
     Example:
+        >>> import torch
         >>> most_probable(torch.tensor([[3.0, 1.0], [2.0, 2.0]]), torch.ones(2, 2, dtype=torch.bool), 3)
         [((0, 0), 0.375), ((0, 1), 0.375), ((1, 0), 0.125)]
     """

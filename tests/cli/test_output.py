@@ -1,0 +1,56 @@
+"""What is shown of long steps."""
+
+import logging
+import os
+import pty
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from nas_cli.output import _Left, counted, notices
+
+
+def test_the_time_left_is_that_of_those_that_ended_now() -> None:
+    seconds: Iterator[float] = iter([0.0, 60.0, 180.0])
+    left = _Left(5, before=2, clock=lambda: next(seconds))
+    assert [left() for _ in range(5)] == [
+        "1 of 5",
+        "2 of 5",
+        "3 of 5, about 2 min left",
+        "4 of 5, about 2 min left",
+        "5 of 5",
+    ]
+
+
+def test_lines_say_how_many_and_nothing_is_said_if_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    for quiet in (False, True):
+        with counted("sweep", 2, 0, quiet=quiet) as tell:
+            tell("gdas-seed0  99.00 %")
+            tell("gdas-seed1  98.00 %")
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"gdas-seed0  99.00 %  \(1 of 2, about \d+ s left\)", first)
+    assert second == "gdas-seed1  98.00 %  (2 of 2)"
+
+
+def test_a_terminal_has_the_lines_above_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    leader, follower = pty.openpty()
+    with os.fdopen(follower, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with counted("sweep", 2, 0) as tell:
+            tell("gdas-seed0  [not a mark]")
+    with os.fdopen(leader, "rb", buffering=0) as shown:
+        text = shown.read(65536).decode()
+    assert "gdas-seed0  [not a mark]" in text
+    assert re.search(r"1 of 2, about \d+ s left", text)
+
+
+def test_notices_of_a_library_are_shown_and_the_loggers_left_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("nas_spaces.anything")
+    before = logging.getLogger("nas_spaces").level
+    for quiet in (False, True):
+        with notices(quiet):
+            log.info("reading a table: 30 %%")
+    assert capsys.readouterr().err == "reading a table: 30 %%\n"
+    assert logging.getLogger("nas_spaces").level == before
