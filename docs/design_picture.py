@@ -9,13 +9,26 @@ from pathlib import Path
 
 STYLE = """
 svg { font: 14px system-ui, sans-serif; }
-text { fill: #1c1e21; } .small { font-size: 12px; fill: #4b5157; } .head { font-weight: 600; } .mono { font-family: ui-monospace, monospace; }
-rect { fill: #f4f5f7; stroke: #8a9099; } .page { fill: #ffffff; stroke: none; } .part { fill: #ffffff; } .outer { fill: #e3eefc; stroke: #2f6db3; } .inner { fill: #fdf0dc; stroke: #b3771d; }
-path { fill: none; stroke: #4b5157; stroke-width: 1.5; } .tip { fill: #4b5157; stroke: none; }
+text { fill: #1c1e21; }
+.small { font-size: 12px; fill: #4b5157; }
+.head { font-weight: 600; }
+rect { fill: #f4f5f7; stroke: #8a9099; }
+.page { fill: #ffffff; stroke: none; }
+.part { fill: #ffffff; }
+.outer { fill: #e3eefc; stroke: #2f6db3; }
+.inner { fill: #fdf0dc; stroke: #b3771d; }
+path { fill: none; stroke: #4b5157; stroke-width: 1.5; }
+.tip { fill: #4b5157; stroke: none; }
 @media (prefers-color-scheme: dark) {
-text { fill: #e8eaed; } .small { fill: #b4bac2; }
-rect { fill: #24272b; stroke: #767d86; } .page { fill: #131416; } .part { fill: #17191c; } .outer { fill: #16304d; stroke: #6ea8e8; } .inner { fill: #44300f; stroke: #dba54f; }
-path { stroke: #b4bac2; } .tip { fill: #b4bac2; }
+  text { fill: #e8eaed; }
+  .small { fill: #b4bac2; }
+  rect { fill: #24272b; stroke: #767d86; }
+  .page { fill: #131416; stroke: none; }
+  .part { fill: #17191c; }
+  .outer { fill: #16304d; stroke: #6ea8e8; }
+  .inner { fill: #44300f; stroke: #dba54f; }
+  path { stroke: #b4bac2; }
+  .tip { fill: #b4bac2; stroke: none; }
 }
 """
 
@@ -25,7 +38,8 @@ def box(x: int, y: int, width: int, height: int, lines: Sequence[str], kind: str
     middle = x + width / 2
     top = y + (height - 17 * len(lines)) / 2 + 13
     texts = "".join(
-        f'<text x="{middle:g}" y="{top + 17 * row:g}" text-anchor="middle" class="{"small" if row else "head"}">{escape(line)}</text>'
+        f'<text x="{middle:g}" y="{top + 17 * row:g}" text-anchor="middle" class="{"small" if row else "head"}">'
+        f"{escape(line)}</text>"
         for row, line in enumerate(lines)
     )
     return f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="6" class="{kind}"/>{texts}'
@@ -118,8 +132,8 @@ def step() -> str:
             box(600, 694, 220, 46, ("SearchResult", "saved, reported, trained, exported"), "part"),
             arrow((240, 717), (298, 717)),
             arrow((540, 717), (598, 717)),
-            '<text x="20" y="766" class="small">Blue: outer variables, learned on validation images. Orange: the weights, learned on '
-            "train images.</text>",
+            '<text x="20" y="766" class="small">Blue: outer variables, learned on validation images. Orange: the weights, learned '
+            "on train images.</text>",
             '<text x="20" y="784" class="small">A method names one part for each role, and the order of its updates; the loop runs '
             "them.</text>",
         )
@@ -128,11 +142,14 @@ def step() -> str:
 
 def picture() -> str:
     """The whole file."""
-    label = "The five packages and what imports what, and below it the parts of one step of a search and what they hand to each other"
+    label = (
+        "The five packages and what imports what; below them the parts of one step of a search, with what they hand on"
+    )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 840 800" role="img" aria-label="{label}">\n<style>{STYLE}</style>\n'
         '<defs><marker id="tip" viewBox="0 0 10 10" refX="8" refY="5" markerWidth="7" markerHeight="7" orient="auto-start-reverse">'
-        f'<path d="M0 0L10 5L0 10z" class="tip"/></marker></defs>\n<rect class="page" width="840" height="800"/>\n{packages()}\n{step()}\n</svg>\n'
+        f'<path d="M0 0L10 5L0 10z" class="tip"/></marker></defs>\n<rect class="page" width="840" height="800"/>\n'
+        f"{packages()}\n{step()}\n</svg>\n"
     )
 
 
