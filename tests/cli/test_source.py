@@ -4,8 +4,7 @@ import nas_hypergrad
 from nas_augment import catalog as policies
 from nas_cli import source
 from nas_cli.commands.list import _ESTIMATORS
-from nas_search import catalog
-from nas_search.data_sources import sources
+from nas_search import catalog, data_sources
 from nas_search.docstrings import summary
 from nas_spaces import catalog as spaces
 
@@ -30,7 +29,10 @@ def test_the_source_tells_what_spaces_and_policies_say(
     assert source.told_parts(kind) is None
 
 
-def test_the_source_tells_what_data_and_hypergradients_say() -> None:
-    assert source.told_data() == sources()
+def test_the_source_tells_what_data_and_hypergradients_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "entry_points", lambda group: ())
+    assert source.told_data() == data_sources._OURS
     told = source.told_estimators(_ESTIMATORS)
     assert told == {name: summary(getattr(nas_hypergrad, name).__doc__) for name in _ESTIMATORS}
+    monkeypatch.setattr(source, "entry_points", lambda group: ("another",))
+    assert source.told_data() is None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 __all__ = ["told_data", "told_estimators", "told_methods", "told_parts"]
 
@@ -22,11 +23,7 @@ def told_parts(kind: str) -> dict[str, str] | None:
     root = _root(package)
     if entry_points(group=group) or root is None:
         return None
-    places: dict[str, str] = next(
-        ast.literal_eval(node.value)
-        for node in _parse(root, f"{package}.catalog").body
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "_OURS" for t in node.targets)
-    )
+    places: dict[str, str] = _literal(_parse(root, f"{package}.catalog"), "_OURS")
     told = {}
     for name, place in places.items():
         module, _, function = place.partition(":")
@@ -46,26 +43,19 @@ def told_methods() -> dict[str, str] | None:
     if root is None:
         return None
     package = _parse(root, "nas_search.methods.__init__")
-    names = next(
-        ast.literal_eval(node.value)
-        for node in package.body
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
-    )
-    return _summaries(root, package, names)
+    return _summaries(root, package, _literal(package, "__all__"))
 
 
 def told_data() -> dict[str, str] | None:
-    """How every data source is written, and what it is: what ``nas_search.data_sources.sources`` returns.
+    """How every data source of ours is written, and what it is: ``_OURS`` of nas_search.data_sources.
 
     Returns:
-        None where the source is not there to be read.
+        None where it takes an import, as `told_methods`.
     """
     root = _root("nas_search")
-    if root is None:
+    if entry_points(group="nas.data") or root is None:
         return None
-    sources = _definition(_parse(root, "nas_search.data_sources"), "sources")
-    returned = next(node.value for node in sources.body if isinstance(node, ast.Return) and node.value is not None)
-    told: dict[str, str] = ast.literal_eval(returned)
+    told: dict[str, str] = _literal(_parse(root, "nas_search.data_sources"), "_OURS")
     return told
 
 
@@ -98,6 +88,15 @@ def _root(package: str) -> Path | None:
 
 def _parse(root: Path, module: str) -> ast.Module:
     return ast.parse(root.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8"))
+
+
+def _literal(module: ast.Module, name: str) -> Any:
+    """The value of a name that is assigned a literal."""
+    return next(
+        ast.literal_eval(node.value)
+        for node in module.body
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets)
+    )
 
 
 def _definition(module: ast.Module, name: str) -> ast.FunctionDef | ast.ClassDef:
