@@ -163,3 +163,19 @@ def test_a_source_of_others_is_found_by_its_entry_point(monkeypatch: pytest.Monk
         load_data("mime:3")
     with pytest.raises(ConfigError, match="cannot be imported"):
         load_data("gone:x")
+
+
+def test_a_path_in_place_of_a_source_is_told_what_to_write(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=f"write imagefolder:{tmp_path} for image files in a folder a class, or another of cifar10"
+    ):
+        load_data(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"write npz:.*x\.npz\."):
+        load_data(str(write(tmp_path / "x.npz")))
+    with pytest.raises(ConfigError, match="unknown data source .*y.npz"):
+        load_data(str(tmp_path / "y.npz"))
+
+
+def test_labels_that_are_one_hot_are_told_to_be_numbers(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"y_train .* has shape \(6, 3\); .* take argmax\(1\)"):
+        load_data(f"npz:{write(tmp_path / 'x.npz', y_train=np.eye(3)[[0, 1, 2, 0, 1, 2]])}")

@@ -84,6 +84,8 @@ def load_data(source: str) -> Data:
     if kind not in readers and (place := _others().get(kind)) is not None:
         found: Data = catalog.load(place)(rest)
         return found
+    if kind not in readers and (remedy := _source_of(Path(source))):
+        raise ConfigError(f"data source {source!r} says where, and not what the data are; write {remedy}.")
     if kind not in readers:
         near = difflib.get_close_matches(kind, [name.partition(":")[0] for name in sources()], n=1, cutoff=0.0)[0]
         written = next(name for name in sources() if name.partition(":")[0] == near)
@@ -91,6 +93,13 @@ def load_data(source: str) -> Data:
             f"unknown data source {source!r}; did you mean {written!r}? There are {', '.join(sources())}."
         )
     return readers[kind]()
+
+
+def _source_of(path: Path) -> str:
+    """How a path that is there is given as a source; empty for one that is not."""
+    if path.is_dir():
+        return f"imagefolder:{path} for image files in a folder a class, or another of {', '.join(KINDS)}, wikitext and ptb"
+    return f"npz:{path}" if path.suffix == ".npz" and path.is_file() else ""
 
 
 def image_folders(source: str) -> ImageFolders:
@@ -211,6 +220,10 @@ def _images(array: NDArray[Any], name: str) -> torch.Tensor:
 def _labels(array: NDArray[Any], name: str) -> torch.Tensor:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
+    if array.ndim != 1:
+        raise DataError(
+            f"{name} has shape {array.shape}; expected one label an image, (n,) or (n, 1). Of one-hot labels take argmax(1)."
+        )
     whole = array.dtype.kind in "ui" or (array.dtype.kind == "f" and np.isfinite(array).all() and not (array % 1).any())
     if not whole:
         raise DataError(f"{name} is {array.dtype} and not whole numbers; expected labels 0, 1, 2, ...")
