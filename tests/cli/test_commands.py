@@ -214,7 +214,7 @@ def test_other_ranks_say_what_befalls_them_and_leave_wrong_use_to_the_first(
     monkeypatch.setenv("RANK", "1")
     alone = nascli("report", "nowhere")
     assert alone.status == 1
-    assert alone.stderr == "nascli (rank 1): no run folder nowhere.\n"
+    assert alone.stderr.startswith("nascli (rank 1): no run folder nowhere; give the folder that")
     shared = nascli("search", "--space", "nothing")
     assert shared == (2, "", "")
 
@@ -273,3 +273,39 @@ def test_memory_that_runs_out_in_a_training_names_its_settings(
     assert outcome.stderr.startswith("nascli: out of memory: try ")
     for words in named:
         assert words in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("show", "runs/mine"), 2, "'runs/mine' is neither the folder of a run nor an architecture of nas_bench_201"),
+        (("evaluate", "nowhere"), 1, "no run folder nowhere; give the folder that `nascli search` has written"),
+        (("export", "nowhere"), 1, "no run folder nowhere; give the folder that `nascli search` has written"),
+        (("train", "empty"), 1, "empty has no result.json; its search was never begun there"),
+        (("sweep", "--methods", "gdas", "--out", "file"), 1, "file is a file, and no folder"),
+        (("search", "--data", "fake:1x8x8", "--out", "file"), 1, "file is a file, and no folder"),
+        (("search", "--data", "empty"), 2, "write imagefolder:empty for image files"),
+        (("search", "--set", "learning_rate"), 2, "KEY=VALUE, such as learning_rate=0.1"),
+        (("search", "--set", "lr=0.1"), 2, "unknown key 'lr'; did you mean 'learning_rate'?"),
+        (("search", "--config", "typo.toml", "--method", "gdas"), 2, "unknown key 'lr'; did you mean 'learning_rate'?"),
+    ],
+)
+def test_mistakes_of_a_new_user_are_told_what_to_do(
+    arguments: tuple[str, ...], status: int, words: str, nascli: Any
+) -> None:
+    Path("empty").mkdir()
+    Path("file").write_text("")
+    Path("typo.toml").write_text("[settings]\nlr = 0.1\n")
+    outcome = nascli(*arguments)
+    assert (outcome.status, outcome.stdout) == (status, "")
+    assert words in outcome.stderr
+    assert len(outcome.stderr.splitlines()) == 1
+
+
+def test_a_batch_of_more_images_than_there_are_is_told(nascli: Any) -> None:
+    quick = ("--method", "gdas", "--channels", "4", "--epochs", "1", "--train-epochs", "0", "--device", "cpu", "--json")
+    outcome = nascli("search", "--data", "fake:1x8x8", "--batch-size", "200", *quick, "--verbose")
+    assert (
+        "a batch of 200 is more than the 128 examples of the train part of the train data: it is all of them."
+        in outcome.stderr
+    )

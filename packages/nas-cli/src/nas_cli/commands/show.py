@@ -37,7 +37,7 @@ def command(what: str, space: str, out: Path | None, top: int | None, as_json: b
     """
     from nas_search import ConfigError, SearchResult
     from nas_search.files import write_atomically
-    from nas_spaces import catalog, drawing
+    from nas_spaces import ArchitectureError, catalog, drawing
 
     result = SearchResult.load(what) if Path(what).is_dir() else None
     if result is not None:
@@ -46,7 +46,14 @@ def command(what: str, space: str, out: Path | None, top: int | None, as_json: b
     elif top is not None:
         raise ConfigError(f"--top ranks what a search has compared, and {what!r} is no folder of a run; leave it out.")
     else:
-        architecture = catalog.space(space).parse(what)
+        try:
+            architecture = catalog.space(space).parse(what)
+        except ArchitectureError as error:
+            if "|" in what or ":" in what:
+                raise
+            raise ConfigError(
+                f"{what!r} is neither the folder of a run nor an architecture of {space}: {error}"
+            ) from error
     home = catalog.space(architecture.space)
     graph = home.graph(architecture)
     if out is not None and out.suffix.lower() not in (".svg", ".png"):
