@@ -12,7 +12,7 @@ def duration(seconds: float) -> str:
 
     Example:
         >>> [duration(seconds) for seconds in (4.2, 100, 4000, 100_000)]
-        ['4 s', '2 min', '1 h 7 min', '1 d 4 h']
+        ['4 s', '2 min', '1 h 7 min', '1 d 3 h']
     """
     if seconds < 59.5:
         return f"{seconds:.0f} s"
