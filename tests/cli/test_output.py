@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from nas_cli.output import _Left, counted, notices
+from nas_cli.output import _Left, _Lines, counted, notices
+from nas_search.roles import Event
 
 
 def test_the_time_left_is_that_of_those_that_ended_now() -> None:
@@ -54,3 +55,16 @@ def test_notices_of_a_library_are_shown_and_the_loggers_left_as_they_were(capsys
             log.info("reading a table: 30 %%")
     assert capsys.readouterr().err == "reading a table: 30 %%\n"
     assert logging.getLogger("nas_spaces").level == before
+
+
+def test_a_line_of_an_epoch_says_how_long_the_run_still_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    tell = _Lines(clock=lambda: now)
+    for _ in ("what was found", "the random architecture, as another run of the same name"):
+        for position in range(1, 7):  # three epochs of two steps, 30 seconds each
+            now += 30
+            tell(Event("step", "train", (position - 1) // 2, 3, 2 - position % 2, 2, {}, None))  # type: ignore[arg-type]
+            if position % 2 == 0:
+                tell(Event("epoch", "train", position // 2, 3, 0, 2, {"train_loss": 1.0}, None))  # type: ignore[arg-type]
+    run = ["train epoch 1/3  train loss 1.000  about 2 min left", "train epoch 2/3  train loss 1.000  about 1 min left"]
+    assert capsys.readouterr().err.splitlines() == [*run, "train epoch 3/3  train loss 1.000"] * 2

@@ -191,18 +191,32 @@ class _Bar:
 
 
 class _Lines:
-    """One line per epoch, at most one a second except for the last."""
+    """One line per epoch, at most one a second except for the last, with the time that the run still takes."""
 
-    def __init__(self) -> None:
-        self._printed = 0.0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._printed = -1.0
+        # Of the run that goes on: where and when it was first seen, which is later than 0 where it was resumed.
+        self._run, self._first, self._last, self._start = "", 0, 0, 0.0
 
     def __call__(self, event: "Event") -> None:
+        now = self._clock()
+        position = event.epoch * event.steps + event.step
+        if event.run != self._run or position < self._last:
+            self._run, self._first, self._start = event.run, position, now
+        self._last = position
         if event.kind != "epoch":
             return
-        now = time.monotonic()
         if now - self._printed >= 1 or event.epoch == event.epochs:
             self._printed = now
-            click.echo(f"{event.run} epoch {event.epoch}/{event.epochs}  {_figures(event.record)}", err=True)
+            left = self._left(now, event.epochs * event.steps - position, position - self._first)
+            click.echo(f"{event.run} epoch {event.epoch}/{event.epochs}  {_figures(event.record)}{left}", err=True)
+
+    def _left(self, now: float, steps: int, done: int) -> str:
+        from nas_spaces.countdown import duration
+
+        seconds = (now - self._start) / max(1, done) * steps
+        return f"  about {duration(seconds)} left" if steps and seconds >= 1 else ""
 
 
 def _everything(event: "Event") -> None:
