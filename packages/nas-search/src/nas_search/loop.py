@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from nas_search import distributed
+from nas_search.compatibility import check_arguments
 from nas_search.data import Data, stream_seed
 from nas_search.describe import describe
 from nas_search.errors import Interrupted, NonFiniteError
@@ -89,6 +90,7 @@ def search(
         >>> nas_bench_201().parse(str(result.architecture)) == result.architecture
         True
     """
+    check_arguments(space, data, method, observers)
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         folder.check(resume=resume)

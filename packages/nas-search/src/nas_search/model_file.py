@@ -75,6 +75,8 @@ def read_model(path: str | Path, space: SearchSpace | None = None) -> tuple[nn.M
         _compare(make, record["weights"])  # before memory is taken for sizes that a damaged file may claim
         network = make()
         network.load_state_dict(record["weights"])
+    except IsADirectoryError as error:
+        raise RunFolderError(f"{path} is a folder; give the file in it, {Path(path) / 'model.pt'}.") from error
     except FileNotFoundError as error:
         if not Path(path).parent.is_dir():
             raise RunFolderError(f"no run folder {Path(path).parent}; {WHERE_RUNS_ARE}.") from error

@@ -23,12 +23,15 @@ def require_images(images: Tensor, channels: int, halvings: int) -> None:
     """Refuse what a network cannot read.
 
     Raises:
-        InputError: not ``(batch, channels, height, width)``, or less than one pixel would be left after the reductions.
+        InputError: not ``(batch, channels, height, width)``, no floating point, or less than one pixel would be left after
+            the reductions.
     """
     if images.ndim != 4 or images.shape[1] != channels:
         raise InputError(
             f"images have shape {tuple(images.shape)}; this network reads (batch, {channels}, height, width)."
         )
+    if not images.is_floating_point():
+        raise InputError(f"images are {images.dtype}; this network reads floating point: divide uint8 by 255.")
     least = 2**halvings
     if min(images.shape[2:]) < least:
         raise InputError(
