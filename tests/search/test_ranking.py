@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from nas_search import ImageData, Method, methods
+from nas_search.evaluation import SupernetAccuracy
 from nas_search.ranking import by_score, most_probable
 from nas_search.relaxations import Softmax, SparseCode
 from nas_search.roles import Relaxation
-from nas_search.selection import BeforeStop, BestEvaluated, Derive
+from nas_search.samplers import Categorical
+from nas_search.selection import BeforeStop, BestEvaluated, BestSampled, Derive
 from nas_search.state import SearchState
 from nas_spaces import Choices, SearchSpace, darts, nas_bench_201
 
@@ -101,3 +103,13 @@ def test_what_costs_too_much_is_not_ranked(data: ImageData, small: dict[str, Any
     selector = BestEvaluated(lambda architecture, _: 100.0 if architecture == dear else 1.0, limit=10)
     assert selector.rank(state).entries == ((cheap, 0.5),)
     assert BestEvaluated().rank(state).of.startswith("score by TrainAndValidate(epochs=")
+
+
+def test_a_relaxation_can_be_made_to_score_what_it_draws(data: ImageData, small: dict[str, Any]) -> None:
+    selector = BestSampled(4, SupernetAccuracy(8), Categorical())
+    state = make(data, small, replace(methods.darts(), selector=selector))
+    found = selector(state)
+    ranking = selector.rank(state)
+    assert ranking.entries[0] == (found, max(score for _, score in state.archive))
+    assert {str(architecture) for architecture, _ in ranking.entries} == {text for text, _ in state.archive}
+    assert ranking.of == "score by SupernetAccuracy(images=8)"
