@@ -98,7 +98,8 @@ def most_probable(weights: Tensor, mask: Tensor, count: int) -> list[tuple[tuple
     # Costs are log-ratios to the best one, which are exactly 0 for itself.
     cost = [[row[0] - size for size in row] for row in sizes]
     start = (0,) * len(cost)
-    heap, seen, found = [(0.0, start)], {start}, []
+    heap, seen = [(0.0, start)], {start}
+    found: list[tuple[tuple[int, ...], float]] = []
     highest = math.fsum(row[0] for row in sizes)
     while heap and len(found) < count:
         behind, places = heapq.heappop(heap)
