@@ -1,6 +1,9 @@
-"""Every figure of a search in MLflow, live: an observer of thirty lines. Needs mlflow, or mlflow-skinny with sqlalchemy.
+"""Every figure of a search in MLflow, live: an observer of thirty lines.
 
-python examples/mlflow_observer.py && mlflow ui --backend-store-uri sqlite:///mlflow.db
+    pip install mlflow                              # or mlflow-skinny with sqlalchemy and alembic, without the page to look at
+    python examples/mlflow_observer.py && mlflow ui --backend-store-uri sqlite:///mlflow.db
+
+Without a database, `mlflow.set_tracking_uri` takes the address of a server in place of the file.
 """
 
 from collections.abc import Iterator, Mapping

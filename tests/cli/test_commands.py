@@ -26,12 +26,14 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "table.npz"
 
 
-def test_help_lists_every_command_without_importing_torch() -> None:
+def test_help_and_lists_are_shown_without_importing_torch() -> None:
     program = (
         "import sys; sys.argv = ['nascli', '--help']\n"
         "from nas_cli.main import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
+        "for kind in (None, 'data', 'hypergradients'):\n"
+        "    if kind: sys.argv[1:] = ['list', kind]\n"
+        "    try: main()\n"
+        "    except SystemExit: pass\n"
         "heavy = {'torch', 'numpy', 'nas_search', 'nas_spaces', 'rich'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
@@ -125,6 +127,14 @@ def test_show_a_run(nascli: Any, run: Path) -> None:
     outcome = nascli("show", "run")
     assert json.loads((run / "result.json").read_text())["architecture"] in outcome.stdout
     ElementTree.parse(run / "architecture.svg")
+    found = json.loads((run / "result.json").read_text())["candidates"]
+    ranked = nascli("show", "run", "--top", "3").stdout.splitlines()[-4:]
+    assert ranked[0] == "3 of 20, by probability under HardGumbel:"
+    assert [line.split()[2] for line in ranked[1:]] == [each["architecture"] for each in found[:3]]
+    assert json.loads(nascli("show", "run", "--top", "2", "--json").stdout)["candidates"] == found[:2]
+    refused = nascli("show", ARCHITECTURE, "--top", "3")
+    assert refused.status == 2
+    assert "--top ranks what a search has compared" in refused.stderr
 
 
 def test_query_says_what_the_table_knows(nascli: Any, table: Path) -> None:
@@ -204,7 +214,7 @@ def test_other_ranks_say_what_befalls_them_and_leave_wrong_use_to_the_first(
     monkeypatch.setenv("RANK", "1")
     alone = nascli("report", "nowhere")
     assert alone.status == 1
-    assert alone.stderr == "nascli (rank 1): no run folder nowhere.\n"
+    assert alone.stderr.startswith("nascli (rank 1): no run folder nowhere; give the folder that")
     shared = nascli("search", "--space", "nothing")
     assert shared == (2, "", "")
 
@@ -263,3 +273,39 @@ def test_memory_that_runs_out_in_a_training_names_its_settings(
     assert outcome.stderr.startswith("nascli: out of memory: try ")
     for words in named:
         assert words in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("show", "runs/mine"), 2, "'runs/mine' is neither the folder of a run nor an architecture of nas_bench_201"),
+        (("evaluate", "nowhere"), 1, "no run folder nowhere; give the folder that `nascli search` has written"),
+        (("export", "nowhere"), 1, "no run folder nowhere; give the folder that `nascli search` has written"),
+        (("train", "empty"), 1, "empty has no result.json; its search was never begun there"),
+        (("sweep", "--methods", "gdas", "--out", "file"), 1, "file is a file, and no folder"),
+        (("search", "--data", "fake:1x8x8", "--out", "file"), 1, "file is a file, and no folder"),
+        (("search", "--data", "empty"), 2, "write imagefolder:empty for image files"),
+        (("search", "--set", "learning_rate"), 2, "KEY=VALUE, such as learning_rate=0.1"),
+        (("search", "--set", "lr=0.1"), 2, "unknown key 'lr'; did you mean 'learning_rate'?"),
+        (("search", "--config", "typo.toml", "--method", "gdas"), 2, "unknown key 'lr'; did you mean 'learning_rate'?"),
+    ],
+)
+def test_mistakes_of_a_new_user_are_told_what_to_do(
+    arguments: tuple[str, ...], status: int, words: str, nascli: Any
+) -> None:
+    Path("empty").mkdir()
+    Path("file").write_text("")
+    Path("typo.toml").write_text("[settings]\nlr = 0.1\n")
+    outcome = nascli(*arguments)
+    assert (outcome.status, outcome.stdout) == (status, "")
+    assert words in outcome.stderr
+    assert len(outcome.stderr.splitlines()) == 1
+
+
+def test_a_batch_of_more_images_than_there_are_is_told(nascli: Any) -> None:
+    quick = ("--method", "gdas", "--channels", "4", "--epochs", "1", "--train-epochs", "0", "--device", "cpu", "--json")
+    outcome = nascli("search", "--data", "fake:1x8x8", "--batch-size", "200", *quick, "--verbose")
+    assert (
+        "a batch of 200 is more than the 128 examples of the train part of the train data: it is all of them."
+        in outcome.stderr
+    )

@@ -56,8 +56,9 @@ def test_the_example_is_installed_listed_and_searched_with(tmp_path: Path) -> No
         "list methods --json",
         "list policies --json",
         "list methods patient-gumbel --json",
+        "list data --json",
         "search --space tiny-chain --method patient-gumbel --set policy=small_shifts --set patience=0.0 --cells 3 "
-        "--data fake:1x8x8 --epochs 1 --train-epochs 1 --channels 4 --device cpu --out run --json",
+        "--data stripes:8 --epochs 1 --train-epochs 1 --channels 4 --device cpu --out run --json",
     ]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(lines)],
@@ -67,11 +68,13 @@ def test_the_example_is_installed_listed_and_searched_with(tmp_path: Path) -> No
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    spaces, methods, policies, documented, found = map(json.loads, done.stdout.splitlines())
+    spaces, methods, policies, documented, data, found = map(json.loads, done.stdout.splitlines())
     assert spaces["tiny_chain"].startswith("Three layers in a row")
     assert methods["patient_gumbel"] == "GDAS that trains the weights alone for a while."
     assert "daas" in methods
     assert policies["small_shifts"] == "Images moved by at most one pixel."
+    assert data["stripes:..."] == "Upright and lying stripes in noise, SIZE pixels wide."
+    assert "digits" in data
     assert documented["settings"]["patience"] == {
         "type": "float",
         "default": 0.5,

@@ -1,3 +1,4 @@
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from nas_search import ConfigError, DataError
+from nas_search import ConfigError, DataError, data_sources
 from nas_search.data_sources import digits, fake, load_data, npz
 
 GOOD: dict[str, Any] = {
@@ -146,3 +147,35 @@ def test_fake_images_are_learnable_and_seeded() -> None:
 def test_a_fake_shape_that_is_none_is_refused(shape: str) -> None:
     with pytest.raises(ConfigError, match="expected CxHxW"):
         load_data(f"fake:{shape}")
+
+
+def test_a_source_of_others_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = (
+        EntryPoint("mine", "nas_search.data_sources:fake", "nas.data"),
+        EntryPoint("gone", "no_such:data", "nas.data"),
+    )
+    monkeypatch.setattr(data_sources, "entry_points", lambda group: points if group == "nas.data" else ())
+    assert load_data("mine:3x4x5").fingerprint == fake("3x4x5").fingerprint
+    listed = data_sources.sources()
+    assert listed["mine:..."].startswith("Noise around a random pattern")
+    assert listed["gone"].startswith("(broken: no_such:data cannot be imported")
+    with pytest.raises(ConfigError, match="did you mean 'mine:...'"):
+        load_data("mime:3")
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        load_data("gone:x")
+
+
+def test_a_path_in_place_of_a_source_is_told_what_to_write(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=f"write imagefolder:{tmp_path} for image files in a folder a class, or another of cifar10"
+    ):
+        load_data(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"write npz:.*x\.npz\."):
+        load_data(str(write(tmp_path / "x.npz")))
+    with pytest.raises(ConfigError, match="unknown data source .*y.npz"):
+        load_data(str(tmp_path / "y.npz"))
+
+
+def test_labels_that_are_one_hot_are_told_to_be_numbers(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"y_train .* has shape \(6, 3\); .* take argmax\(1\)"):
+        load_data(f"npz:{write(tmp_path / 'x.npz', y_train=np.eye(3)[[0, 1, 2, 0, 1, 2]])}")

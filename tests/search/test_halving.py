@@ -66,6 +66,8 @@ def test_the_result_is_of_the_longest_budget_that_was_reached(data: ImageData, s
     result = search(SPACE, data, methods.hyperband(evaluator=scored(asked)), **small | {"epochs": 11})
     (last,) = asked[-2:-1]
     assert asked[-1][1] == last[1] == 3
+    assert {str(each.architecture) for each in result.candidates} == {text for text, _ in asked[-2:]}
+    assert result.ranked_by == "score of the candidates of 3 epochs"
     assert str(result.architecture) == max(
         (text for text, _ in asked[-2:]), key=lambda text: text.count("nor_conv_3x3")
     )

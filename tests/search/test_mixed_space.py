@@ -193,6 +193,10 @@ def test_what_was_found_is_taken_apart_for_the_training(data: ImageData, small: 
         result.hyperparameters,
     )
     assert result.architecture.space == "nas_bench_201"
+    first = again.candidates[0]
+    assert again.candidates == result.candidates
+    assert (first.architecture, first.score) == (result.architecture, result.metrics["selected_accuracy"])
+    assert first.hyperparameters.items() >= {name: result.hyperparameters[name] for name in ("learning_rate",)}.items()
     assert len(result.policy.stages) == len(data.policy.stages) + 1
     trained = with_learned(SGD(), result.hyperparameters)
     assert trained.learning_rate(0.0) == result.hyperparameters["learning_rate"]

@@ -1,11 +1,12 @@
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nas_augment.fixed import crop_and_flip
-from nas_search import RunFolderError, SearchResult
+from nas_search import Candidate, RunFolderError, SearchResult
 from nas_spaces import nas_bench_201
 
 
@@ -18,6 +19,8 @@ def result() -> SearchResult:
         method="gdas",
         seed=3,
         metrics={"test_accuracy": 0.97},
+        candidates=tuple(Candidate(each, 0.5, {"learning_rate": 0.1}) for each in islice(nas_bench_201(), 2)),
+        ranked_by="score",
         seconds=1.5,
         peak_memory_mib=100.0,
         versions={"torch": "2.15"},
@@ -45,6 +48,8 @@ def test_result_json_has_what_the_design_names(tmp_path: Path) -> None:
         {"policy": {"format": "other"}},
         {"method": None, "metrics": None, "versions": 5},
         {"metrics": ["x"]},
+        {"candidates": [{"architecture": "|nonsense~0|", "score": 1.0}]},
+        {"candidates": {"architecture": 3}},
     ],
 )
 def test_a_result_that_was_changed_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:

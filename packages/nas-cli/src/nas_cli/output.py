@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
     from nas_search.roles import Event, Observer
 
-__all__ = ["OutOfMemoryError", "is_out_of_memory", "print_json", "print_search", "progress", "remembering", "resumable"]
+__all__ = [
+    "OutOfMemoryError",
+    "counted",
+    "is_out_of_memory",
+    "notices",
+    "print_json",
+    "print_search",
+    "progress",
+    "remembering",
+    "resumable",
+]
 
 
 @contextmanager
@@ -25,7 +35,7 @@ def progress(*, quiet: bool, verbose: bool = False) -> Iterator["list[Observer]"
 
     If verbose there is a line for every epoch everywhere, with all that is recorded of it.
     """
-    with _notices(quiet):
+    with notices(quiet):
         yield from _observers(quiet, verbose)
 
 
@@ -52,23 +62,76 @@ def _observers(quiet: bool, verbose: bool) -> Iterator["list[Observer]"]:
 
 
 @contextmanager
-def _notices(quiet: bool) -> Iterator[None]:
-    """What nas_search logs of long preparations, such as the decoding of images, on stderr unless quiet."""
-    log, handler = logging.getLogger("nas_search"), _Echo()
-    before = log.level
-    if not quiet:
+def notices(quiet: bool) -> Iterator[None]:
+    """What our libraries log of long preparations, such as the decoding of images or the reading of a table, on stderr."""
+    handler, logs = _Echo(), [logging.getLogger(name) for name in ("nas_search", "nas_spaces")]
+    before = [log.level for log in logs]
+    for log in () if quiet else logs:
         log.addHandler(handler)
         log.setLevel(logging.INFO)
     try:
         yield
     finally:
-        log.removeHandler(handler)
-        log.setLevel(before)
+        for log, level in zip(logs, before, strict=True):
+            log.removeHandler(handler)
+            log.setLevel(level)
 
 
 class _Echo(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         click.echo(record.getMessage(), err=True)
+
+
+@contextmanager
+def counted(what: str, total: int, before: int, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """What to tell of each thing that ends, of several that take long: its line, then how many there are and the time left.
+
+    On stderr: the lines, and on a terminal a bar that stays below them.
+
+    Args:
+        what: their name.
+        total: how many there are.
+        before: how many of them had ended before; they are told too, and say nothing of the time that the others take.
+        quiet: show nothing.
+    """
+    if quiet:
+        yield lambda line: None
+        return
+    left = _Left(total, before)
+    if not sys.stderr.isatty():
+        yield lambda line: click.echo(f"{line}  ({left()})", err=True)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn(f"[bold]{what}"), BarColumn(bar_width=28), TextColumn("{task.description}"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bars:
+        task = bars.add_task(f"0 of {total}", total=total)
+
+        def tell(line: str) -> None:
+            bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            bars.update(task, advance=1, description=left())
+
+        yield tell
+
+
+class _Left:
+    """How many of several things have ended, and how long the others take if they take as long."""
+
+    def __init__(self, total: int, before: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.total, self.before, self.clock = total, before, clock
+        self.begun, self.done = clock(), 0
+
+    def __call__(self) -> str:
+        """Note that one more has ended."""
+        from nas_spaces.countdown import duration
+
+        self.done += 1
+        told = f"{self.done} of {self.total}"
+        now = self.done - self.before
+        if now < 1 or self.done == self.total:
+            return told
+        return f"{told}, about {duration((self.clock() - self.begun) / now * (self.total - self.done))} left"
 
 
 @contextmanager
@@ -128,18 +191,32 @@ class _Bar:
 
 
 class _Lines:
-    """One line per epoch, at most one a second except for the last."""
+    """One line per epoch, at most one a second except for the last, with the time that the run still takes."""
 
-    def __init__(self) -> None:
-        self._printed = 0.0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._printed = -1.0
+        # Of the run that goes on: where and when it was first seen, which is later than 0 where it was resumed.
+        self._run, self._first, self._last, self._start = "", 0, 0, 0.0
 
     def __call__(self, event: "Event") -> None:
+        now = self._clock()
+        position = event.epoch * event.steps + event.step
+        if event.run != self._run or position < self._last:
+            self._run, self._first, self._start = event.run, position, now
+        self._last = position
         if event.kind != "epoch":
             return
-        now = time.monotonic()
         if now - self._printed >= 1 or event.epoch == event.epochs:
             self._printed = now
-            click.echo(f"{event.run} epoch {event.epoch}/{event.epochs}  {_figures(event.record)}", err=True)
+            left = self._left(now, event.epochs * event.steps - position, position - self._first)
+            click.echo(f"{event.run} epoch {event.epoch}/{event.epochs}  {_figures(event.record)}{left}", err=True)
+
+    def _left(self, now: float, steps: int, done: int) -> str:
+        from nas_spaces.countdown import duration
+
+        seconds = (now - self._start) / max(1, done) * steps
+        return f"  about {duration(seconds)} left" if steps and seconds >= 1 else ""
 
 
 def _everything(event: "Event") -> None:

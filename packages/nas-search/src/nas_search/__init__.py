@@ -20,10 +20,11 @@ from nas_search.errors import (
 from nas_search.loop import search
 from nas_search.method import Method
 from nas_search.references import citations
-from nas_search.result import SearchResult
+from nas_search.result import Candidate, SearchResult
 from nas_search.text import TextData
 
 __all__ = [
+    "Candidate",
     "CheckpointError",
     "ConfigError",
     "ConvergenceError",

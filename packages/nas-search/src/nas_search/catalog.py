@@ -66,8 +66,15 @@ class Documentation:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The name that looks most like `word`."""
-    return difflib.get_close_matches(word, list(known), n=1, cutoff=0.0)[0]
+    """The name that looks most like `word`, or has it as the initials of its words.
+
+    Example:
+        >>> nearest("lr", ["clip", "learning_rate"]), nearest("dart", ["darts", "gdas"])
+        ('learning_rate', 'darts')
+    """
+    names = list(known)
+    meant = [name for name in names if len(word) > 1 and "".join(part[:1] for part in name.split("_")) == word]
+    return (meant or difflib.get_close_matches(word, names, n=1, cutoff=0.0))[0]
 
 
 def methods() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Whether the parts of a method fit together: found before a search starts, and before anything is written."""
 
+import inspect
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,14 @@ from nas_hypergrad import FirstOrder, HypergradError, Implicit
 from nas_search.data import NO_VALIDATION
 from nas_search.errors import ConfigError
 from nas_search.losses import Validation
+from nas_search.method import Method
 from nas_search.roles import Checked, HypergradientFactory, Relaxation, Update
+from nas_spaces import SearchSpace
 
 if TYPE_CHECKING:
     from nas_search.state import SearchState
 
-__all__ = ["check_parts", "used"]
+__all__ = ["check_arguments", "check_parts", "used"]
 
 
 def used(updates: "Iterable[Update]") -> frozenset[str] | None:
@@ -22,6 +25,28 @@ def used(updates: "Iterable[Update]") -> frozenset[str] | None:
     found: list[frozenset[str] | None] = [getattr(update, "uses", None) for update in updates]
     said = [uses for uses in found if uses is not None]
     return frozenset[str]().union(*said) if len(said) == len(found) else None
+
+
+def check_arguments(space: object, data: object, method: object, observers: object) -> None:
+    """Refuse what stands in the place of a space, data or a method, and say how each is made.
+
+    Raises:
+        ConfigError: naming the argument.
+    """
+    made = {
+        "space": (isinstance(space, SearchSpace), space, "a SearchSpace, such as nas_bench_201() or chain(...)"),
+        "data": (
+            all(hasattr(data, name) for name in ("kind", "train", "fingerprint")),
+            data,
+            "an ImageData, such as digits(), load_data('npz:FILE') or ImageData(name, Examples(images, labels), Examples(...))",
+        ),
+        "method": (isinstance(method, Method), method, "a Method, such as methods.darts()"),
+        "observers": (not callable(observers), observers, "a sequence of functions, such as (print,)"),
+    }
+    for name, (fits, given, expected) in made.items():
+        if not fits:
+            call = f"; call it: {given.__name__}(...)" if inspect.isfunction(given) and name != "observers" else ""
+            raise ConfigError(f"{name} is {given!r:.80}, a {type(given).__name__}; expected {expected}{call}.")
 
 
 def check_parts(state: "SearchState") -> None:

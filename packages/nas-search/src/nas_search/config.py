@@ -202,7 +202,8 @@ class RunConfig:
         # Another method has other settings; those of the one before that it lacks do not count for it.
         kept = {key: value for key, value in changed.settings.items() if key in known or changed.method == self.method}
         settings = {key: value for key, value in values.items() if key not in names}
-        for key in settings:
+        lost = [key for key in changed.settings if key not in kept and key not in catalog.settings(self.method)]
+        for key in (*settings, *lost):
             if key not in known:
                 near = catalog.nearest(key, [*names, *known])
                 raise ConfigError(
@@ -261,7 +262,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"{text!r} is not of the form KEY=VALUE.")
+        raise ConfigError(f"{text!r} is not of the form KEY=VALUE, such as learning_rate=0.1.")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -229,6 +229,13 @@ def preparation(images: Tensor) -> nn.Module:
 
 def _check(name: str, part: str, examples: Examples) -> None:
     images, labels = examples
+    for what, given in (("images", images), ("labels", labels)):
+        if not isinstance(given, Tensor):
+            raise DataError(
+                f"{name}: {part} {what} are a {type(given).__name__}; expected a tensor: torch.as_tensor({what})."
+            )
+    if images.ndim and len(images) == 0:
+        raise DataError(f"{name}: there are no {part} images.")
     if images.ndim != 4 or 0 in images.shape:
         raise DataError(
             f"{name}: {part} images have shape {tuple(images.shape)}; expected (n, channels, height, width)."
@@ -246,7 +253,8 @@ def _check(name: str, part: str, examples: Examples) -> None:
         )
     if labels.shape != (len(images),) or labels.dtype != torch.int64:
         raise DataError(
-            f"{name}: {len(images)} {part} images, but labels are {labels.dtype} of shape {tuple(labels.shape)}."
+            f"{name}: {len(images)} {part} images, but labels are {labels.dtype} of shape {tuple(labels.shape)}; expected "
+            f"torch.int64 of shape ({len(images)},)."
         )
     if int(labels.min()) < 0:
         raise DataError(f"{name}: {part} label {int(labels.min())} is out of range; labels count from 0.")

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 
 from nas_augment import Policy
 from nas_augment.fixed import Crop, Flip
-from nas_search import distributed
+from nas_search import catalog, distributed
 from nas_search.data import Data, Examples, ImageData, split_indices
+from nas_search.docstrings import summary
 from nas_search.errors import ConfigError, DataError
 from nas_search.image_folder import ImageFolder, image_folder
 from nas_search.lazy_images import ImageFolders
@@ -23,21 +25,39 @@ from nas_search.vision_sources import KINDS, cifar10, cifar100, fashion_mnist, f
 __all__ = ["digits", "download", "fake", "image_folders", "load_data", "npz", "sources"]
 
 
+_OURS = {
+    "digits": "scikit-learn's 1,797 real 8 x 8 images of handwritten digits; nothing is downloaded",
+    "npz:FILE": "a numpy archive with x_train, y_train, x_test, y_test",
+    "cifar10:FOLDER": "CIFAR-10: cifar-10-batches-bin or cifar-10-batches-py; --download fetches it",
+    "cifar100:FOLDER": "CIFAR-100, fine labels: cifar-100-binary or cifar-100-python; --download fetches it",
+    "svhn:FOLDER": "SVHN, cropped digits: train_32x32.mat, test_32x32.mat; --download fetches it",
+    "fashion-mnist:FOLDER": "Fashion-MNIST: train-images-idx3-ubyte.gz, ...; --download fetches it",
+    "imagefolder:DIR": "your image files: DIR/train/CLASS/* and DIR/test/CLASS/*, or DIR/CLASS/*; DIR,size=64 to choose a size",
+    "fake:CxHxW": "random images of ten classes, for trying things out",
+    "wikitext:DIR": "WikiText-2 or other text, for darts_rnn: train.txt, valid.txt, test.txt or wiki.train.tokens, ...",
+    "ptb:DIR": "Penn Treebank, for darts_rnn: train.txt, valid.txt, test.txt or ptb.train.txt, ...",
+    "fake-text:WORDS": "a random chain of words, for trying things out with darts_rnn",
+}
+"""How each of our sources is written, and what it is."""
+
+
 def sources() -> dict[str, str]:
-    """How a data source is written, and what it is."""
-    return {
-        "digits": "scikit-learn's 1,797 real 8 x 8 images of handwritten digits; nothing is downloaded",
-        "npz:FILE": "a numpy archive with x_train, y_train, x_test, y_test",
-        "cifar10:FOLDER": "CIFAR-10: cifar-10-batches-bin or cifar-10-batches-py; --download fetches it",
-        "cifar100:FOLDER": "CIFAR-100, fine labels: cifar-100-binary or cifar-100-python; --download fetches it",
-        "svhn:FOLDER": "SVHN, cropped digits: train_32x32.mat, test_32x32.mat; --download fetches it",
-        "fashion-mnist:FOLDER": "Fashion-MNIST: train-images-idx3-ubyte.gz, ...; --download fetches it",
-        "imagefolder:DIR": "your image files: DIR/train/CLASS/* and DIR/test/CLASS/*, or DIR/CLASS/*; DIR,size=64 to choose a size",
-        "fake:CxHxW": "random images of ten classes, for trying things out",
-        "wikitext:DIR": "WikiText-2 or other text, for darts_rnn: train.txt, valid.txt, test.txt or wiki.train.tokens, ...",
-        "ptb:DIR": "Penn Treebank, for darts_rnn: train.txt, valid.txt, test.txt or ptb.train.txt, ...",
-        "fake-text:WORDS": "a random chain of words, for trying things out with darts_rnn",
-    }
+    """How a data source is written, and what it is: ours, and those of the entry point ``nas.data``.
+
+    A source of others is a function from the text behind the colon, which may be empty, to a `nas_search.data.Data`; the first
+    line of its docstring is what it is.
+    """
+    told = {}
+    for name, place in _others().items():
+        try:
+            told[f"{name}:..."] = summary(catalog.load(place).__doc__)
+        except ConfigError as error:
+            told[name] = f"(broken: {error})"
+    return told | _OURS
+
+
+def _others() -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group="nas.data")}
 
 
 def load_data(source: str) -> Data:
@@ -61,13 +81,25 @@ def load_data(source: str) -> Data:
         "ptb": lambda: ptb(rest),
         "fake-text": lambda: fake_text(rest or 20),
     }
+    if kind not in readers and (place := _others().get(kind)) is not None:
+        found: Data = catalog.load(place)(rest)
+        return found
+    if kind not in readers and (remedy := _source_of(Path(source))):
+        raise ConfigError(f"data source {source!r} says where, and not what the data are; write {remedy}.")
     if kind not in readers:
-        near = difflib.get_close_matches(kind, readers, n=1, cutoff=0.0)[0]
+        near = difflib.get_close_matches(kind, [name.partition(":")[0] for name in sources()], n=1, cutoff=0.0)[0]
         written = next(name for name in sources() if name.partition(":")[0] == near)
         raise ConfigError(
             f"unknown data source {source!r}; did you mean {written!r}? There are {', '.join(sources())}."
         )
     return readers[kind]()
+
+
+def _source_of(path: Path) -> str:
+    """How a path that is there is given as a source; empty for one that is not."""
+    if path.is_dir():
+        return f"imagefolder:{path} for image files in a folder a class, or another of {', '.join(KINDS)}, wikitext and ptb"
+    return f"npz:{path}" if path.suffix == ".npz" and path.is_file() else ""
 
 
 def image_folders(source: str) -> ImageFolders:
@@ -188,6 +220,10 @@ def _images(array: NDArray[Any], name: str) -> torch.Tensor:
 def _labels(array: NDArray[Any], name: str) -> torch.Tensor:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
+    if array.ndim != 1:
+        raise DataError(
+            f"{name} has shape {array.shape}; expected one label an image, (n,) or (n, 1). Of one-hot labels take argmax(1)."
+        )
     whole = array.dtype.kind in "ui" or (array.dtype.kind == "f" and np.isfinite(array).all() and not (array % 1).any())
     if not whole:
         raise DataError(f"{name} is {array.dtype} and not whole numbers; expected labels 0, 1, 2, ...")

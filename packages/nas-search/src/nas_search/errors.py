@@ -14,6 +14,7 @@ SearchError
 """
 
 __all__ = [
+    "WHERE_RUNS_ARE",
     "CheckpointError",
     "ConfigError",
     "ConvergenceError",
@@ -26,6 +27,9 @@ __all__ = [
     "RunFolderError",
     "SearchError",
 ]
+
+WHERE_RUNS_ARE = "give the folder that `nascli search` has written, runs/... where no --out was given"
+"""What to do where there is no run."""
 
 
 class SearchError(Exception):

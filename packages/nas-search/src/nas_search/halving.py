@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nas_search.errors import ConfigError
+from nas_search.ranking import Ranking, by_score
 from nas_search.roles import Evaluator
 from nas_spaces import Architecture
 
@@ -157,3 +158,10 @@ class BestAtLargestBudget:
         done = state.memory[_MEMORY]
         text, _, _ = max(done, key=lambda entry: (entry[1], entry[2]))
         return state.space.parse(text)
+
+    def rank(self, state: "SearchState") -> Ranking:
+        """See `Ranks`: by the score of the longest training that there was; scores of different ones cannot be compared."""
+        done = state.memory[_MEMORY]
+        longest = max(budget for _, budget, _ in done)
+        scored = [(text, score) for text, budget, score in done if budget == longest]
+        return by_score(state.space, scored, f"score of the candidates of {longest} epochs")

@@ -4,7 +4,6 @@ import hashlib
 import logging
 import os
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,6 +21,7 @@ from nas_augment.fixed import Crop, Flip
 from nas_search.data import Examples, ImageData, split_indices
 from nas_search.decoding import Failed, Workers, decoded
 from nas_search.errors import ConfigError, DataError
+from nas_spaces.countdown import Countdown
 
 __all__ = ["ImageFolder", "Listing", "cache_folder", "image_folder", "open_image", "split_options"]
 
@@ -30,7 +30,6 @@ _LOOKED_AT = 64
 _LARGEST = 224
 _TEST_SHARE = 0.2
 _BATCH = 32
-_EVERY = 2.0  # seconds between two words on how far it is
 
 _log = logging.getLogger(__name__)
 
@@ -284,13 +283,11 @@ def _write(file: Path, paths: Sequence[Path], shape: tuple[int, ...], options: I
                 f"{len(paths):,} images of {shape[2]} x {shape[2]} pixels take {needed / 1e9:.1f} GB, and {file.parent} has "
                 f"{free / 1e9:.1f} GB free; free space, give a smaller size, or set XDG_CACHE_HOME to another folder."
             )
-        last = time.monotonic()
+        tell = Countdown(_log, f"decoding {len(paths):,} images, once, into {file.parent}", len(paths), begun=done)
         for images in _batches(paths[done:], shape, options):
             out.write(images.numpy().tobytes())
             done += len(images)
-            if time.monotonic() - last > _EVERY or (done == len(paths) and len(paths) > 1000):
-                last = time.monotonic()
-                _log.info("decoded %s of %s images, once, into %s", f"{done:,}", f"{len(paths):,}", file.parent)
+            tell(done)
         out.flush()
         os.fsync(out.fileno())
     partial.replace(file)

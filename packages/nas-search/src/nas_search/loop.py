@@ -12,16 +12,17 @@ from typing import Any, Literal
 import torch
 
 from nas_search import distributed
+from nas_search.compatibility import check_arguments
 from nas_search.data import Data, stream_seed
 from nas_search.describe import describe
 from nas_search.errors import Interrupted, NonFiniteError
 from nas_search.interruption import StopSignals
 from nas_search.measure import choose_device, peak_memory_mib
 from nas_search.method import Method
-from nas_search.mixed_space import settle
+from nas_search.mixed_space import settle, training_settings
 from nas_search.model_file import save_model
-from nas_search.result import SearchResult
-from nas_search.roles import Event, Observer
+from nas_search.result import Candidate, SearchResult
+from nas_search.roles import Event, Observer, Ranks
 from nas_search.run_folder import RunFolder, Store
 from nas_search.run_state import RunState
 from nas_search.state import SearchState
@@ -89,6 +90,7 @@ def search(
         >>> nas_bench_201().parse(str(result.architecture)) == result.architecture
         True
     """
+    check_arguments(space, data, method, observers)
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         folder.check(resume=resume)
@@ -197,6 +199,7 @@ def _finish(state: SearchState) -> SearchResult:
     if scores:
         metrics["selected_accuracy"] = max(scores)  # one that was scored again, by another training, has several
     settled = settle(state.space, architecture, state.policy.decide())
+    candidates, ranked_by = _candidates(state)
     learned = settled.hyperparameters if state.hyperparameters is None else state.hyperparameters.learned(state.history)
     return SearchResult(
         architecture=settled.architecture,
@@ -207,9 +210,24 @@ def _finish(state: SearchState) -> SearchResult:
         network=None if method.network is None else method.network(state, architecture),
         seed=state.seed,
         metrics=metrics,
+        candidates=candidates,
+        ranked_by=ranked_by,
         seconds=sum(record["seconds"] for record in state.history),
         peak_memory_mib=peak_memory_mib(state.device),
     )
+
+
+def _candidates(state: SearchState) -> tuple[tuple[Candidate, ...], str]:
+    """What else the search might have ended with, and what the order is by."""
+    selector = state.method.selector
+    if not isinstance(selector, Ranks):
+        return (), f"the selector {type(selector).__name__} compares no architectures"
+    ranking = selector.rank(state)
+    policy = state.policy.decide()
+    return tuple(
+        Candidate(settle(state.space, each, policy).architecture, score, training_settings(state.space, each))
+        for each, score in ranking.entries
+    ), ranking.of
 
 
 def drive(state: RunState, *, observers: Sequence[Observer] = (), store: Store | None = None) -> None:

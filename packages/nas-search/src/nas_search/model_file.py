@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nas_search.data import preparation
-from nas_search.errors import RunFolderError
+from nas_search.errors import WHERE_RUNS_ARE, RunFolderError
 from nas_search.extraction import inheriting
 from nas_search.files import write_atomically
 from nas_spaces import SearchSpace, SpacesError, catalog
@@ -75,7 +75,11 @@ def read_model(path: str | Path, space: SearchSpace | None = None) -> tuple[nn.M
         _compare(make, record["weights"])  # before memory is taken for sizes that a damaged file may claim
         network = make()
         network.load_state_dict(record["weights"])
+    except IsADirectoryError as error:
+        raise RunFolderError(f"{path} is a folder; give the file in it, {Path(path) / 'model.pt'}.") from error
     except FileNotFoundError as error:
+        if not Path(path).parent.is_dir():
+            raise RunFolderError(f"no run folder {Path(path).parent}; {WHERE_RUNS_ARE}.") from error
         raise RunFolderError(f"no trained network at {path}; make one with `nascli train`.") from error
     except SpacesError as error:
         raise RunFolderError(f"{path} cannot be rebuilt: {error}") from error

@@ -15,7 +15,22 @@ from nas_search.measure import versions
 from nas_search.run_folder import RunFolder
 from nas_spaces import Architecture, ArchitectureError, SearchSpace, UnknownSpaceError, catalog
 
-__all__ = ["SearchResult"]
+__all__ = ["Candidate", "SearchResult"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An architecture that a search has compared with others.
+
+    Args:
+        architecture: it.
+        score: what it was compared by; larger is better.
+        hyperparameters: of the training that it was scored with, where the search varied them.
+    """
+
+    architecture: Architecture
+    score: float
+    hyperparameters: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,9 @@ class SearchResult:
             logits. It is saved as ``model.pt`` of a run folder, see `nas_search.model_file.load_model`, and not by `save`.
         seed: of the search.
         metrics: figures of the result by name.
+        candidates: all that the search has compared, each once, the best one first; of a method that derives its architecture
+            from probabilities, the most probable ones, where the space has independent choices.
+        ranked_by: what the scores of the candidates are; where there are none, why.
         seconds: time that the epochs took.
         peak_memory_mib: the most memory taken, of the GPU or of the process.
         versions: of Python and the packages that the search ran with.
@@ -46,6 +64,8 @@ class SearchResult:
     network: nn.Module | None = field(default=None, compare=False, repr=False)
     seed: int = 0
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    candidates: tuple[Candidate, ...] = ()
+    ranked_by: str = ""
     seconds: float = 0.0
     peak_memory_mib: float | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -65,6 +85,8 @@ class SearchResult:
             "policy": json.loads(self.policy.to_json()),
             "hyperparameters": dict(self.hyperparameters),
             "metrics": dict(self.metrics),
+            "ranked_by": self.ranked_by,
+            "candidates": [_record(candidate) for candidate in self.candidates],
             "seed": self.seed,
             "epochs": len(self.history),
             "seconds": self.seconds,
@@ -117,6 +139,8 @@ class SearchResult:
                 method=record["method"],
                 seed=record["seed"],
                 metrics=record["metrics"],
+                candidates=tuple(_candidate(each, space) for each in record.get("candidates", [])),
+                ranked_by=str(record.get("ranked_by", "")),
                 seconds=record["seconds"],
                 peak_memory_mib=record["peak_memory_mib"],
                 versions=record["versions"],
@@ -133,3 +157,13 @@ class SearchResult:
             raise RunFolderError(
                 f"{folder.result} is not a whole result ({error}); it was changed or damaged."
             ) from error
+
+
+def _record(candidate: Candidate) -> dict[str, Any]:
+    record = {"architecture": str(candidate.architecture), "score": candidate.score}
+    return record if not candidate.hyperparameters else {**record, "hyperparameters": dict(candidate.hyperparameters)}
+
+
+def _candidate(record: Mapping[str, Any], space: SearchSpace) -> Candidate:
+    settings = {str(name): float(value) for name, value in record.get("hyperparameters", {}).items()}
+    return Candidate(space.parse(record["architecture"]), float(record["score"]), settings)

@@ -3,34 +3,35 @@
 A method (`nas_search.method.Method`) names one part for each role, and the one loop (`nas_search.loop`) runs them. What
 learns is an ``nn.Module``; what does not is a function or a frozen dataclass that meets a ``Protocol`` of one method.
 
-=====================  ==========================================================  =====================================
-role                   what it does                                                implementations in
-=====================  ==========================================================  =====================================
-`Relaxation`           architecture parameters -> choice weights                   ``relaxations/``
-`RelaxationOfSpace`    a space -> its `Relaxation`, where choices are not enough   ``latent_space``
-`Data`                 examples of a kind, in their parts                          ``data``, ``text``
-``Supernet``           images and choice weights -> logits                         nas_spaces
-`SupernetFactory`      a space and sizes -> the ``Supernet`` that is trained       ``supernets``
-``AugmentationPolicy`` images -> augmented images and their log-probability        nas_augment
-`DataPolicyFactory`    the data -> the ``AugmentationPolicy`` that is learned      ``policies``
-``Hypergradient``      a bilevel problem -> gradient of the outer variables        nas_hypergrad
-`HypergradientFactory` the search at a step -> its ``Hypergradient``               ``estimators/``
-`Sampler`              the choice weights that a weight step trains                ``samplers/``
-`SupernetLoss`         the loss of a weight step                                   ``losses/``
-`OuterLoss`            validation and training loss -> outer loss                  ``losses/``
-`Regularizer`          a term added to the outer loss                              ``regularizers``, ``gates``
-`RegularizerFactory`   the search at a step -> its `Regularizer`                   ``exploration``
-`Update`               what one step of the search does, in order                  ``updates``, ``recovery``,
-                                                                                   ``score_function``
-`Selector`             the finished search -> architecture                         ``selection/``
-`NetworkFactory`       the finished search -> a trained network                    ``selection/``
-`Evaluator`            architecture -> score                                       ``evaluation/``
-`Schedule`             progress of the run -> value                                ``schedules``
-`Observer`             is told of every step and epoch                             ``diagnostics/``, ``evaluation/``,
-                                                                                   third parties
-`StopRule`             the records of the epochs -> end now?                       ``stopping``, ``recovery``
-`HyperparameterFactory` parameter names -> options of their optimiser that learn   ``hyperparameters``
-=====================  ==========================================================  =====================================
+=======================  ==========================================================  =====================================
+role                     what it does                                                implementations in
+=======================  ==========================================================  =====================================
+`Relaxation`             architecture parameters -> choice weights                   ``relaxations/``
+`RelaxationOfSpace`      a space -> its `Relaxation`, where choices are not enough   ``latent_space``
+`Data`                   examples of a kind, in their parts                          ``data``, ``text``
+``Supernet``             images and choice weights -> logits                         nas_spaces
+`SupernetFactory`        a space and sizes -> the ``Supernet`` that is trained       ``supernets``
+``AugmentationPolicy``   images -> augmented images and their log-probability        nas_augment
+`DataPolicyFactory`      the data -> the ``AugmentationPolicy`` that is learned      ``policies``
+``Hypergradient``        a bilevel problem -> gradient of the outer variables        nas_hypergrad
+`HypergradientFactory`   the search at a step -> its ``Hypergradient``               ``estimators/``
+`Sampler`                the choice weights that a weight step trains                ``samplers/``
+`SupernetLoss`           the loss of a weight step                                   ``losses/``
+`OuterLoss`              validation and training loss -> outer loss                  ``losses/``
+`Regularizer`            a term added to the outer loss                              ``regularizers``, ``gates``
+`RegularizerFactory`     the search at a step -> its `Regularizer`                   ``exploration``
+`Update`                 what one step of the search does, in order                  ``updates``, ``recovery``,
+                                                                                     ``score_function``
+`Selector`               the finished search -> architecture                         ``selection/``
+`Ranks`                  the finished search -> what else it might have found        ``selection/``
+`NetworkFactory`         the finished search -> a trained network                    ``selection/``
+`Evaluator`              architecture -> score                                       ``evaluation/``
+`Schedule`               progress of the run -> value                                ``schedules``
+`Observer`               is told of every step and epoch                             ``diagnostics/``, ``evaluation/``,
+                                                                                     third parties
+`StopRule`               the records of the epochs -> end now?                       ``stopping``, ``recovery``
+`HyperparameterFactory`  parameter names -> options of their optimiser that learn    ``hyperparameters``
+=======================  ==========================================================  =====================================
 
 Letters: `images` ``(batch, channels, height, width)``, `labels` ``(batch,)``, `weights` ``(choices, options)``,
 `progress` in [0, 1]: the part of the run that is done. In a space that reads tokens, `images` are tokens ``(batch,
@@ -41,7 +42,7 @@ them, so that losses, methods and the loop are the same.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from nas_search.data import Data
     from nas_search.hyperparameters import Hyperparameters
     from nas_search.optimizers import OptimizerSettings
+    from nas_search.ranking import Ranking
     from nas_search.run_state import RunState
     from nas_search.state import Batch, SearchState
 
@@ -71,6 +73,7 @@ __all__ = [
     "Observer",
     "OuterLoss",
     "PolicyFactory",
+    "Ranks",
     "Regularizer",
     "RegularizerFactory",
     "Relaxation",
@@ -103,7 +106,13 @@ class Relaxation(nn.Module, ABC):
     """Turns architecture parameters, its own ``nn.Parameter`` s, into choice weights.
 
     The parameters stay on the host: a sampled path is then known to the host without waiting for the device.
+
+    Attributes:
+        independent: whether the rows of `probabilities` are distributions that do not depend on each other, so that their
+            product is the probability of an architecture where every row takes one option.
     """
+
+    independent: ClassVar[bool] = True
 
     @abstractmethod
     def noise(self, generator: torch.Generator) -> Tensor | None:
@@ -271,6 +280,15 @@ class Selector(Protocol):
 
     def __call__(self, state: "SearchState") -> Architecture:
         """Return the architecture that the finished search stands for."""
+        ...
+
+
+@runtime_checkable
+class Ranks(Protocol):
+    """What a selector has besides where it can say what else the search might have ended with."""
+
+    def rank(self, state: "SearchState") -> "Ranking":
+        """Return the ranking of the finished search, after the selector was called; or none, and why."""
         ...
 
 

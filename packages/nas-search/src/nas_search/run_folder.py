@@ -8,7 +8,7 @@ from typing import Any
 
 from nas_search import distributed
 from nas_search.checkpoint import load_checkpoint, save_checkpoint
-from nas_search.errors import CheckpointError, RunFolderError
+from nas_search.errors import WHERE_RUNS_ARE, CheckpointError, RunFolderError
 from nas_search.files import is_temporary, write_atomically
 from nas_search.run_state import RunState
 
@@ -53,6 +53,8 @@ class RunFolder:
         if resume and not ours:
             raise RunFolderError(f"{self.root} holds no run to resume; leave out --resume to start one there.")
         if not resume and taken:
+            if not self.root.is_dir():
+                raise RunFolderError(f"{self.root} is a file, and no folder; choose another one with --out.")
             what = "another run" if ours else "other files"
             remedy = "go on with it by --resume, or choose" if ours else "choose"
             raise RunFolderError(f"{self.root} exists and holds {what}; {remedy} another folder with --out.")
@@ -141,8 +143,9 @@ class RunFolder:
         Raises:
             RunFolderError: there is none, or it is not JSON.
         """
-        again = f"nascli search --out {quote(str(self.root))} --resume"
-        return self.read_json(self.result, f"search has not finished: go on with `{again}`")
+        again = f"search has not finished: go on with `nascli search --out {quote(str(self.root))} --resume`"
+        begun = self.config.exists() or self.last.exists()
+        return self.read_json(self.result, again if begun else f"search was never begun there; {WHERE_RUNS_ARE}")
 
     def read_json(self, path: Path, missing: str) -> dict[str, Any]:
         """The content of a JSON file of the folder; `missing` says why it may not be there and what to do.
@@ -151,7 +154,7 @@ class RunFolder:
             RunFolderError: there is none, or it is not a JSON object.
         """
         if not self.root.is_dir():
-            raise RunFolderError(f"no run folder {self.root}.")
+            raise RunFolderError(f"no run folder {self.root}; {WHERE_RUNS_ARE}.")
         try:
             record = json.loads(path.read_text())
         except FileNotFoundError as error:

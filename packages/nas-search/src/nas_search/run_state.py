@@ -148,12 +148,14 @@ class RunState(ABC):
 
 
 def check_positive(**sizes: int) -> None:
-    """Refuse numbers below 1, and below 2 for a batch: batch normalisation needs two images.
+    """Refuse what is no whole number, numbers below 1, and below 2 for a batch: batch normalisation needs two images.
 
     Raises:
         ConfigError: naming the first of them.
     """
     for name, value in sizes.items():
         least = 2 if name == "batch_size" else 1
+        if not hasattr(value, "__index__"):
+            raise ConfigError(f"{name} is {value!r}; expected a whole number, {least} or more.")
         if value < least:
             raise ConfigError(f"{name} is {value}; expected {least} or more.")

@@ -1,6 +1,7 @@
 """Everything that changes during a search, and how it is saved and restored."""
 
 import copy
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from nas_search.hyperparameters import Hyperparameters
 
 __all__ = ["Batch", "SearchState"]
+
+_log = logging.getLogger(__name__)
 
 
 class Batch:
@@ -120,6 +123,10 @@ class SearchState(RunState):
         seeds = stream_seed(self.seed, "train"), stream_seed(self.seed, "valid")
         self.train = BatchStream(self.train_examples, self.batch_size, seeds[0], self.device)
         self.valid = BatchStream(self.valid_examples, self.batch_size, seeds[1], self.device)
+        for part, stream in (("train", self.train), ("validation", self.valid)):
+            if 0 < stream.batch_size < self.batch_size:
+                told = "a batch of %s is more than the %s examples of the %s part of the train data: it is all of them."
+                _log.info(told, self.batch_size, stream.batch_size, part)
 
     def _build(self) -> None:
         """Make all modules, on the host first, so that they start equal on every device."""

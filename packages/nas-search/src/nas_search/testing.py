@@ -50,6 +50,8 @@ def check_method(method: Method, space: SearchSpace | None = None, data: Data | 
     assert torch.equal(before, torch.random.get_rng_state()), "the global random state is not touched"
     assert _lasting(first) == _lasting(again), "equal seeds give equal histories and architectures"
     assert space.parse(str(first.architecture)) == first.architecture, "the architecture belongs to the space"
+    assert first.ranked_by, "the result says what its candidates are ranked by, or why there are none"
+    assert [each.architecture for each in first.candidates[:1]] in ([], [first.architecture]), "the best one is found"
     assert len(first.history) == 3, "there is one record per epoch"
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
@@ -74,4 +76,11 @@ def _lasting(result: SearchResult) -> tuple[object, ...]:
     """What does not depend on how fast the machine is."""
     timings = {"seconds", "images_per_second"}
     history = [{key: value for key, value in record.items() if key not in timings} for record in result.history]
-    return result.architecture, result.policy, dict(result.hyperparameters), history, dict(result.metrics)
+    return (
+        result.architecture,
+        result.policy,
+        dict(result.hyperparameters),
+        history,
+        dict(result.metrics),
+        result.candidates,
+    )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from nas_spaces.errors import ArchitectureError
+from nas_spaces.errors import ArchitectureError, InputError
 
 if TYPE_CHECKING:
     from nas_spaces.architecture import Architecture
@@ -17,7 +17,15 @@ Item = TypeVar("Item")
 
 
 def draw_below(below: int, generator: torch.Generator) -> int:
-    """Draw one of 0, 1, ..., ``below - 1``."""
+    """Draw one of 0, 1, ..., ``below - 1``.
+
+    Raises:
+        InputError: the generator is none.
+    """
+    if not isinstance(generator, torch.Generator):
+        raise InputError(
+            f"the generator is {generator!r:.80}; expected a torch.Generator, such as torch.Generator().manual_seed(0)."
+        )
     return int(torch.randint(below, (), generator=generator, device=generator.device))
 
 

@@ -9,6 +9,7 @@ file can run code. The checksums come from the package google-crc32c (extra ``ta
 import base64
 import binascii
 import json
+import logging
 import math
 import struct
 from array import array
@@ -19,10 +20,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_spaces.countdown import Countdown
 from nas_spaces.errors import TableError
 from nas_spaces.nas_bench_101 import nas_bench_101
 
 __all__ = ["read_nas_bench_101"]
+
+_log = logging.getLogger(__name__)
 
 _METRICS = {"train": 3, "valid": 4, "test": 5, "train_time": 2}
 """Our names of the figures, and their fields in an ``EvaluationData`` message."""
@@ -172,10 +176,12 @@ def _records(path: Path) -> Iterator[bytes]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            number = 0
+            number, tell = 0, Countdown(_log, f"reading {path.name}", size)
             while file.tell() < size:
                 yield _record(path, file, size, number, checksum)
                 number += 1
+                if number % 1000 == 0:
+                    tell(file.tell())
     except OSError as error:
         raise TableError(f"{path} cannot be read as a TFRecord file ({error}).") from error
     if number == 0:

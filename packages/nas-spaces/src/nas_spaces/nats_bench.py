@@ -7,6 +7,7 @@ makes plain values only; the package is given those values and never opens a fil
 """
 
 import bz2
+import logging
 import pickle
 import struct
 from collections import OrderedDict
@@ -16,10 +17,13 @@ from typing import IO, Any
 
 import numpy as np
 
+from nas_spaces.countdown import Countdown
 from nas_spaces.errors import TableError
 from nas_spaces.tables import Table
 
 __all__ = ["load_nats_bench"]
+
+_log = logging.getLogger(__name__)
 
 _EXTENSION = ".pickle.pbz2"
 
@@ -107,14 +111,18 @@ def _file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     texts, infos = _texts(path, content), content.get("arch2infos")
     if not isinstance(infos, dict):
         raise TableError(f"{path} has no 'arch2infos'; expected a NATS-tss file.")
-    for index in sorted(infos):
+    tell = Countdown(_log, f"reading {path.name}", len(infos))
+    for done, index in enumerate(sorted(infos)):
+        tell(done)
         yield texts[index], _results(path, infos[index])
 
 
 def _folder(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The architectures of the folder, one file each."""
     texts = _texts(path, _read(path / f"meta{_EXTENSION}"))
+    tell = Countdown(_log, f"reading {path.name}", len(texts))
     for index, text in enumerate(texts):
+        tell(index)
         part = path / f"{index:06d}{_EXTENSION}"
         # Both forms of the number occur in the releases.
         part = part if part.exists() else path / f"{index:d}{_EXTENSION}"

@@ -169,8 +169,13 @@ class SearchSpace(ABC):
         """Refuse an architecture of another space.
 
         Raises:
-            ArchitectureError: it belongs to another space.
+            ArchitectureError: it belongs to another space, or is no architecture.
         """
+        if not isinstance(architecture, Architecture):
+            raise ArchitectureError(
+                f"{architecture!r:.100} is a {type(architecture).__name__} and no architecture; make one of {self.name} with its "
+                f"parse(text), sample() or discretize()."
+            )
         if architecture.space != self.name:
             raise ArchitectureError(
                 f"architecture {architecture} belongs to space {architecture.space!r}, not to {self.name!r}; "

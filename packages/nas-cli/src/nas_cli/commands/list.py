@@ -6,10 +6,11 @@ import click
 
 from nas_cli.options import json_option
 from nas_cli.output import print_json
-from nas_cli.source import told_methods, told_parts
+from nas_cli.source import told_data, told_estimators, told_methods, told_parts
 
 __all__ = ["command"]
 
+_ESTIMATORS = ("FirstOrder", "Unrolled", "Implicit", "ForwardMode")
 _KINDS = ("spaces", "methods", "policies", "data", "hypergradients")
 
 
@@ -42,6 +43,10 @@ def _entries(kind: str) -> dict[str, str]:
         return told
     if kind in ("spaces", "policies") and (found := told_parts(kind)) is not None:
         return found
+    if kind == "data" and (told := told_data()) is not None:
+        return told
+    if kind == "hypergradients" and (told := told_estimators(_ESTIMATORS)) is not None:
+        return told
     from nas_search import catalog
     from nas_search.data_sources import sources
     from nas_spaces import catalog as spaces
@@ -51,10 +56,7 @@ def _entries(kind: str) -> dict[str, str]:
     if kind == "hypergradients":
         import nas_hypergrad
 
-        estimators = ("FirstOrder", "Unrolled", "Implicit", "ForwardMode")
-        return {
-            name: _first(getattr(nas_hypergrad, name).__doc__) for name in estimators if hasattr(nas_hypergrad, name)
-        }
+        return {name: _first(getattr(nas_hypergrad, name).__doc__) for name in _ESTIMATORS}
     places = {"spaces": spaces.names, "methods": catalog.methods, "policies": catalog.policies}[kind]()
     return {name: _summary(place) for name, place in places.items()}
 

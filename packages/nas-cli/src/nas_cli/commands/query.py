@@ -3,7 +3,7 @@
 import click
 
 from nas_cli.options import json_option
-from nas_cli.output import print_json
+from nas_cli.output import notices, print_json
 
 __all__ = ["command"]
 
@@ -28,7 +28,8 @@ def command(architecture: str, table: str, dataset: str | None, space: str | Non
     from nas_spaces import catalog, load_table, space_of_table
 
     parsed = catalog.space(space or space_of_table(table) or "nas_bench_201").parse(architecture)
-    loaded = load_table(table, dataset)
+    with notices(quiet=False):
+        loaded = load_table(table, dataset)
     record = {
         "architecture": str(parsed),
         "dataset": loaded.dataset,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas_cli.options import json_option, loudness
-from nas_cli.output import print_json, resumable
+from nas_cli.output import counted, print_json, resumable
 
 if TYPE_CHECKING:
     from nas_search.sweep import Row
@@ -74,6 +74,7 @@ def command(
     from nas_search.sweep import plan, run_sweep, summarize
     from nas_search.sweep.local import LocalEngine
     from nas_search.sweep.on_ray import RayEngine
+    from nas_search.sweep.trial import finished
 
     check_positive(workers=workers, seeds=seeds)
     if address and engine != "ray":
@@ -84,13 +85,16 @@ def command(
     planned = plan(out, base, names, seeds, dict(_values(text) for text in grid))
     chosen = LocalEngine(workers) if engine == "local" else RayEngine(workers, address=address)
 
-    def tell(row: "Row") -> None:
-        if not quiet:
-            click.echo(_line(row), err=True)
-        if verbose:
-            click.echo(f"  {row.architecture}  {dict(row.figures or {})}  log: {planned.log(row.trial)}", err=True)
+    before = sum(finished(planned.folder(trial), trial.config) for trial in planned.trials)
+    with (
+        resumable(f"the same command: nascli sweep --out {quote(str(out))} ..."),
+        counted("sweep", len(planned.trials), before, quiet=quiet) as say,
+    ):
 
-    with resumable(f"the same command: nascli sweep --out {quote(str(out))} ..."):
+        def tell(row: "Row") -> None:
+            more = f"\n  {row.architecture}  {dict(row.figures or {})}  log: {planned.log(row.trial)}"
+            say(_line(row) + (more if verbose else ""))
+
         rows = run_sweep(planned, chosen, tell)
     summary = summarize(rows)
     if as_json:

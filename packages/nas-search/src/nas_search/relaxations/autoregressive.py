@@ -40,6 +40,8 @@ class Autoregressive(Relaxation):
         ConfigError: a size below 1, or a temperature or constant that is not positive.
     """
 
+    independent = False  # a decision depends on those before it
+
     def __init__(
         self,
         choices: Choices,

@@ -36,6 +36,8 @@ class Latent(Relaxation):
         ConfigError: the autoencoder is of another space, or the shortcut does not fit.
     """
 
+    independent = False  # the types of nodes are passed on from one to the next
+
     def __init__(
         self,
         space: "SearchSpace",

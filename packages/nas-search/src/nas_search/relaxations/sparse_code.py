@@ -46,6 +46,8 @@ class SparseCode(Relaxation):
         ConfigError: a space with rows that are neither edges into a node nor layers of a chain.
     """
 
+    independent = False  # a code says what is kept, and nothing of the rest
+
     def __init__(
         self,
         choices: Choices,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nas_search.ranking import Ranking
 from nas_search.run_state import check_positive
 from nas_search.selection.derive import Derive
 from nas_spaces import Architecture
@@ -31,3 +32,9 @@ class BeforeStop:
         if not state.stop(state.history):
             return Derive()(state)
         return state.space.parse(state.history[max(0, len(state.history) - 1 - self.lag)]["architecture"])
+
+    def rank(self, state: "SearchState") -> Ranking:
+        """See `Ranks`: as `Derive`, unless a rule ended the search; the relaxation of `lag` epochs before is not kept."""
+        if not state.stop(state.history):
+            return Derive().rank(state)
+        return Ranking((), f"the search was stopped, and ends with what it would have derived {self.lag} epochs before")

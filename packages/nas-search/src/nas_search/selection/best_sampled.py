@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nas_search.describe import describe
 from nas_search.evaluation import SupernetAccuracy
+from nas_search.ranking import Ranking, by_score
 from nas_search.roles import Evaluator, Sampler
 from nas_search.run_state import check_positive
 from nas_search.samplers import Uniform
@@ -43,3 +45,7 @@ class BestSampled:
                 scores[architecture] = self.evaluator(architecture, state)
             state.archive.append((str(architecture), scores[architecture]))
         return BestEvaluated()(state)
+
+    def rank(self, state: "SearchState") -> Ranking:
+        """See `Ranks`: by the score with shared weights."""
+        return by_score(state.space, state.archive, f"score by {describe(self.evaluator)}")

@@ -74,6 +74,8 @@ class Plan:
                     f"{self.root} holds another sweep, of other methods, seeds or settings; repeat its command to go on with it, "
                     "or choose another folder with --out."
                 )
+        elif self.root.exists() and not self.root.is_dir():
+            raise RunFolderError(f"{self.root} is a file, and no folder; choose another one with --out.")
         elif self.root.exists() and any(self.root.iterdir()):
             raise RunFolderError(f"{self.root} exists and holds other files; choose another folder with --out.")
         try:

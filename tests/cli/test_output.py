@@ -1,0 +1,70 @@
+"""What is shown of long steps."""
+
+import logging
+import os
+import pty
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from nas_cli.output import _Left, _Lines, counted, notices
+from nas_search.roles import Event
+
+
+def test_the_time_left_is_that_of_those_that_ended_now() -> None:
+    seconds: Iterator[float] = iter([0.0, 60.0, 180.0])
+    left = _Left(5, before=2, clock=lambda: next(seconds))
+    assert [left() for _ in range(5)] == [
+        "1 of 5",
+        "2 of 5",
+        "3 of 5, about 2 min left",
+        "4 of 5, about 2 min left",
+        "5 of 5",
+    ]
+
+
+def test_lines_say_how_many_and_nothing_is_said_if_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    for quiet in (False, True):
+        with counted("sweep", 2, 0, quiet=quiet) as tell:
+            tell("gdas-seed0  99.00 %")
+            tell("gdas-seed1  98.00 %")
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"gdas-seed0  99.00 %  \(1 of 2, about \d+ s left\)", first)
+    assert second == "gdas-seed1  98.00 %  (2 of 2)"
+
+
+def test_a_terminal_has_the_lines_above_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    leader, follower = pty.openpty()
+    with os.fdopen(follower, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with counted("sweep", 2, 0) as tell:
+            tell("gdas-seed0  [not a mark]")
+    with os.fdopen(leader, "rb", buffering=0) as shown:
+        text = shown.read(65536).decode()
+    assert "gdas-seed0  [not a mark]" in text
+    assert re.search(r"1 of 2, about \d+ s left", text)
+
+
+def test_notices_of_a_library_are_shown_and_the_loggers_left_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("nas_spaces.anything")
+    before = logging.getLogger("nas_spaces").level
+    for quiet in (False, True):
+        with notices(quiet):
+            log.info("reading a table: 30 %%")
+    assert capsys.readouterr().err == "reading a table: 30 %%\n"
+    assert logging.getLogger("nas_spaces").level == before
+
+
+def test_a_line_of_an_epoch_says_how_long_the_run_still_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    tell = _Lines(clock=lambda: now)
+    for _ in ("what was found", "the random architecture, as another run of the same name"):
+        for position in range(1, 7):  # three epochs of two steps, 30 seconds each
+            now += 30
+            tell(Event("step", "train", (position - 1) // 2, 3, 2 - position % 2, 2, {}, None))  # type: ignore[arg-type]
+            if position % 2 == 0:
+                tell(Event("epoch", "train", position // 2, 3, 0, 2, {"train_loss": 1.0}, None))  # type: ignore[arg-type]
+    run = ["train epoch 1/3  train loss 1.000  about 2 min left", "train epoch 2/3  train loss 1.000  about 1 min left"]
+    assert capsys.readouterr().err.splitlines() == [*run, "train epoch 3/3  train loss 1.000"] * 2
