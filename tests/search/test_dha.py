@@ -1,6 +1,7 @@
 """DHA: the order of its updates, its variants, its limits and what it ends with."""
 
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import torch
 
 from nas_search import ConfigError, ImageData, SearchResult, methods, search
 from nas_search.adversarial import AdversarialStep
+from nas_search.bundle import load_bundle
 from nas_search.config import RunConfig
 from nas_search.evaluation import top1
+from nas_search.export import export_run
 from nas_search.hyperparameters import LearnedHyperparameters
 from nas_search.model_file import load_model
 from nas_search.recovery import Limit, RecoverCodes, TrainAnew
@@ -175,8 +178,15 @@ def test_a_run_is_a_bundle(tmp_path: Path) -> None:
     given = run_training(run, epochs=1, learning_rate=0.2, weight_decay=0.0)
     assert given["history"][0]["learning_rate"] == pytest.approx(0.0)  # a cosine from 0.2 at its end
     assert "trained_in_search" not in SearchResult.load(run).metrics
-    again = run_training(run, epochs=2)
+    # All of it in one file, from which the same training is made anew.
+    bundle = export_run(run, "bundle", tmp_path / "found.zip")
+    assert load_bundle(bundle).hyperparameters == result.hyperparameters
+    assert load_bundle(bundle).policy == result.policy
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    again = run_training(tmp_path / "unpacked", epochs=2)
     assert [epoch["train_loss"] for epoch in again["history"]] == [e["train_loss"] for e in trained["history"]]
+    assert load_bundle(tmp_path / "unpacked").hyperparameters == result.hyperparameters
 
 
 def test_a_learning_rate_that_is_given_is_not_the_learned_one(tmp_path: Path) -> None:
