@@ -22,7 +22,7 @@ from nas_search.relaxations import SparseCode
 from nas_search.runs import run_search, run_training
 from nas_search.schedules import Interpolated
 from nas_search.state import SearchState
-from nas_search.updates import JointStep
+from nas_search.updates import JointStep, Until
 from nas_spaces import nas_bench_201
 from nas_spaces.costs import places
 from nas_spaces.latency import LatencyTable
@@ -99,6 +99,8 @@ def test_what_is_found_is_within_the_limit(name: Any, data: ImageData, small: di
     whole = getattr(space.count(free.architecture, image=(1, 8, 8), **sizes), name)
     limited = search(space, data, methods.dha(**{f"max_{name}": 0.8 * whole}), **small)
     assert getattr(space.count(limited.architecture, image=(1, 8, 8), **sizes), name) <= 0.8 * whole
+    sequential = methods.sequential_dha(**{f"max_{name}": 0.8 * whole})
+    assert sequential.updates[1] == Until(0.5, RecoverCodes(1e-3, (Limit(name, 0.8 * whole),)))
 
 
 def test_a_latency_is_limited_too(data: ImageData, small: dict[str, Any]) -> None:
