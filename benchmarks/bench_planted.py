@@ -156,9 +156,10 @@ def run(data: ImageData, plant: str, seed: int, options: argparse.Namespace) -> 
             ranks = sorted(
                 ((share(now, at), each.name) for at, each in enumerate(policy.space.operations)), reverse=True
             )
-            print(
-                event.epoch, f"{event.record['valid_accuracy']:.3f}", [f"{n} {p:.2f}" for p, n in ranks[:5]], flush=True
-            )
+            rank = 1 + [name for _, name in ranks].index(PLANTS[plant][0])
+            accuracies = f"{event.record['train_accuracy']:.3f} {event.record['valid_accuracy']:.3f}"
+            top = [f"{name} {value:.2f}" for value, name in ranks[:5]]
+            print(event.epoch, accuracies, f"{share(now, operation):.3f} ({rank})", top, flush=True)
 
     result = complete(state, None, observers=(watch,))
     seconds, after = time.perf_counter() - started, marginals(policy)

@@ -82,6 +82,7 @@ def test_evaluate_and_export(nascli: Any, run: Path) -> None:
     assert done.status == 0, done.stderr
     assert Path(json.loads(done.stdout)["file"]).name == "model.pt2"
     assert nascli("export", run, "--format", "json", "--out", "found.json").stdout.startswith("found.json")
+    assert nascli("export", run, "--format", "bundle", "--out", "found.zip").stdout.startswith("found.zip")
     assert nascli("evaluate", "nowhere").status == 1
 
 
@@ -187,6 +188,10 @@ def test_list_shows_the_settings_of_a_method(nascli: Any) -> None:
     ):
         assert part in shown
     assert "hyperparameters   " not in nascli("list", "methods", "darts").stdout
+    every = json.loads(nascli("list", "methods", "--parts", "--json").stdout)
+    assert every["daas"]["relaxation"].startswith("HardGumbel(")
+    assert "LearnedHyperparameters(" in every["dha"]["hyperparameters"]
+    assert nascli("list", "spaces", "--parts").status == 2
     assert (
         json.loads(nascli("list", "methods", "dha", "--json").stdout)["roles"]["network"]
         == "InheritWeights(batches=50)"

@@ -1,6 +1,7 @@
 """DHA: the order of its updates, its variants, its limits and what it ends with."""
 
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import torch
 
 from nas_search import ConfigError, ImageData, SearchResult, methods, search
 from nas_search.adversarial import AdversarialStep
+from nas_search.bundle import load_bundle
 from nas_search.config import RunConfig
 from nas_search.evaluation import top1
+from nas_search.export import export_run
 from nas_search.hyperparameters import LearnedHyperparameters
 from nas_search.model_file import load_model
 from nas_search.recovery import Limit, RecoverCodes, TrainAnew
@@ -19,7 +22,7 @@ from nas_search.relaxations import SparseCode
 from nas_search.runs import run_search, run_training
 from nas_search.schedules import Interpolated
 from nas_search.state import SearchState
-from nas_search.updates import JointStep
+from nas_search.updates import JointStep, Until
 from nas_spaces import nas_bench_201
 from nas_spaces.costs import places
 from nas_spaces.latency import LatencyTable
@@ -96,6 +99,8 @@ def test_what_is_found_is_within_the_limit(name: Any, data: ImageData, small: di
     whole = getattr(space.count(free.architecture, image=(1, 8, 8), **sizes), name)
     limited = search(space, data, methods.dha(**{f"max_{name}": 0.8 * whole}), **small)
     assert getattr(space.count(limited.architecture, image=(1, 8, 8), **sizes), name) <= 0.8 * whole
+    sequential = methods.sequential_dha(**{f"max_{name}": 0.8 * whole})
+    assert sequential.updates[1] == Until(0.5, RecoverCodes(1e-3, (Limit(name, 0.8 * whole),)))
 
 
 def test_a_latency_is_limited_too(data: ImageData, small: dict[str, Any]) -> None:
@@ -175,8 +180,15 @@ def test_a_run_is_a_bundle(tmp_path: Path) -> None:
     given = run_training(run, epochs=1, learning_rate=0.2, weight_decay=0.0)
     assert given["history"][0]["learning_rate"] == pytest.approx(0.0)  # a cosine from 0.2 at its end
     assert "trained_in_search" not in SearchResult.load(run).metrics
-    again = run_training(run, epochs=2)
+    # All of it in one file, from which the same training is made anew.
+    bundle = export_run(run, "bundle", tmp_path / "found.zip")
+    assert load_bundle(bundle).hyperparameters == result.hyperparameters
+    assert load_bundle(bundle).policy == result.policy
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    again = run_training(tmp_path / "unpacked", epochs=2)
     assert [epoch["train_loss"] for epoch in again["history"]] == [e["train_loss"] for e in trained["history"]]
+    assert load_bundle(tmp_path / "unpacked").hyperparameters == result.hyperparameters
 
 
 def test_a_learning_rate_that_is_given_is_not_the_learned_one(tmp_path: Path) -> None:

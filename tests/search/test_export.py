@@ -1,14 +1,19 @@
 """Trained networks in other forms compute the same, and what cannot be exported is said."""
 
 import json
+import zipfile
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from nas_search import ConfigError, ExportError, RunFolderError
+from nas_augment import Policy
+from nas_augment.fixed import Flip
+from nas_search import ConfigError, ExportError, RunFolderError, SearchResult
+from nas_search.bundle import Bundle, load_bundle
 from nas_search.config import RunConfig
 from nas_search.export import export_onnx, export_run, export_torch
 from nas_search.model_file import load_model, read_model, save_model
@@ -56,8 +61,52 @@ def test_json_has_what_was_found(run: Path) -> None:
     assert (record["format"], record["version"]) == ("nas-search-export", 1)
 
 
+def test_a_bundle_has_it_all_and_says_how_it_is_loaded(run: Path, images: Tensor, tmp_path: Path) -> None:
+    path = export_run(run, "bundle", tmp_path / "found.zip")
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        readme = archive.read("README.md").decode()
+        assert Policy.from_json(archive.read("policy.json").decode()) == SearchResult.load(run).policy
+        assert json.loads(archive.read("hyperparameters.json")) == {}
+        archive.extractall(tmp_path / "unpacked")
+    code = "\n".join(line[4:] for line in readme.splitlines() if line.startswith("    "))
+    for place in (path, tmp_path / "unpacked"):
+        names = {"images": images}
+        exec(code.replace('"found.zip"', repr(str(place))), names)  # as the file says itself
+        found: Bundle = names["found"]  # type: ignore[assignment]
+        torch.testing.assert_close(names["logits"], load_model(run / "model.pt")(images))
+        assert callable(names["augment"])
+        assert (found.architecture, found.policy) == attrgetter("architecture", "policy")(SearchResult.load(run))
+        assert found.shape == (1, 8, 8)
+    again = export_run(run, "bundle")
+    assert again == run / "bundle.zip"
+    assert export_run(run, "bundle").read_bytes() == again.read_bytes()
+
+
+def test_bundles_that_were_changed_are_refused(run: Path, tmp_path: Path) -> None:
+    whole = export_run(run, "bundle", tmp_path / "whole.zip")
+    with zipfile.ZipFile(whole) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    other, stored = Policy((Flip(),)).to_json().encode(), zipfile.ZIP_STORED
+    changes: dict[str, tuple[dict[str, bytes], int, str]] = {
+        "policy": ({"policy.json": other}, stored, r"policy\.json is not the policy of .*export the run"),
+        "model": ({"model.pt": b"nothing"}, stored, r"model\.zip/model\.pt is damaged or not a trained network"),
+        "compressed": ({}, zipfile.ZIP_DEFLATED, "result.json in .* is compressed; unpack it, and give the folder"),
+    }
+    for name, (changed, how, match) in changes.items():
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w", how) as archive:
+            for entry, data in (content | changed).items():
+                archive.writestr(entry, data)
+        with pytest.raises(RunFolderError, match=match):
+            load_bundle(tmp_path / f"{name}.zip")
+    (tmp_path / "cut.zip").write_bytes(whole.read_bytes()[:-30])
+    for name, match in (("cut", "is damaged or no bundle"), ("nowhere", "no bundle at .*nascli export RUN --format")):
+        with pytest.raises(RunFolderError, match=match):
+            load_bundle(tmp_path / f"{name}.zip")
+
+
 def test_what_is_not_there_is_said(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="format of an export is 'coreml'; expected onnx, torch, json"):
+    with pytest.raises(ConfigError, match="format of an export is 'coreml'; expected onnx, torch, json, bundle"):
         export_run(run, "coreml")
     with pytest.raises(RunFolderError, match="no trained network at .*; make one with `nascli train`"):
         export_run(tmp_path, "torch")

@@ -1,4 +1,4 @@
-"""A trained network for other programs: ONNX, ``torch.export``, and what was found as JSON."""
+"""What was found and trained, for others: ONNX, ``torch.export``, JSON, and all of it as one bundle."""
 
 import copy
 import io
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas_search.bundle import write_bundle
 from nas_search.errors import ConfigError, ExportError
 from nas_search.files import write_atomically
 from nas_search.model_file import read_model
@@ -19,7 +20,7 @@ from nas_search.run_folder import RunFolder
 
 __all__ = ["FORMATS", "export_onnx", "export_run", "export_torch"]
 
-FORMATS = {"onnx": "model.onnx", "torch": "model.pt2", "json": "export.json"}
+FORMATS = {"onnx": "model.onnx", "torch": "model.pt2", "json": "export.json", "bundle": "bundle.zip"}
 """The formats, and the file that each is written to in a run folder."""
 
 # Batch sizes at which the exported network is compared: others than that with which it was traced.
@@ -31,11 +32,12 @@ def export_run(run: str | Path, form: str, out: str | Path | None = None, weight
 
     ``onnx`` and ``torch`` are the trained network, from images ``(batch, channels, height, width)`` float32 in [0, 1] of the
     size it was trained on to logits ``(batch, classes)``, for any batch; normalisation is part of it. ``json`` is the
-    architecture, the augmentation policy and the figures, and needs no training.
+    architecture, the augmentation policy and the figures, and needs no training. ``bundle`` is a zip archive with the weights, the
+    architecture, the policy and the learned hyper-parameters, see `nas_search.bundle`.
 
     Args:
         run: the run folder.
-        form: ``onnx``, ``torch`` or ``json``.
+        form: ``onnx``, ``torch``, ``json`` or ``bundle``.
         out: the file; `FORMATS` in the run folder by default.
         weights: ``best`` or ``last`` in place of those that became ``model.pt``.
 
@@ -54,6 +56,9 @@ def export_run(run: str | Path, form: str, out: str | Path | None = None, weight
     if form == "json":
         record = {"format": "nas-search-export", "version": 1, **SearchResult.load(folder.root).to_dict()}
         write_atomically(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
+        return path
+    if form == "bundle":
+        write_bundle(folder.root, path, weights)
         return path
     network, build = read_model(folder.model_of(weights))
     shape = build.get("shape")

@@ -66,18 +66,24 @@ class RunFolder:
             RunFolderError: as `check`, or it cannot be written.
         """
         distributed.wait_for_all()  # all ranks have checked the folder before the first one changes it
+        if distributed.is_first():
+            self.check(resume=resume)
+            self.prepare()
+        distributed.wait_for_all()
+
+    def prepare(self) -> None:
+        """Make the folder of the checkpoints, which a run that was copied may lack, and remove leftovers.
+
+        Raises:
+            RunFolderError: it cannot be written.
+        """
         try:
-            if distributed.is_first():
-                self.check(resume=resume)
-                self.checkpoints.mkdir(parents=True, exist_ok=True)
-                self.remove_leftovers()
-        except RunFolderError:
-            raise
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self.remove_leftovers()
         except OSError as error:
             raise RunFolderError(
                 f"cannot make {self.checkpoints} ({error.strerror}); choose another folder with --out."
             ) from error
-        distributed.wait_for_all()
 
     def model_of(self, weights: str | None) -> Path:
         """The file of the ``best`` or the ``last`` weights of a training; None for those that it chose.

@@ -137,7 +137,7 @@ def run_training(
     if distributed.is_first():
         if not resume:
             checkpoint.unlink(missing_ok=True)
-        folder.remove_leftovers()
+        folder.prepare()
     distributed.wait_for_all()
     optimizer = (
         training_optimizer(parts, result.hyperparameters, weight_decay) if protocol is None else protocol.optimizer()

@@ -15,7 +15,7 @@ __all__ = ["command"]
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["onnx", "torch", "json"]),
+    type=click.Choice(["onnx", "torch", "json", "bundle"]),
     default="onnx",
     show_default=True,
     help="Of the file.",
@@ -24,15 +24,19 @@ __all__ = ["command"]
 @weights_option
 @json_option
 def command(run: Path, form: str, out: Path | None, weights: str | None, as_json: bool) -> None:
-    """Write the trained network of RUN as ONNX or torch.export, or what was found as JSON.
+    """Write the trained network of RUN as ONNX or torch.export, what was found as JSON, or all of it as one bundle.
 
     The network takes images as float32 in [0, 1] and normalises them itself. It is run by onnxruntime, or read back, and
     compared with PyTorch before it is written. ONNX needs: pip install "nas-cli[onnx]".
+
+    A bundle is a zip archive with the weights, the architecture, the augmentation policy and the learned hyper-parameters, which
+    says itself how to load it. Unpacked it is a run folder, for nascli train, evaluate and show.
 
     \b
     Examples:
       nascli export runs/daas-digits-seed0-1
       nascli export runs/daas-digits-seed0-1 --format torch --out digits.pt2
+      nascli export runs/daas-digits-seed0-1 --format bundle --out digits.zip
     """
     from nas_search.export import export_run
 

@@ -17,17 +17,24 @@ _KINDS = ("spaces", "methods", "policies", "data", "hypergradients")
 @click.command("list")
 @click.argument("kind", type=click.Choice(_KINDS), metavar="|".join(_KINDS))
 @click.argument("name", required=False)
+@click.option("--parts", is_flag=True, help="Of every method, the parts that it is composed of, by their role.")
 @json_option
-def command(kind: str, name: str | None, as_json: bool) -> None:
+def command(kind: str, name: str | None, parts: bool, as_json: bool) -> None:
     """List what is installed, ours and others'; with the NAME of a method, its settings and parts.
 
     \b
     Examples:
       nascli list methods
+      nascli list methods --parts
       nascli list methods gdas
     """
+    if parts and (kind != "methods" or name is not None):
+        raise click.UsageError("--parts is for `nascli list methods`; leave it out.")
     if name is not None:
         _settings(kind, name, as_json)
+        return
+    if parts:
+        _parts(as_json)
         return
     entries = _entries(kind)
     if as_json:
@@ -59,6 +66,25 @@ def _entries(kind: str) -> dict[str, str]:
         return {name: _first(getattr(nas_hypergrad, name).__doc__) for name in _ESTIMATORS}
     places = {"spaces": spaces.names, "methods": catalog.methods, "policies": catalog.policies}[kind]()
     return {name: _summary(place) for name, place in places.items()}
+
+
+def _parts(as_json: bool) -> None:
+    """The parts of every method at its defaults; a plug-in that does not import says so."""
+    from nas_search import ConfigError, catalog
+
+    told: dict[str, dict[str, str]] = {}
+    for name in catalog.methods():
+        try:
+            told[name] = catalog.parts(name)
+        except ConfigError as error:
+            told[name] = {"broken": _first(str(error))}
+    if as_json:
+        print_json(told)
+        return
+    for name, parts in told.items():
+        click.echo(name)
+        for role, part in parts.items():
+            click.echo(f"  {role:<17} {part}")
 
 
 def _summary(place: str) -> str:

@@ -44,11 +44,12 @@ def daas(
 ) -> Method:
     """Differentiable architecture and augmentation policy search, jointly (DAAS, seed paper 000).
 
-    A step draws `architectures` paths by Gumbel (one operation a row, two inputs a node where the space has rows of
-    inputs) and updates, each at the point that the step before left (Algorithm 1):
+    Paths are drawn by Gumbel, one operation a row, and two inputs a node where the space has rows of inputs. A step updates,
+    each at the point that the update before it left (Algorithm 1):
 
-    * the policy by its policy gradient through one step of the weights (Eq. 10 to 13), after the warm-up;
-    * the architecture by the mean of the straight-through gradients of the paths (Eq. 9);
+    * the policy by its policy gradient through one step of the weights, in the mean over `architectures` paths (Eq. 10 to
+      13), after the warm-up;
+    * the architecture by the mean of the straight-through gradients of as many paths (Eq. 9);
     * the weights by the gradient accumulated over `weight_architectures` other paths on one augmented batch (Eq. 14).
 
     The result has the architecture of the largest logits, and all pairs of operations with their probabilities (4.3). The
@@ -80,6 +81,7 @@ def daas(
         1. `baseline` and `average`, see there; with ``average=False`` the learning rate should be smaller.
         2. Learning rates, weight decays and temperatures are not printed; these are those of GDAS, DARTS and DADA.
         3. A training of the result draws a pair for every image, where the paper draws one for every batch.
+        4. The policy's and the architecture's gradients are taken at paths of their own; Algorithm 1 draws one set for both.
 
     Raises:
         ConfigError: a warm-up that leaves nothing for the policy, or, with `independent`, for the architecture; a setting

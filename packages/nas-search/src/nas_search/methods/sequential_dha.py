@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+from nas_search.adversarial import Weighting
 from nas_search.errors import ConfigError
 from nas_search.hyperparameters import LearnedHyperparameters
 from nas_search.method import Method
 from nas_search.methods.dha import PARTS, dha
-from nas_search.recovery import TrainAnew
+from nas_search.recovery import Limit, TrainAnew
 from nas_search.updates import After, JointStep, Until
 
 __all__ = ["sequential_dha"]
@@ -16,6 +17,7 @@ def sequential_dha(
     learn: tuple[str, ...] = PARTS,
     *,
     share: float = 0.5,
+    weighting: Weighting = "score",
     customary: bool = True,
     cutout: float = 0.5,
     augmentation_learning_rate: float = 0.02,
@@ -27,6 +29,8 @@ def sequential_dha(
     logarithmic: bool = False,
     hyperparameter_learning_rate: float = 1e-8,
     max_parameters: float = 0.0,
+    max_multiply_adds: float = 0.0,
+    limits: tuple[Limit, ...] | None = None,
 ) -> Method:
     """The parts of DHA one after the other: first the architecture, then augmentation and hyper-parameters for it (DHA, 2021).
 
@@ -37,7 +41,8 @@ def sequential_dha(
         learn: what is; ``("architecture", "augmentation")`` is the paper's sequential NAS + DA, ``("architecture",
             "hyperparameters")`` its sequential NAS + HPO.
         share: the part of the run that searches the architecture.
-        customary: as of `dha`, and so the rest.
+        weighting: as of `dha`, and so the rest.
+        customary: see there.
         cutout: see there.
         augmentation_learning_rate: see there.
         architecture_learning_rate: see there.
@@ -48,6 +53,8 @@ def sequential_dha(
         logarithmic: see there.
         hyperparameter_learning_rate: see there.
         max_parameters: see there.
+        max_multiply_adds: see there.
+        limits: see there.
 
     Differs from the paper:
         1. The first stage is ISTA-NAS of one level on all train images, on a network of the final size; the released code has
@@ -64,6 +71,7 @@ def sequential_dha(
         )
     joint = dha(
         learn,
+        weighting=weighting,
         customary=customary,
         cutout=cutout,
         augmentation_learning_rate=augmentation_learning_rate,
@@ -75,6 +83,8 @@ def sequential_dha(
         logarithmic=logarithmic,
         hyperparameter_learning_rate=hyperparameter_learning_rate,
         max_parameters=max_parameters,
+        max_multiply_adds=max_multiply_adds,
+        limits=limits,
     )
     *learning, recovering = joint.updates
     tuned = joint.hyperparameters
