@@ -38,7 +38,7 @@ def _grid(names: str, paper: str, **grid: tuple[object, ...]) -> tuple[Row, ...]
     assert len(pairs) == len(figures), f"{names}: {len(pairs)} settings, {len(figures)} figures"
     return tuple(
         Row(
-            ", ".join(f"{key} {value}" for key, value in pair.items()),
+            ", ".join(f"{key} {value}".removeprefix("base ") for key, value in pair.items()),
             figure.replace("+-", " ± "),
             names.format(**pair),
         )
@@ -57,11 +57,19 @@ _STRATEGIES = {
 
 
 def _strategies(base: str, paper: str) -> tuple[Row, ...]:
-    rows = _grid(
-        base + " {strategy} M=2 beta={beta}", paper, beta=BETAS, strategy=tuple(_STRATEGIES)
-    )  # as the thesis prints it, a row for each beta
-    # NSAS with M = 2 is in the table of M on random paths under the name that it has there.
-    return tuple(row._replace(runs=row.runs.replace("nsas nsas", "nsas")) for row in rows)
+    """A row for each strategy and beta, beta by beta as the thesis prints them."""
+    pairs = [(beta, strategy) for beta in BETAS for strategy in _STRATEGIES]
+    figures = paper.split()
+    assert len(pairs) == len(figures)
+    return tuple(
+        # On random paths NSAS itself has the name that it has in the table of M.
+        Row(
+            f"{_STRATEGIES[strategy]}, beta {beta}",
+            figure.replace("+-", " ± "),
+            f"{base} {strategy} M=2 beta={beta}".replace("nsas nsas", "nsas"),
+        )
+        for (beta, strategy), figure in zip(pairs, figures, strict=True)
+    )
 
 
 ABLATIONS = (
