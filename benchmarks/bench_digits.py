@@ -2,6 +2,7 @@
 
     python benchmarks/bench_digits.py --json digits_methods.json                        # black-box methods, 20 seeds
     python benchmarks/bench_digits.py --json digits_methods.json --searches --seeds 5   # methods with a supernet
+    python benchmarks/bench_digits.py --json digits_variants.json --variants --seeds 5   # the same with other settings
 
 A black-box method is given `QUERIES` validation accuracies of the table, as random search is. A method with a supernet searches
 for `EPOCHS` epochs on the digits; its cost is CPU time, and random search is given as many queries as trainings of the table's
@@ -22,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from variants import SAME, VARIANTS, Variant
 
-from nas_search import Method, catalog, methods
+from nas_search import Method, methods
 from nas_search.config import RunConfig
 from nas_search.data_sources import digits
 from nas_search.evaluation import TableScore
@@ -39,7 +41,7 @@ RACES = ("hyperband", "successive_halving")
 
 
 def is_black_box(name: str) -> bool:
-    return "evaluator" in inspect.signature(getattr(methods, name)).parameters
+    return name not in VARIANTS and "evaluator" in inspect.signature(getattr(methods, name)).parameters
 
 
 def names(*, black_box: bool) -> list[str]:
@@ -47,13 +49,19 @@ def names(*, black_box: bool) -> list[str]:
     return [name for name in methods.__all__ if is_black_box(name) == black_box and name != "augment_only"]
 
 
+def variants() -> list[str]:
+    """The variants that are no method of the catalogue as it is."""
+    return [name for name in VARIANTS if SAME.get(name) not in methods.__all__]
+
+
 def composed(name: str) -> Method:
     """The method with the settings that `nascli search --data digits` gives it, or with the table as its evaluator."""
     if is_black_box(name):
         score = TableScore(TABLE)
         return getattr(methods, name)(evaluator=(lambda budget: score) if name in RACES else score)
-    config = RunConfig(space=SPACE.name, method=name, data="digits").resolved()
-    return catalog.method(name, config.settings)
+    variant = VARIANTS.get(name, Variant(name))
+    config = RunConfig(space=SPACE.name, method=variant.method, data="digits").resolved()
+    return variant.composed(config.settings)
 
 
 def search(name: str, seed: int, epochs: int | None = None) -> dict[str, Any]:
@@ -107,13 +115,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True, help="what is done; is continued")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--searches", action="store_true", help="the methods with a supernet")
+    parser.add_argument("--variants", action="store_true", help="what variants.py has and the methods do not")
     parser.add_argument("--only", help="names of methods, separated by commas")
     parser.add_argument("--table", action="store_true", help="search nothing")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     done: dict[str, Any] = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
-    chosen = arguments.only.split(",") if arguments.only else names(black_box=not arguments.searches)
+    every = variants() if arguments.variants else names(black_box=not arguments.searches)
+    chosen = arguments.only.split(",") if arguments.only else every
     for seed in [] if arguments.table else range(arguments.seeds):
         for name in chosen:
             runs = done.setdefault(name, {})

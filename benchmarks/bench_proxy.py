@@ -29,10 +29,11 @@ import torch
 from proxy_report import figures, load, markdown
 from scipy.stats import kendalltau
 from torch.nn import functional as F
+from variants import SAME, VARIANTS
 
 from nas_augment import Policy
 from nas_augment.fixed import Crop, Flip
-from nas_search import Method, methods
+from nas_search import Method, catalog, methods
 from nas_search.data import Examples, ImageData
 from nas_search.data_sources import load_data
 from nas_search.evaluation import SupernetAccuracy
@@ -43,6 +44,9 @@ from nas_search.roles import Event
 from nas_search.selection import BestSampled
 from nas_search.state import SearchState
 from nas_spaces import Table, load_table, nas_bench_201
+
+OBSERVATIONS = 4000
+"""Validation images, the N of BaLeNAS: half of 8,000."""
 
 # A factory takes the learning rate of the architecture parameters, which methods without any leave alone.
 METHODS: dict[str, Callable[[float], Method]] = {
@@ -59,9 +63,8 @@ METHODS: dict[str, Callable[[float], Method]] = {
         central_difference=True, architecture_learning_rate=rate
     ),
     "allegro": lambda rate: methods.allegro(architecture_learning_rate=rate),
-    # N is the number of validation images: half of 8,000.
-    "balenas": lambda rate: methods.balenas(1, observations=4000, architecture_learning_rate=rate),
-    "balenas order 2": lambda rate: methods.balenas(2, observations=4000, architecture_learning_rate=rate),
+    "balenas": lambda rate: methods.balenas(1, observations=OBSERVATIONS, architecture_learning_rate=rate),
+    "balenas order 2": lambda rate: methods.balenas(2, observations=OBSERVATIONS, architecture_learning_rate=rate),
     "drnas": lambda rate: methods.drnas(architecture_learning_rate=rate),
     "gdas": lambda rate: methods.gdas(architecture_learning_rate=rate),
     "random_nas": lambda rate: methods.random_nas(),
@@ -94,6 +97,8 @@ SHARE = {
     "balenas order 2": 0.5,
     "idarts": 0.3,
 }
+
+SHARE |= {name: variant.share for name, variant in VARIANTS.items()}
 
 SETTINGS = ("data", "image", "channels", "cells", "batch_size", "epochs", "rate")
 RANKED = 100
@@ -138,6 +143,15 @@ def shrink(data: ImageData, size: int) -> ImageData:
     return ImageData(f"{data.name}-{size}", parts(data.train), parts(data.test), policy)
 
 
+def composed(name: str, rate: float) -> Method:
+    """A method, or a variant of one with the settings that the bench gives all."""
+    if name in METHODS:
+        return METHODS[name](rate)
+    variant, given = VARIANTS[name], {"architecture_learning_rate": rate, "observations": OBSERVATIONS}
+    known = catalog.settings(variant.method)
+    return variant.composed({key: value for key, value in given.items() if key in known})
+
+
 def begin(method: Method, data: ImageData, epochs: int, seed: int, arguments: argparse.Namespace) -> SearchState:
     """A search at its beginning."""
     return SearchState(
@@ -176,7 +190,7 @@ def search(name: str, seed: int, data: ImageData, arguments: argparse.Namespace)
     """One search from its beginning to its end, in this process."""
     table = load_table(arguments.truth)
     epochs = max(1, round(SHARE.get(name, 1) * arguments.epochs))
-    state = begin(METHODS[name](arguments.rate), data, epochs, seed, arguments)
+    state = begin(composed(name, arguments.rate), data, epochs, seed, arguments)
     start, watch = forget_peak(), Watch(table)
     cpu, wall = time.process_time(), time.perf_counter()
     result = complete(state, None, observers=[watch])
@@ -241,7 +255,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--data", help="source of 32 x 32 images, such as npz:FILE; needed to search")
     parser.add_argument("--truth", help="table of NAS-Bench-201; needed to search")
-    parser.add_argument("--methods", default=",".join(METHODS), help="names with commas between them; all by default")
+    parser.add_argument(
+        "--methods", help="names with commas between them, of METHODS or VARIANTS; all of METHODS by default"
+    )
+    parser.add_argument("--variants", action="store_true", help="all of VARIANTS instead that METHODS does not have")
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--image", type=int, default=16)
@@ -252,9 +269,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--table", action="store_true", help="print a Markdown table of the results")
     parser.add_argument("--plot", type=Path, metavar="STEM", help="draw the regret after each epoch")
     arguments = parser.parse_args()
-    unknown = set(arguments.methods.split(",")) - set(METHODS)
+    chosen = [name for name in VARIANTS if name not in SAME] if arguments.variants else list(METHODS)
+    arguments.methods = arguments.methods.split(",") if arguments.methods else chosen
+    unknown = set(arguments.methods) - set(METHODS) - set(VARIANTS)
     if unknown:
-        parser.error(f"unknown methods {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
+        parser.error(f"unknown methods {', '.join(sorted(unknown))}; there are {', '.join((*METHODS, *VARIANTS))}")
     if not (arguments.table or arguments.plot or (arguments.data and arguments.truth)):
         parser.error("give --data and --truth to search, or --table or --plot to show what was found")
     return arguments
@@ -262,7 +281,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse()
-    names = arguments.methods.split(",")
+    names = arguments.methods
     if arguments.data and arguments.truth:
         run_all(names, arguments)
     runs = load(arguments.out, names)

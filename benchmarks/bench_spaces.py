@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from nas_spaces import darts
 
 SPACE = darts()
+VARIANTS = ("reference", "ours", "checkpoint", "single path")
 
 
 def problem(batch: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -131,21 +132,25 @@ def recorded(network: nn.Module, images: Tensor, weights: Tensor) -> list[Callab
     return runs
 
 
+def path_step(supernet: Any, batch: int) -> Callable[[], None]:
+    """One forward and backward pass of a drawn path, with respect to the weights that it uses."""
+    images, labels, _ = problem(batch)
+    a = SPACE.sample(torch.Generator().manual_seed(1))
+    weights = SPACE.weights(a)
+    return lambda: F.cross_entropy(supernet(images, weights, a.options), labels).backward()
+
+
 def single_path(supernet: nn.Module, batch: int, repeats: int) -> None:
     """A drawn path against an ordinary network of the same architecture in channels-last format."""
     a = SPACE.sample(torch.Generator().manual_seed(1))
     images, labels, _ = problem(batch)
-    weights = SPACE.weights(a)
     network = SPACE.network(a, cells=8).to(memory_format=torch.channels_last)
     last = images.contiguous(memory_format=torch.channels_last)
 
     def theirs() -> None:
         F.cross_entropy(network(last), labels).backward()
 
-    def ours() -> None:
-        F.cross_entropy(supernet(images, weights, a.options), labels).backward()
-
-    compare("single path (against one network)", theirs, ours, 3 * repeats)
+    compare("single path (against one network)", theirs, path_step(supernet, batch), 3 * repeats)
 
 
 def peak(variant: str, batch: int) -> None:
@@ -153,7 +158,7 @@ def peak(variant: str, batch: int) -> None:
     network: nn.Module = (
         ReferenceSupernet() if variant == "reference" else SPACE.supernet(checkpoint=variant == "checkpoint")
     )
-    run = step(network, batch, of="weights")
+    run = path_step(network, batch) if variant == "single path" else step(network, batch, of="weights")
     before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
     run()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 - before)
@@ -161,7 +166,7 @@ def peak(variant: str, batch: int) -> None:
 
 def memory(batch: int) -> None:
     figures = {}
-    for variant in ("reference", "ours", "checkpoint"):
+    for variant in VARIANTS:
         command = [sys.executable, __file__, "--peak", variant, "--batch", str(batch)]
         figures[variant] = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     print(f"\nbatch {batch}, peak MiB of one weight step above the network\n")
@@ -176,7 +181,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--peak", choices=("reference", "ours", "checkpoint"))
+    parser.add_argument("--peak", choices=VARIANTS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.peak:

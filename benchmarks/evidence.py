@@ -8,83 +8,21 @@ one rule, `verdict`, and by nobody's eye; claims that are judged by a page of be
 """
 
 import argparse
-import json
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import bench_digits
+from evidence_ablations import ABLATIONS
 from evidence_claims import COMPARISONS, MAIN, NOT_RUN, TOLD, Better, Main, Told
+from evidence_records import DIGITS, Record, by_seed, collect, loaded, read, verdict
+from evidence_report import tables, unfinished
 from proxy_report import spread
 
 from nas_search.files import write_atomically
 
-Record = dict[str, Any]
-FOLDER = Path(__file__).parent / "evidence"
-PROXY, DIGITS = FOLDER / "proxy.jsonl", FOLDER / "digits_methods.json"
 PAGE = Path(__file__).parent.parent / "docs" / "evidence.md"
 MEDIAN_OF_TABLE = 90.75
 """The test accuracy that half of NAS-Bench-201's architectures exceed, see benchmarks/proxy.md."""
-KEPT = (
-    "epoch",
-    "architecture",
-    "test",
-    "regret",
-    "skip_share",
-    "train_loss",
-    "valid_loss",
-    "valid_accuracy",
-    "entropy",
-)
-
-
-def trimmed(record: Record) -> Record:
-    """A record without what says nothing of the claims: clocks of the epochs, and where the data lay."""
-    source = record["settings"]["data"]
-    settings = record["settings"] | {"data": f"{source.split(':')[0]}:{Path(source).name}"}
-    history = [{key: epoch[key] for key in KEPT if key in epoch} for epoch in record["history"]]
-    return rounded(record | {"settings": settings, "history": history})
-
-
-def rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.5g}")
-    if isinstance(value, dict):
-        return {key: rounded(each) for key, each in value.items()}
-    return [rounded(each) for each in value] if isinstance(value, list) else value
-
-
-def collect(folder: Path) -> None:
-    records = {(each["method"], each["seed"]): each for each in read()}
-    for file in sorted(folder.glob("*-*.json")):
-        record = trimmed(json.loads(file.read_text()))
-        records[record["method"], record["seed"]] = record
-    lines = [json.dumps(records[key], separators=(",", ":"), allow_nan=False) for key in sorted(records)]
-    write_atomically(PROXY, "\n".join(lines) + "\n")
-
-
-def read() -> list[Record]:
-    return [json.loads(line) for line in PROXY.read_text().splitlines()] if PROXY.exists() else []
-
-
-def verdict(differences: Sequence[float]) -> str:
-    """What the differences of the seeds that both have say of a claim that they are positive."""
-    if not differences:
-        return "not run"
-    if len(differences) < 3:
-        return f"not decided: {len(differences)} seed{'s' if len(differences) > 1 else ''} in common"
-    better = sum(each > 0 for each in differences)
-    if better == len(differences):
-        return f"**holds** with all {better} seeds"
-    if sum(each < 0 for each in differences) == len(differences):
-        return f"**does not hold**: the other way with all {len(differences)} seeds"
-    return f"not decided: {better} seeds of {len(differences)}"
-
-
-def by_seed(records: list[Record], name: str, figure: str) -> dict[int, float]:
-    """The seeds of a method that have the figure; a tau of equal scores is none."""
-    return {each["seed"]: each[figure] for each in records if each["method"] == name and each.get(figure) is not None}
 
 
 def main_row(each: Main, records: list[Record]) -> str:
@@ -116,9 +54,30 @@ def told_row(each: Told) -> str:
 
 
 def digits_rows() -> str:
-    done: dict[str, Any] = json.loads(DIGITS.read_text()) if DIGITS.exists() else {}
+    done = loaded(DIGITS)
     names = bench_digits.names(black_box=False)
     return "\n".join(bench_digits.row(name, list(done[name].values())) for name in names if done.get(name))
+
+
+def digits_said() -> str:
+    """Which methods are not better than the median, and which not than random search, in the mean of their seeds."""
+    done = loaded(DIGITS)
+    runs = {name: done[name].values() for name in bench_digits.names(black_box=False) if done.get(name)}
+    means = {name: statistics.mean(run["test"] for run in each) for name, each in runs.items()}
+    costs = {name: statistics.mean(run["seconds"] for run in each) for name, each in runs.items()}
+    random = {name: bench_digits.random_search(bench_digits.equal_queries(cost)) for name, cost in costs.items()}
+    below = [f"`{name}`" for name, mean in means.items() if mean <= bench_digits.median()]
+    no_better = [f"`{name}`" for name, mean in means.items() if mean <= random[name]]
+    return (
+        f"In the mean of their seeds, {len(below)} of {len(means)} are no better than the median of the space: {', '.join(below)}. "
+        f"No better than random search at equal cost are {len(no_better)}: {', '.join(no_better)}."
+    )
+
+
+def not_run(records: list[Record]) -> list[str]:
+    missing = {each.title: unfinished(each, records) for each in ABLATIONS}
+    queued = [f"{title}, {len(left)} settings: {'; '.join(left)}" for title, left in missing.items() if left]
+    return [*NOT_RUN, *(f"three seeds of: {each}" for each in queued)]
 
 
 def page(records: list[Record]) -> str:
@@ -133,7 +92,9 @@ def page(records: list[Record]) -> str:
         digits=digits_rows(),
         digits_median=f"{bench_digits.median():.2f}",
         digits_epochs=bench_digits.EPOCHS,
-        not_run="\n".join(f"* {each}" for each in NOT_RUN),
+        ablations="\n\n".join(tables(each, records) for each in ABLATIONS),
+        digits_said=digits_said(),
+        not_run="\n".join(f"* {each}" for each in not_run(records)),
     )
 
 
@@ -179,6 +140,21 @@ has not been run, and one with fewer than five seeds not to the end.
 | method | test | rank of 125 | above the median | CPU s | queries | random search |
 |---|---|---|---|---|---|---|
 {digits}
+
+{digits_said}
+
+## Ablations
+
+    python benchmarks/bench_proxy.py --data {data} --truth nas_bench_201.npz --out proxy --variants
+    python benchmarks/bench_digits.py --json benchmarks/evidence/digits_variants.json --variants --seeds 5
+
+The settings that the papers vary, by the two measures above: the proxy of NAS-Bench-201 (three seeds; test accuracy in its table,
+and tau), and the table of digits. The last column names the runs, in `benchmarks/variants.py`. The rule of the verdicts is the one
+above. Of two settings that are worth the same, one is better with all of three seeds once in eight times by chance, and
+with all of five once in 32: a single verdict of so many is weak evidence. What is *not run* is in the queue of the two
+commands, which go on where they were interrupted.
+
+{ablations}
 
 ## Other claims
 

@@ -200,13 +200,6 @@ TOLD = (
 )  # fmt: skip
 
 NOT_RUN = (
-    "beta and M of NSAS, but for M = 5, beta = 0.5 on RandomNAS and M = 2, beta = 0.2 on GDAS (12.2, Table 3.4)",
-    "the strategies of NSAS on GDAS, and at other betas (12.3)",
-    "gamma and epsilon of E2NAS, and complementation in GDAS (12.4)",
-    "T and K of iDARTS other than 4 and 2 (12.5, Table 6.3)",
-    "M of BaLeNAS above 1 (12.5, Table 5.2)",
-    "the amending coefficient of Amended-DARTS other than 0.1",
     "joint against independent search and architecture i with policy j (DAAS, Tables 6 and 7) on digits, or at a larger scale",
-    "the policy gradient against a Gumbel relaxation in a search",
     "CIFAR-100 and ImageNet16-120, the DARTS space at its full size, Penn Treebank and WikiText-2 at the papers' scale, ImageNet",
 )

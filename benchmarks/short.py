@@ -31,6 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 torch.set_num_threads(1)
 
 BATCH, TERMS, STEPS = 2, 5, 6
+MEMORY_BATCH = 16
 FOLDER = Path(__file__).parent
 
 
@@ -110,27 +111,39 @@ def of_process(benchmark: Any, group: str, command: list[str], rounds: int) -> N
     benchmark.extra_info.update(value=statistics.median(found), unit="s of CPU time")
 
 
-@pytest.mark.parametrize("name", ["torch", "nas_hypergrad", "nas_spaces", "nas_augment", "nas_search", "nas_cli"])
+NASCLI = ["-m", "nas_cli"]
+
+
+@pytest.mark.parametrize(
+    "name", ["torch", "nas_hypergrad", "nas_spaces", "nas_augment", "nas_search", "nas_cli", "nascli --help"]
+)
 def test_import(benchmark: Any, name: str) -> None:
-    of_process(benchmark, "import", ["-c", f"import {name}"], 3)
+    of_process(benchmark, "import", [*NASCLI, "--help"] if name == "nascli --help" else ["-c", f"import {name}"], 3)
 
 
-@pytest.mark.parametrize("name", ["import torch", "nascli search, 2 + 2 epochs of gdas on digits"])
+SEARCHES = {
+    "nascli search, as it is (DAAS, 24 + 24 epochs)": [],
+    "nascli search, 40 + 40 epochs of gdas": ["--method", "gdas", "--epochs", "40"],
+    "nascli search, 2 + 2 epochs of gdas": ["--method", "gdas", "--epochs", "2"],
+}
+
+
+@pytest.mark.parametrize("name", ["import torch", *SEARCHES])
 def test_end_to_end(benchmark: Any, name: str, tmp_path: Path) -> None:
-    search = ["-m", "nas_cli", "search", "--method", "gdas", "--epochs", "2", "--out", str(tmp_path / "run")]
-    command = ["-c", name] if name == "import torch" else [*search, "--device", "cpu"]
-    of_process(benchmark, "end to end", command, 1)
+    out = ["--out", str(tmp_path / "run"), "--device", "cpu"]
+    command = [*NASCLI, "search", *SEARCHES[name], *out] if name in SEARCHES else ["-c", name]
+    of_process(benchmark, "end to end, on digits", command, 1)
 
 
-@pytest.mark.parametrize("name", ["reference", "ours", "checkpoint"])
+@pytest.mark.parametrize("name", bench_spaces.VARIANTS)
 def test_memory(benchmark: Any, name: str) -> None:
-    command = [str(FOLDER / "bench_spaces.py"), "--peak", name, "--batch", "4", "--threads", "1"]
+    command = [str(FOLDER / "bench_spaces.py"), "--peak", name, "--batch", str(MEMORY_BATCH), "--threads", "1"]
     found: list[float] = []
 
     def call() -> None:
         done = subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True)
         found.append(float(done.stdout))
 
-    benchmark.group = "memory of a weight step of the DARTS supernet, batch 4"
+    benchmark.group = f"memory of a weight step of the DARTS supernet, batch {MEMORY_BATCH}"
     benchmark.pedantic(call, rounds=1)
     benchmark.extra_info.update(value=found[0], unit="MiB")

@@ -9,6 +9,7 @@ from torch import Tensor
 from nas_spaces import Architecture, ArchitectureError, InputError, WeightsError, catalog, darts, published
 from nas_spaces.cell_space import CellSpace
 from nas_spaces.cell_text import to_genotype
+from nas_spaces.operations import FactorizedReduce
 from nas_spaces.testing import check_space, check_supernet
 
 SPACE = darts()
@@ -254,3 +255,19 @@ def test_second_derivatives_equal_the_finite_difference() -> None:
     plus, minus = gradient(weights + step * direction, False), gradient(weights - step * direction, False)
     numeric = sum(float(((p - m) * v).sum()) for p, m, v in zip(plus, minus, vectors, strict=True)) / (2 * step)
     assert float((exact * direction).sum()) == pytest.approx(numeric, rel=1e-5)
+
+
+@pytest.mark.parametrize("inputs", [4, 12])
+def test_halving_few_channels_has_the_gradients_of_double_precision(inputs: int) -> None:
+    """A strided 1 x 1 kernel would have wrong ones with fewer than 8 or 16, or abort the process: uxlfoundation/oneDNN#6035."""
+    torch.manual_seed(0)
+    reduce = FactorizedReduce(inputs, 4)
+    images = torch.randn(8, inputs, 8, 8).contiguous(memory_format=torch.channels_last)
+    along = torch.randn(8, 4, 4, 4)
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        module = reduce.to(dtype)
+        output = module.convolve(images.to(dtype))
+        found.append(torch.autograd.grad(output, [module.even.weight, module.odd.weight], along.to(dtype)))
+    for single, double in zip(*found, strict=True):
+        torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-4)

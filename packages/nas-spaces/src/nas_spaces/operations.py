@@ -38,12 +38,17 @@ class ReLUConvNorm(nn.Module):
 
 
 class FactorizedReduce(nn.Module):
-    """Halves the resolution by two 1 x 1 convolutions of stride 2, one of them a pixel off, side by side."""
+    """Halves the resolution by two 1 x 1 convolutions of stride 2, one of them a pixel off, side by side.
+
+    Every other pixel is taken first and convolved with stride 1, which is the same: oneDNN's gradient of a strided 1 x 1
+    kernel in channels-last format is wrong, and writes into memory that is not its own, where there are fewer input channels
+    than a vector has numbers (8 with AVX2, 16 with AVX-512; https://github.com/uxlfoundation/oneDNN/issues/6035).
+    """
 
     def __init__(self, inputs: int, outputs: int, *, affine: bool = True) -> None:
         super().__init__()
-        self.even = nn.Conv2d(inputs, outputs // 2, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(inputs, outputs - outputs // 2, 1, stride=2, bias=False)
+        self.even = nn.Conv2d(inputs, outputs // 2, 1, bias=False)
+        self.odd = nn.Conv2d(inputs, outputs - outputs // 2, 1, bias=False)
         self.norm = nn.BatchNorm2d(outputs, affine=affine)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -56,7 +61,7 @@ class FactorizedReduce(nn.Module):
         if height % 2 or width % 2:
             # A zero row or column makes the two grids equally large.
             active = F.pad(active, (0, width % 2, 0, height % 2))
-        return torch.cat([self.even(active), self.odd(active[:, :, 1:, 1:])], dim=1)
+        return torch.cat([self.even(active[:, :, ::2, ::2]), self.odd(active[:, :, 1::2, 1::2])], dim=1)
 
 
 class Separable(nn.Module):
