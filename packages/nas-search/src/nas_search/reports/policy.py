@@ -71,7 +71,7 @@ def example_images(record: Mapping[str, Any], images: Tensor) -> str:
         for index in range(len(images))
     )
     caption = "<figcaption>Images before and after augmentation</figcaption>"
-    return f'<figure>{caption}<table class="heat images">{head}{rows}</table></figure>'
+    return f'<figure>{caption}<table class="images">{head}{rows}</table></figure>'
 
 
 def _image(pixels: Tensor, name: str) -> str:
