@@ -1,27 +1,18 @@
-"""Charts as SVG text, drawn by matplotlib (extra ``report``), for a page that has many of them.
+"""Line charts, drawn by matplotlib (extra ``report``), for a page that has many of them."""
 
-What matplotlib draws is made fit for the page: colours become the names of the style sheet, which gives them for light and
-for dark; texts lose their font and take that of the page; and what has an identifier has one of its own.
-"""
-
-import re
-from collections.abc import Mapping, Sequence
-from html import escape
-from io import StringIO
+from collections.abc import Sequence
 from itertools import count
 from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nas_search.errors import ConfigError
+from nas_search.reports.svg import COLORS, STYLES, fitted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["STYLES", "Line", "Pen", "can_draw", "number", "require_drawing"]
-
-STYLES = 8
-"""How many lines differ in colour, dashes and marks alike."""
+__all__ = ["Line", "Pen", "can_draw", "number", "require_drawing"]
 
 _WIDTH, _PLOT_HEIGHT = 360.0, 168.0  # points: 360 is what a phone has room for
 _TOP, _BOTTOM, _LETTER, _LABEL = 12.0, 36.0, 6.0, 13.5
@@ -38,9 +29,6 @@ _DASHES: tuple[tuple[float, ...], ...] = (
     (1, 3),
 )
 _MARKS = ("o", "s", "^", "D", "v", "X", "P", "*")
-# No colour that could stand for itself: each is a name of the style sheet.
-_NAMES = ("ink", "soft", "rule", "fine", "card", *(f"s{index}" for index in range(STYLES)))
-_COLORS = {name: f"#0{index:x}f1e2" for index, name in enumerate(_NAMES)}
 
 
 class Line(NamedTuple):
@@ -78,11 +66,7 @@ def can_draw() -> bool:
 
 
 def require_drawing() -> None:
-    """Say what to install where matplotlib is missing.
-
-    Raises:
-        ConfigError: it is.
-    """
+    """Raise ConfigError, which says what to install, where matplotlib is missing."""
     if not can_draw():
         raise ConfigError('the charts of a report need matplotlib, which is missing: pip install "nas-search[report]".')
 
@@ -108,14 +92,9 @@ def _short(text: str) -> str:
 
 
 class Pen:
-    """Draws the charts of one page: no identifier comes twice.
-
-    Raises:
-        ConfigError: matplotlib is missing.
-    """
+    """Draws the charts of one page: no identifier comes twice."""
 
     def __init__(self) -> None:
-        require_drawing()
         self._identifiers = count()
 
     def chart(
@@ -147,40 +126,14 @@ class Pen:
         labels = [_label(line, values, named) for line in kept if line.beside]
         texts = dict[str, str]()
         figure = _drawn(kept, labels, x_label, whole, span, texts)
-        told = "; ".join(f"{_range(line)}" for line in kept)
-        return self._fit(_svg(figure), kept, f"{caption}: {told}", texts)
-
-    def _fit(self, svg: str, lines: Sequence[Line], name: str, texts: Mapping[str, str]) -> str:
-        box = re.search(r'viewBox="[^"]*"', svg)
-        assert box is not None
-        svg = re.sub(
-            r"<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>", "", svg[svg.index(">", box.end()) + 1 :], flags=re.S
+        told = [_range(line) for line in kept]
+        return fitted(
+            figure,
+            name=f"{caption}: {'; '.join(told)}",
+            titles={f"line-{index}": text for index, text in enumerate(told)},
+            texts=texts,
+            identifiers=self._identifiers,
         )
-        svg = re.sub(r' (?:d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
-        svg = re.sub(r"\s*\n\s*", "\n", svg).replace("xlink:href", "href")
-        svg = re.sub(r"font[-a-z]*: [^;\"]*;? ?", "", svg)
-        svg = re.sub(r' transform="rotate\(-?0 [^"]*\)"', "", svg)
-        for color, placeholder in _COLORS.items():
-            svg = svg.replace(placeholder, f"var(--{color})")
-        used = {key: f"c{next(self._identifiers)}" for key in dict.fromkeys(re.findall(r"#([\w.-]+)", svg))}
-        svg = re.sub(r"#([\w.-]+)", lambda found: f"#{used[found[1]]}", svg)
-        titles = {f"line-{index}": _range(line) for index, line in enumerate(lines)}
-
-        def identified(found: re.Match[str]) -> str:
-            if found[2] in titles:
-                return f"<g><title>{_text(titles[found[2]])}</title>"
-            return f'<{found[1]} id="{used[found[2]]}"' + found[3] if found[2] in used else f"<{found[1]}{found[3]}"
-
-        svg = re.sub(r'<(\w+) id="([^"]*)"(>?)', identified, svg)
-        # Last of all, so that nothing above can change what is written by others.
-        for placeholder, text in texts.items():
-            svg = svg.replace(f">{placeholder}<", f">{_text(text)}<")
-        return f'<svg {box[0]} role="img" aria-label="{_text(name)}">{svg}'
-
-
-def _text(text: str) -> str:
-    """Escaped, and without the control characters that XML does not know."""
-    return escape("".join(character for character in text if character.isprintable()))
 
 
 def _range(line: Line) -> str:
@@ -190,16 +143,6 @@ def _range(line: Line) -> str:
         if len(line.points) == 1
         else f"{line.name} from {number(first)} to {number(last)}"
     )
-
-
-def _svg(figure: "Figure") -> str:
-    import matplotlib
-
-    buffer = StringIO()
-    # A salt, as identifiers are drawn at random without one; no date: equal runs have equal pages.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "nas_search"}):
-        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return buffer.getvalue()
 
 
 def _drawn(
@@ -221,7 +164,7 @@ def _drawn(
         left = _scale(axes, lines, whole, span)
         right = _WIDTH - 14 - _LETTER * max(map(len, labels), default=0)
         axes.set_position((left / _WIDTH, _BOTTOM / height, (right - left) / _WIDTH, 1 - (_TOP + _BOTTOM) / height))
-        axes.set_xlabel(_written(x_label, texts), color=_COLORS["soft"], labelpad=5)
+        axes.set_xlabel(_written(x_label, texts), color=COLORS["soft"], labelpad=5)
         for index, line in enumerate(lines):
             _draw(axes, line, index)
         _name(
@@ -231,7 +174,7 @@ def _drawn(
 
 
 def _written(text: str, texts: dict[str, str]) -> str:
-    """What stands for a text until the end: matplotlib has no glyph for some, and takes others for formulas."""
+    """What stands for a text until the end."""
     placeholder = f"text-{len(texts)}"
     texts[placeholder] = text
     return placeholder
@@ -268,23 +211,23 @@ def _scale(axes: "Axes", lines: Sequence[Line], whole: bool, span: Sequence[floa
     else:
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.tick_params(length=0, pad=6, labelcolor=_COLORS["soft"])
-    axes.yaxis.get_offset_text().set_color(_COLORS["soft"])
-    axes.grid(axis="y", color=_COLORS["fine"], linewidth=1)
+    axes.tick_params(length=0, pad=6, labelcolor=COLORS["soft"])
+    axes.yaxis.get_offset_text().set_color(COLORS["soft"])
+    axes.grid(axis="y", color=COLORS["fine"], linewidth=1)
     axes.set_axisbelow(True)
     return 8 + _LETTER * max(map(len, formatter.format_ticks(ticks)))
 
 
 def _draw(axes: "Axes", line: Line, index: int) -> None:
     style = line.style % STYLES
-    color = _COLORS[f"s{style}"]
+    color = COLORS[f"s{style}"]
     xs, ys = zip(*_thinned(line.points), strict=True)
     if line.band:
         band = axes.fill_between(*zip(*line.band, strict=True), color=color, alpha=0.16, linewidth=0)
         band.set_gid(f"band-{index}")
     look: dict[str, Any] = {"color": color, "clip_on": False, "gid": f"line-{index}", "markersize": 5}
     if line.kind == "dots":
-        axes.plot(xs, ys, "o", markerfacecolor=_COLORS["card"], **look)
+        axes.plot(xs, ys, "o", markerfacecolor=COLORS["card"], **look)
     elif line.quiet:
         axes.plot(xs, ys, linewidth=1, dashes=(2, 2), **look)
     else:
@@ -316,7 +259,7 @@ def _name(figure: "Figure", axes: "Axes", lines: Sequence[Line], labels: Sequenc
     ends = [axes.transData.transform(line.points[-1]) for line in lines]
     places = _apart([end[1] for end in ends], _LABEL, _BOTTOM, height - _TOP)
     for line, label, (x, y), place in zip(lines, labels, ends, places, strict=True):
-        color = _COLORS[f"s{line.style % STYLES}"]
+        color = COLORS[f"s{line.style % STYLES}"]
         leader = Line2D(
             [x / width, (right + 8) / width], [y / height, place / height], color=color, linewidth=0.8, alpha=0.6
         )

@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
-from nas_search.reports.chart import STYLES, Line, Pen
+from nas_search.reports.chart import Line, Pen
 from nas_search.reports.reading import ReportedRun
+from nas_search.reports.svg import STYLES
 
 __all__ = ["curves", "figure", "operation_weights"]
 
@@ -86,15 +88,36 @@ def curves(pen: Pen, runs: Sequence[ReportedRun], part: Literal["events", "train
 
 
 def _series(runs: Sequence[ReportedRun]) -> list[_Series]:
-    if len(runs) <= _MOST_RUNS:
-        return [_Series(run.name, (run,), index) for index, run in enumerate(runs)]
     together: dict[str, list[ReportedRun]] = {}
-    for run in runs:
-        together.setdefault(re.sub(r"-?seed\d+(-\d+)?$", "", run.name) or run.result["method"], []).append(run)
+    if len(runs) <= _MOST_RUNS:
+        groups = [(run.name, [run]) for run in runs]
+    else:
+        for run in runs:
+            together.setdefault(re.sub(r"-?seed\d+(-\d+)?$", "", run.name) or run.result["method"], []).append(run)
+        groups = list(together.items())
     return [
         _Series(name if len(same) == 1 else f"{name} x{len(same)}", tuple(same), index)
-        for index, (name, same) in enumerate(together.items())
+        for index, (name, (_, same)) in enumerate(zip(_apart([name for name, _ in groups]), groups, strict=True))
     ]
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    """Names without the parts between hyphens with which all begin or end.
+
+    Example:
+        >>> _apart(["gdas-digits-seed0", "darts-digits-seed0"])
+        ['gdas', 'darts']
+    """
+    parts = [name.split("-") for name in names]
+    first = _alike(parts)
+    last = _alike([each[first:][::-1] for each in parts])
+    short = ["-".join(each[first : len(each) - last]) for each in parts]
+    return short if all(short) else list(names)
+
+
+def _alike(several: Sequence[Sequence[str]]) -> int:
+    """How many elements all begin with."""
+    return sum(1 for _ in takewhile(lambda each: len(set(each)) == 1, zip(*several, strict=False)))
 
 
 def _chart(pen: Pen, series: Sequence[_Series], chart: _Chart, part: str, alone: bool) -> str:

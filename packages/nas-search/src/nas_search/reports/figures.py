@@ -9,7 +9,7 @@ from nas_search.reports.chart import number
 from nas_search.reports.reading import ReportedRun
 from nas_search.reports.words import trained_like
 
-__all__ = ["headline", "table"]
+__all__ = ["comparison", "headline", "table"]
 
 
 def headline(run: ReportedRun) -> str:
@@ -76,16 +76,41 @@ def _passes(run: ReportedRun) -> str:
     return f"{sum(passes) / len(passes):.4g} forward passes of the supernet in a step" if passes else ""
 
 
-def table(runs: Sequence[ReportedRun]) -> str:
-    """All figures, a column for each run, in HTML."""
-    facts = [_facts(run) for run in runs]
-    head = "" if len(runs) == 1 else "<tr><td></td>" + "".join(f"<th>{escape(run.name)}</th>" for run in runs) + "</tr>"
+def comparison(runs: Sequence[ReportedRun]) -> str:
+    """The figures by which runs are compared, a line for each run, whose name leads to what is said of it alone; in HTML."""
+    figures = [_compared(run) for run in runs]
+    names = [name for name in figures[0] if any(each[name] for each in figures)]
+    head = "<tr><th>run</th>" + "".join(f"<th>{escape(name)}</th>" for name in names) + "</tr>"
     body = "".join(
-        f"<tr><th>{escape(name)}</th>" + "".join(f"<td>{escape(each[name])}</td>" for each in facts) + "</tr>"
-        for name in facts[0]
-        if any(each[name] for each in facts)
+        f'<tr><th><a href="#run-{index}">{escape(run.name)}</a></th>'
+        + "".join(f"<td>{escape(each[name])}</td>" for name in names)
+        + "</tr>"
+        for index, (run, each) in enumerate(zip(runs, figures, strict=True), start=1)
     )
-    return f'<div class="wide"><table class="facts">{head}{body}</table></div>'
+    return f'<div class="wide"><table class="runs">{head}{body}</table></div>'
+
+
+def _compared(run: ReportedRun) -> dict[str, str]:
+    result, metrics = run.result, run.result["metrics"]
+    return {
+        "test accuracy": _percent(metrics.get("test_accuracy")),
+        "random one": _percent(metrics.get("random_test_accuracy")),
+        "test perplexity": _perplexity(metrics.get("test_perplexity")),
+        "in the table": f"{metrics['table_test']:.2f} %" if "table_test" in metrics else "",
+        "regret": f"{metrics['table_regret']:.2f}" if "table_regret" in metrics else "",
+        "validation": _percent(metrics.get("valid_accuracy")),
+        "parameters": f"{metrics['parameters']:,}" if "parameters" in metrics else "",
+        "search": duration(result["seconds"]),
+        "memory": f"{result['peak_memory_mib']:,.0f} MiB" if result["peak_memory_mib"] else "",
+        "method": result["method"],
+        "space": result["space"],
+    }
+
+
+def table(run: ReportedRun) -> str:
+    """All figures of a run, in HTML."""
+    rows = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in _facts(run).items() if value)
+    return f'<div class="wide"><table class="facts">{rows}</table></div>'
 
 
 def _facts(run: ReportedRun) -> dict[str, str]:

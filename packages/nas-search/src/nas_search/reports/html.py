@@ -12,7 +12,7 @@ from nas_search.references import citations
 from nas_search.reports.augmentation import augmentation
 from nas_search.reports.chart import Pen, can_draw, require_drawing
 from nas_search.reports.curves import curves, operation_weights
-from nas_search.reports.figures import headline, table
+from nas_search.reports.figures import comparison, headline, table
 from nas_search.reports.front import front_table
 from nas_search.reports.policy import example_images, heat_map
 from nas_search.reports.reading import ReportedRun, read_run
@@ -23,6 +23,10 @@ from nas_spaces import catalog as spaces
 from nas_spaces import drawing
 
 __all__ = ["write_report", "write_report_if_possible"]
+
+_MOST_IMAGES = (
+    20  # before and after augmentation, on one page: all four of five runs, and none where there are more than 20
+)
 
 
 def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
@@ -81,21 +85,25 @@ def _page(runs: Sequence[ReportedRun]) -> str:
     alone = len(runs) == 1
     title = f"{runs[0].result['method']} on {runs[0].result['space']}" if alone else f"{len(runs)} runs compared"
     pen = Pen()
-    body = [
-        f"<header><h1>{escape(title)}</h1>",
-        f'<p class="lead">{escape(", ".join(run.name for run in runs))}</p></header>',
-    ]
+    body = [f"<h1>{escape(title)}</h1>"]
     if alone:
-        body += [_words(runs[0]), headline(runs[0]), _remarks(runs[0]), "<h2>What was found</h2>", _cell(runs[0])]
+        body += [
+            f'<p class="lead">{escape(runs[0].name)}</p>',
+            _words(runs[0]),
+            headline(runs[0]),
+            _remarks(runs[0]),
+            "<h2>What was found</h2>",
+            _cell(runs[0]),
+        ]
     else:
-        body += ["<h2>In figures</h2>", table(runs)]
+        body += ["<h2>In figures</h2>", comparison(runs)]
     body += ["<h2>The search, epoch by epoch</h2>", curves(pen, runs, "events")]
     if any(run.training for run in runs):
         body += ["<h2>The training of the result</h2>", curves(pen, runs, "training")]
     if alone:
-        body += [_front(pen, runs[0]), _augmentation(runs[0]), "<h2>In figures</h2>", table(runs)]
+        body += [_front(pen, runs[0]), _augmentation(runs[0], _MOST_IMAGES), "<h2>In figures</h2>", table(runs[0])]
     else:
-        body += [_own(pen, run) for run in runs]
+        body += [_own(pen, run, number, _MOST_IMAGES // len(runs)) for number, run in enumerate(runs, start=1)]
     body.append(_papers(runs))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -116,18 +124,19 @@ def _remarks(run: ReportedRun) -> str:
     return "".join(f'<p class="remark"><b>Remark:</b> {escape(remark)}</p>' for remark in said)
 
 
-def _own(pen: Pen, run: ReportedRun) -> str:
+def _own(pen: Pen, run: ReportedRun, number: int, images: int) -> str:
     """What a run does not share with the others."""
     moved = operation_weights(pen, run)
     return "\n".join(
         (
-            f"<h2>{escape(run.name)}</h2>",
+            f'<h2 id="run-{number}">{escape(run.name)}</h2>',
             _words(run),
             _remarks(run),
             _cell(run),
             f'<section class="charts">{moved}</section>' if moved else "",
             _front(pen, run, "h3"),
-            _augmentation(run, "h3"),
+            _augmentation(run, images, "h3"),
+            f"<details><summary>All figures of {escape(run.name)}</summary>{table(run)}</details>",
         )
     )
 
@@ -146,9 +155,10 @@ def _cell(run: ReportedRun) -> str:
     )
 
 
-def _augmentation(run: ReportedRun, heading: str = "h2") -> str:
+def _augmentation(run: ReportedRun, most: int, heading: str = "h2") -> str:
+    """The policy of a run, and `most` of its images before and after it."""
     record = run.result["policy"]
-    shown = heat_map(record) + ("" if run.images is None else example_images(record, run.images))
+    shown = heat_map(record) + ("" if run.images is None or not most else example_images(record, run.images[:most]))
     said = f"<{heading}>Augmentation</{heading}><p>{escape(augmentation(record))}</p>"
     return f'{said}<section class="charts">{shown}</section>' if shown else ""
 
