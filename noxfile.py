@@ -16,7 +16,7 @@ PACKAGES = ("nas-hypergrad", "nas-spaces", "nas-augment", "nas-search", "nas-cli
 CONSTRAINTS = ("-c", str(ROOT / "constraints.txt"))
 ONNX = ("onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20")
 REPORTS = ("tensorboard>=2.18", "selenium>=4.20")
-BENCH = ("pytest-benchmark>=5", "torchopt>=0.7.3", "kornia>=0.8", "pillow>=11", "matplotlib>=3.8")
+BENCH = ("pytest-benchmark>=5", "torchopt>=0.7.3", "kornia>=0.8", "pillow>=11")
 PYTEST = ("pytest>=9", "hypothesis>=6.140")
 
 
@@ -38,8 +38,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typecheck(session: nox.Session) -> None:
     """Strict types of the packages, the tests and this file."""
-    # matplotlib is an extra that is typed itself.
-    install_all(session, "mypy", "types-networkx", "nox", "matplotlib>=3.8", *PYTEST)
+    install_all(session, "mypy", "types-networkx", "nox", *PYTEST)
     session.run("mypy", *(f"packages/{package}/src" for package in PACKAGES))
     session.run("mypy", "tests", "noxfile.py")
 
@@ -51,7 +50,6 @@ def tests(session: nox.Session) -> None:
         session,
         "pytest-cov",
         "pytest-xdist>=3.6",
-        "matplotlib>=3.8",
         "google-crc32c>=1.5",
         "nats-bench>=1.8",
         *ONNX,
@@ -69,7 +67,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def nightly(session: nox.Session) -> None:
     """The tests that take minutes, such as 200 random compositions of a search; arguments go to pytest."""
-    install_all(session, "matplotlib>=3.8", *PYTEST)
+    install_all(session, *PYTEST)
     session.run("pytest", "-m", "nightly", *session.posargs, env={"NAS_NIGHTLY": "1"})
 
 

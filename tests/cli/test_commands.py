@@ -118,8 +118,7 @@ def test_show_an_architecture_as_text_and_picture(nascli: Any) -> None:
     assert nascli("show", "|nonsense~0|").status == 2
 
 
-def test_show_writes_png_where_matplotlib_is(nascli: Any) -> None:
-    pytest.importorskip("matplotlib")
+def test_show_writes_png(nascli: Any) -> None:
     assert nascli("show", ARCHITECTURE, "--out", "cell.png").status == 0
     assert Path("cell.png").read_bytes().startswith(b"\x89PNG")
 
@@ -206,11 +205,11 @@ def test_doctor_names_versions_and_what_is_missing(nascli: Any, monkeypatch: pyt
     outcome = nascli("doctor")
     assert outcome.status == 0
     assert "torch" in outcome.stdout
-    monkeypatch.setattr(doctor, "_version", lambda package: None if package in ("rich", "matplotlib") else "1")
+    monkeypatch.setattr(doctor, "_version", lambda package: None if package in ("rich", "onnx") else "1")
     outcome = nascli("doctor")
     assert outcome.status == 1
     assert "MISSING: pip install rich" in outcome.stdout
-    assert 'pip install "nas-cli[draw]"' in outcome.stdout
+    assert 'pip install "nas-cli[onnx]"' in outcome.stdout
 
 
 def test_other_ranks_say_what_befalls_them_and_leave_wrong_use_to_the_first(

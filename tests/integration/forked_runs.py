@@ -16,7 +16,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-# Imported late by what runs use, and dear: torch's optimisers import the compiler, drawings networkx.
+# Imported late by what runs use, and dear: torch's optimisers import the compiler, drawings networkx, reports matplotlib.
+import matplotlib.backends.backend_svg
+import matplotlib.figure  # noqa: F401
 import networkx  # noqa: F401
 import torch._dynamo
 import torch._inductor

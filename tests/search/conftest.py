@@ -1,6 +1,9 @@
 """Small data and settings that every test of a search uses."""
 
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +26,24 @@ def small() -> dict[str, Any]:
     return dict(SMALL)
 
 
+@pytest.fixture(autouse=True)
+def _no_report(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end without a report, as where matplotlib is missing: drawing one takes longer than most of them do."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+
+@pytest.fixture
+def drawn() -> None:
+    """For tests that look at a report, where matplotlib can draw it."""
+    pytest.importorskip("matplotlib")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Autoencoders are kept in the user's cache folder; those of the tests in one of their own."""
     with pytest.MonkeyPatch.context() as patch:
+        # But for matplotlib's, which would look through all fonts again.
+        patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(Path("~/.cache/matplotlib").expanduser())))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -152,7 +152,7 @@ def test_the_network_at_the_end_is_the_supernet(data: ImageData, small: dict[str
         torch.testing.assert_close(network(images), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_run_is_a_bundle(tmp_path: Path) -> None:
+def test_a_run_is_a_bundle(drawn: None, tmp_path: Path) -> None:
     """Architecture, policy, schedule and weights in the run folder; training from scratch takes all but the weights."""
     run = tmp_path / "run"
     config = RunConfig(

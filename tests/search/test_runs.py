@@ -14,6 +14,7 @@ from nas_search import CheckpointError, ConfigError, DataError, Interrupted, Run
 from nas_search.config import RunConfig
 from nas_search.data_sources import load_data
 from nas_search.mixed_space import SETTINGS
+from nas_search.reports import write_report
 from nas_search.roles import Event
 from nas_search.runs import free_folder, run_evaluation, run_search, run_training
 from nas_search.schedules import Cosine, ExponentialCosine
@@ -34,7 +35,7 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "table.npz"
 
 
-def test_a_run_writes_what_the_design_names(tmp_path: Path, table: Path) -> None:
+def test_a_run_writes_what_the_design_names(drawn: None, tmp_path: Path, table: Path) -> None:
     record = run_search(replace(CONFIG, table=str(table)), tmp_path / "run")
     run = tmp_path / "run"
     written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
@@ -59,6 +60,16 @@ def test_a_run_writes_what_the_design_names(tmp_path: Path, table: Path) -> None
     assert {"train_loss", "valid_accuracy", "entropy", "skip_share", "seconds", "table_test"} <= set(events[0])
 
 
+def test_without_matplotlib_a_run_ends_without_a_report_and_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r'pip install "nas-search\[report\]"'):
+        record = run_search(replace(CONFIG, epochs=1, train_epochs=0), tmp_path / "run")
+    assert record["report"] is None
+    assert not (tmp_path / "run" / "report.html").exists()
+    assert SearchResult.load(tmp_path / "run").method == CONFIG.method
+    with pytest.raises(ConfigError, match=r'need matplotlib.*pip install "nas-search\[report\]"'):
+        write_report([tmp_path / "run"], tmp_path / "page.html")
+
+
 def test_what_allegro_finds_is_trained_with_its_own_annealing(tmp_path: Path) -> None:
     config = replace(CONFIG, method="allegro", epochs=1, train_epochs=3, train_learning_rate=0.1)
     run_search(config, tmp_path / "run")
@@ -70,7 +81,7 @@ def test_what_allegro_finds_is_trained_with_its_own_annealing(tmp_path: Path) ->
     assert [epoch["learning_rate"] for epoch in again["history"]] == rates
 
 
-def test_a_search_that_was_stopped_says_so(tmp_path: Path) -> None:
+def test_a_search_that_was_stopped_says_so(drawn: None, tmp_path: Path) -> None:
     config = replace(CONFIG, method="darts", epochs=6, train_epochs=0, settings={"stop_skips": 1})
     record = run_search(config, tmp_path / "run")
     events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
@@ -81,11 +92,11 @@ def test_a_search_that_was_stopped_says_so(tmp_path: Path) -> None:
     assert "Depth of the derived cells" in page
 
 
-def test_the_curvature_is_recorded_on_request(tmp_path: Path) -> None:
+def test_the_curvature_is_recorded_on_request(drawn: None, tmp_path: Path) -> None:
     record = run_search(replace(CONFIG, method="darts", train_epochs=0, spectrum=True), tmp_path / "run")
     events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
     assert all({"hessian_eigenvalue", "hessian_trace", "hessian_trace_error"} <= set(event) for event in events)
-    assert "Dominant eigenvalue" in (tmp_path / "run" / "report.html").read_text()
+    assert "Largest Hessian eigenvalue" in (tmp_path / "run" / "report.html").read_text()
     again = run_search(RunConfig.from_toml(tmp_path / "run" / "config.toml"), tmp_path / "again")
     assert again["architecture"] == record["architecture"]
     with pytest.raises(ConfigError, match="'gdas' draws a path"):

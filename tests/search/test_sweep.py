@@ -78,7 +78,7 @@ def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
         plan(tmp_path, BASE, ["gdas"], 1, {"learing_rate": (1.0,)})
 
 
-def test_one_that_fails_does_not_stop_the_others_and_what_is_done_is_not_repeated(tmp_path: Path) -> None:
+def test_one_that_fails_does_not_stop_the_others_and_what_is_done_is_not_repeated(drawn: None, tmp_path: Path) -> None:
     planned = plan(tmp_path / "s", BASE, ["gdas", "random_nas"], 2)
     engine, told = Pretend(("gdas-seed1",)), list[str]()
     rows = run_sweep(planned, engine, lambda row: told.append(row.trial.name))

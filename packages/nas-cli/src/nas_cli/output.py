@@ -279,7 +279,7 @@ def print_search(record: Mapping[str, Any]) -> None:
         size = f"{metrics['parameters']:,} parameters, {metrics['multiply_adds'] / 1e6:.2f} M multiply-adds"
         lines.append(("size", size))
     lines.append(("search took", f"{record['seconds']:.1f} s"))
-    lines.append(("report", record["report"]))
+    lines.append(("report", record["report"] or "none: matplotlib is missing, see `nascli doctor`"))
     for label, text in lines:
         click.echo(f"{label:>14}  {text}")
     for remark in remarks(metrics):

@@ -18,7 +18,7 @@ from nas_search.errors import CheckpointError
 from nas_search.evaluation import top1
 from nas_search.files import write_atomically
 from nas_search.loop import complete
-from nas_search.reports.html import write_report
+from nas_search.reports.html import write_report_if_possible
 from nas_search.result import SearchResult
 from nas_search.roles import Event, Observer
 from nas_search.run_folder import RunFolder
@@ -60,7 +60,8 @@ def run_search(
         observers: told of every step and epoch of the search and of the trainings.
 
     Returns:
-        The content of ``result.json``.
+        The content of ``result.json``, the folder as ``run``, and the page as ``report``: None where matplotlib, which draws its
+        charts, is missing; a warning says so.
 
     Raises:
         SearchError, SpacesError: see `nas_search.search`, `load_data` and `load_table`.
@@ -111,8 +112,8 @@ def _run_search(config: RunConfig, out: str | Path, resume: bool, observers: Seq
     result.save(out)
     if config.training_epochs:
         result = _train_both(parts, result, folder, observers)
-    write_report([folder.root], folder.report)
-    return {**result.to_dict(), "run": str(folder.root), "report": str(folder.report)}
+    report = write_report_if_possible([folder.root], folder.report)
+    return {**result.to_dict(), "run": str(folder.root), "report": None if report is None else str(report)}
 
 
 def _keep_examples(data: Data, folder: RunFolder) -> None:

@@ -22,7 +22,7 @@ from nas_search.lazy_images import ImageFolders, Reading
 from nas_search.measure import choose_device
 from nas_search.model_file import read_model
 from nas_search.protocols import TrainingProtocol
-from nas_search.reports.html import write_report
+from nas_search.reports.html import write_report_if_possible
 from nas_search.result import SearchResult
 from nas_search.roles import Observer
 from nas_search.run_folder import RunFolder
@@ -157,7 +157,7 @@ def run_training(
         )
     kept = {name: value for name, value in result.metrics.items() if name != "trained_in_search"}
     replace(result, metrics={**kept, **trained_figures(record)}).save(run)
-    write_report([folder.root], folder.report)
+    write_report_if_possible([folder.root], folder.report)
     return record
 
 

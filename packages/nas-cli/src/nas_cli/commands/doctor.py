@@ -12,11 +12,10 @@ from nas_cli.output import print_json
 __all__ = ["command"]
 
 _REQUIRED = (
-    "torch", "torchvision", "kornia", "botorch", "networkx", "scikit-learn", "click", "rich",
+    "torch", "torchvision", "kornia", "botorch", "networkx", "scikit-learn", "matplotlib", "click", "rich",
     "nas-spaces", "nas-hypergrad", "nas-augment", "nas-search", "nas-cli",
 )  # fmt: skip
 _OPTIONAL = {
-    "matplotlib": ("pictures as PNG (`nascli show --out FILE.png`)", 'pip install "nas-cli[draw]"'),
     "onnx": ("networks for other programs (`nascli export`)", 'pip install "nas-cli[onnx]"'),
     "onnxscript": ("the same", 'pip install "nas-cli[onnx]"'),
     "onnxruntime": ("the same", 'pip install "nas-cli[onnx]"'),

@@ -27,7 +27,7 @@ __all__ = ["command"]
 def command(what: str, space: str, out: Path | None, top: int | None, as_json: bool) -> None:
     """Show an architecture as text and as a picture, of a run or written out.
 
-    The picture of a run goes to RUN/architecture.svg by default. PNG needs matplotlib: pip install "nas-cli[draw]".
+    The picture of a run goes to RUN/architecture.svg by default.
 
     \b
     Examples:

@@ -1,5 +1,6 @@
 """Reports: a run folder as a page."""
 
-from nas_search.reports.html import write_report
+from nas_search.reports.chart import can_draw
+from nas_search.reports.html import write_report, write_report_if_possible
 
-__all__ = ["write_report"]
+__all__ = ["can_draw", "write_report", "write_report_if_possible"]

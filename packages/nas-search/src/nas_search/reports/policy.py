@@ -19,6 +19,7 @@ __all__ = ["example_images", "heat_map"]
 
 _DRAWS = 3
 _LARGEST = 96
+_SMALL = 40
 
 
 def heat_map(record: Mapping[str, Any]) -> str:
@@ -63,7 +64,7 @@ def example_images(record: Mapping[str, Any], images: Tensor) -> str:
     policy = Policy.from_json(json.dumps(record))
     generator = torch.Generator().manual_seed(0)
     draws = [policy.apply(images, generator=generator) for _ in range(_DRAWS)]
-    head = "<tr><th>before</th>" + "".join(f"<th>after, draw {draw + 1}</th>" for draw in range(_DRAWS)) + "</tr>"
+    head = "<tr><th>before</th>" + "".join(f"<th>draw {draw + 1}</th>" for draw in range(_DRAWS)) + "</tr>"
     rows = "".join(
         f"<tr><td>{_image(images[index], f'image {index + 1} before')}</td>"
         + "".join(f"<td>{_image(each[index], f'image {index + 1}, draw {n}')}</td>" for n, each in enumerate(draws, 1))
@@ -71,7 +72,7 @@ def example_images(record: Mapping[str, Any], images: Tensor) -> str:
         for index in range(len(images))
     )
     caption = "<figcaption>Images before and after augmentation</figcaption>"
-    return f'<figure>{caption}<table class="heat images">{head}{rows}</table></figure>'
+    return f'<figure>{caption}<table class="images">{head}{rows}</table></figure>'
 
 
 def _image(pixels: Tensor, name: str) -> str:
@@ -79,7 +80,9 @@ def _image(pixels: Tensor, name: str) -> str:
     if max(sides) > _LARGEST:
         size = [max(1, round(side * _LARGEST / max(sides))) for side in sides]
         pixels = F.interpolate(pixels[None].float(), size=size, mode="area")[0].round().to(torch.uint8)
+    # Every pixel of a small image is seen; of a large one it would be 20 kB, and a page has sixteen for every run.
+    kind = "jpeg" if max(sides) > _SMALL else "png"
     buffer = BytesIO()
-    Image.fromarray(pixels.permute(1, 2, 0).squeeze(-1).numpy()).save(buffer, "PNG")
+    Image.fromarray(pixels.permute(1, 2, 0).squeeze(-1).numpy()).save(buffer, kind, quality=80)
     text = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{name}" src="data:image/png;base64,{text}">'
+    return f'<img alt="{name}" src="data:image/{kind};base64,{text}">'

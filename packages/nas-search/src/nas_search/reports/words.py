@@ -5,7 +5,7 @@ from typing import Any
 
 from nas_search.reports.remarks import trained_alike
 
-__all__ = ["asked", "found"]
+__all__ = ["asked", "found", "trained_like"]
 
 
 def asked(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
@@ -30,12 +30,7 @@ def found(result: Mapping[str, Any]) -> str:
         which = ", as trained in the search," if metrics.get("trained_in_search") else ""
         text = f"The network that was found{which} classifies {100 * metrics['test_accuracy']:.2f} % of the test images correctly"
         if "random_test_accuracy" in metrics:
-            how = (
-                "trained alike"
-                if trained_alike(metrics)
-                else f"trained for {metrics.get('random_train_epochs')} epochs"
-            )
-            text += f"; a random architecture, {how}, {100 * metrics['random_test_accuracy']:.2f} %"
+            text += f"; a random architecture, {trained_like(metrics)}, {100 * metrics['random_test_accuracy']:.2f} %"
         parts.append(text)
     if "test_perplexity" in metrics:
         parts.append(f"The network that was found has a test perplexity of {metrics['test_perplexity']:.2f}")
@@ -50,3 +45,8 @@ def found(result: Mapping[str, Any]) -> str:
     if result["peak_memory_mib"]:
         took += f" and at most {result['peak_memory_mib']:,.0f} MiB"
     return ". ".join([*parts, took]) + "."
+
+
+def trained_like(metrics: Mapping[str, Any]) -> str:
+    """How the random architecture was trained beside the one that was found."""
+    return "trained alike" if trained_alike(metrics) else f"trained for {metrics.get('random_train_epochs')} epochs"

@@ -6,7 +6,7 @@ from typing import Protocol
 from nas_search.errors import Interrupted
 from nas_search.files import write_atomically
 from nas_search.interruption import StopSignals
-from nas_search.reports.html import write_report
+from nas_search.reports.html import write_report_if_possible
 from nas_search.sweep.plan import Plan, Trial
 from nas_search.sweep.summary import Row, read_row, to_csv
 from nas_search.sweep.trial import finished
@@ -57,5 +57,5 @@ def run_sweep(plan: Plan, engine: Engine, tell: Callable[[Row], None] = lambda r
         raise Interrupted(f"stopped the sweep in {plan.root} after {done} of {len(rows)} trials.")
     whole = [plan.folder(row.trial) for row in rows.values() if row.status == "done"]
     if whole:
-        write_report(whole, plan.root / "report.html")
+        write_report_if_possible(whole, plan.root / "report.html")
     return list(rows.values())

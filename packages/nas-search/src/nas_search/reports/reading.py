@@ -1,0 +1,78 @@
+"""What a report knows of a run: what its folder holds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas_search.config import RunConfig
+from nas_search.errors import RunFolderError
+from nas_search.result import SearchResult
+from nas_search.run_folder import RunFolder
+
+__all__ = ["ReportedRun", "read_run"]
+
+
+@dataclass(frozen=True)
+class ReportedRun:
+    """One run.
+
+    Args:
+        name: of its folder.
+        result: the content of ``result.json``.
+        events: a record for every epoch of the search, with the hyper-parameters that were learned beside the other figures.
+        training: the same of the training of what was found; empty if there was none.
+        config: the content of ``config.toml``; empty for a search that was not made from the command line.
+        images: a few train images, ``(batch, 1 or 3, height, width)`` uint8; None where there are none.
+    """
+
+    name: str
+    result: Mapping[str, Any]
+    events: Sequence[Mapping[str, Any]]
+    training: Sequence[Mapping[str, Any]]
+    config: Mapping[str, Any]
+    images: Tensor | None
+
+
+def read_run(root: str | Path) -> ReportedRun:
+    """Read a run folder.
+
+    Raises:
+        RunFolderError: it has no finished search, or was changed or damaged.
+    """
+    folder = RunFolder(root)
+    result = SearchResult.load(folder.root).to_dict()
+    training = folder.read_json(folder.training, "training").get("history") if folder.training.exists() else []
+    if not isinstance(training, list):
+        raise RunFolderError(
+            f"{folder.training} has no history; it was changed or damaged: train again with `nascli train`."
+        )
+    events = [_flat(record) for record in folder.read_events()]
+    config = asdict(RunConfig.from_toml(folder.config)) if folder.config.exists() else {}
+    return ReportedRun(folder.root.resolve().name, result, events, training, config, _images(folder))
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    learned = record.get("hyperparameters")
+    return {**record, **(learned if isinstance(learned, dict) else {})}
+
+
+def _images(folder: RunFolder) -> Tensor | None:
+    if not folder.examples.exists():
+        return None
+    try:
+        # Opened here: numpy leaves open what turns out to be no archive.
+        with folder.examples.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            images = torch.from_numpy(file["images"])
+    except Exception as error:
+        # A damaged archive surfaces as OSError, ValueError, EOFError, BadZipFile, zlib.error, KeyError and others.
+        raise RunFolderError(
+            f"{folder.examples} cannot be read ({error}); delete it: the report does without."
+        ) from error
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise RunFolderError(f"{folder.examples} holds no images; delete it: the report does without.")
+    return images
