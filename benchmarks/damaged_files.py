@@ -27,7 +27,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.disable()
-    warnings.simplefilter("error")  # what would be said of a damaged file beside the error, as in the tests
+    warnings.simplefilter("ignore")  # of a damaged file's values; the tests do not let them pass
     resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30, 6 * 2**30))
     total = failed = 0
     print("| format | files | refused | read | other outcomes |")

@@ -26,15 +26,17 @@ from nas_search.config import RunConfig
 from nas_search.data_sources import fake, load_data
 from nas_search.mixed_space import named
 from nas_search.model_file import load_model
+from nas_search.optimizers import SGD
 from nas_search.pretraining import AutoencoderSettings, load_autoencoder, obtain_autoencoder
 from nas_search.reports.html import write_report
 from nas_search.run_folder import Store
 from nas_search.run_parts import RunParts
-from nas_search.runs import run_evaluation, run_search, run_training
+from nas_search.runs import run_evaluation, run_search
 from nas_search.state import SearchState
 from nas_search.sweep.plan import plan
 from nas_search.sweep.summary import read_row, summarize, to_csv
 from nas_search.train_found import training_optimizer
+from nas_search.training import TrainState
 from nas_spaces import ArchitectureError, SearchSpace, TableError, catalog, load_table, nas_bench_201
 from nas_spaces.latency import LatencyTable
 
@@ -59,10 +61,32 @@ def configured(folder: Path) -> object:
     return search_catalog.method(config.method, config.settings)
 
 
+def resume_training(folder: Path) -> object:
+    """As a training does that goes on from ``retrain.pt``."""
+    space = nas_bench_201()
+    state = TrainState(
+        lambda: space.network(space.parse(_SKIPS), classes=4, channels=4, cells=1, in_channels=1),
+        fake("1x8x8", count=32).train, policy=Policy(), optimizer=SGD(), epochs=1, batch_size=16, seed=0,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    store = Store(folder / "checkpoints" / "retrain.pt", {})
+    if not store.checkpoint.exists():
+        store.save(state)
+    return store.restore(state)
+
+
+_SKIPS = "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|"
+
+
 def trained_again(folder: Path) -> object:
     """What a training takes from the result of a search."""
     result = SearchResult.load(folder)
-    return training_optimizer(RunParts.of(CONFIG.resolved()), result.hyperparameters)
+    return training_optimizer(_parts(), result.hyperparameters)
+
+
+@cache
+def _parts() -> RunParts:
+    return RunParts.of(CONFIG.resolved())
 
 
 @cache
@@ -122,8 +146,7 @@ def data(source: str) -> Callable[[Path], object]:
 
 FORMATS = {
     "checkpoint": Format("checkpoints/last.pt", resume, CheckpointError),
-    "checkpoint of a training": Format(
-        "checkpoints/retrain.pt", lambda folder: run_training(folder, epochs=1, resume=True), CheckpointError),
+    "checkpoint of a training": Format("checkpoints/retrain.pt", resume_training, CheckpointError),
     "model": Format("model.pt", lambda folder: load_model(folder / "model.pt"), RunFolderError),
     "model to evaluate": Format("model.pt", lambda folder: run_evaluation(folder, data="fake:1x8x8"), SearchError),
     "result": Format("result.json", lambda folder: SearchResult.load(folder), RunFolderError),
@@ -141,7 +164,8 @@ FORMATS = {
     "csv table": Format("table.csv", lambda folder: load_table(folder / "table.csv"), TableError),
     "latency table": Format("latency.json", lambda folder: LatencyTable.load(folder / "latency.json"), TableError),
     "NATS-Bench": Format(
-        "NATS-tss-simple/000001.pickle.pbz2", lambda folder: load_table(folder / "NATS-tss-simple"), TableError, bz2.decompress, bz2.compress),
+        "NATS-tss-simple/000001.pickle.pbz2", lambda folder: load_table(folder / "NATS-tss-simple"), TableError,
+        bz2.decompress, bz2.compress),
     "NAS-Bench-101": Format(
         "nasbench.tfrecord", lambda folder: load_table(folder / "nasbench.tfrecord"), TableError,
         lambda file: b"\n".join(records()), lambda lines: b"".join(map(framed, lines.split(b"\n")))),
@@ -149,7 +173,8 @@ FORMATS = {
     "WikiText": Format("text/train.txt", data("wikitext:text"), DataError),
     "Penn Treebank": Format("ptb/ptb.train.txt", data("ptb:ptb"), DataError),
     "autoencoder": Format(
-        "autoencoder.pt", lambda folder: load_autoencoder(folder / "autoencoder.pt", nas_bench_201(), AUTOENCODER), CheckpointError),
+        "autoencoder.pt", lambda folder: load_autoencoder(folder / "autoencoder.pt", nas_bench_201(), AUTOENCODER),
+        CheckpointError),
     "genotype": Format("genotype.txt", genotype, ArchitectureError),
     "CIFAR-10 batch": Format("cifar/data_batch_1", data("cifar10:cifar"), DataError),
     "CIFAR-10 names": Format("cifar/batches.meta", data("cifar10:cifar"), DataError),
@@ -170,7 +195,7 @@ READ_OR_LEFT_OUT = ("genotype", "CIFAR-10 binary")
 def write_files(folder: Path) -> None:
     """Make a run folder with one valid file of every format; image folders keep their pixels where XDG_CACHE_HOME says."""
     run_search(CONFIG, folder)
-    run_training(folder, epochs=1)
+    resume_training(folder)
     torch.save(
         torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["fingerprint"], folder / "fingerprint.pt"
     )
@@ -224,8 +249,9 @@ def write_images(folder: Path) -> None:
         numbers = np.arange(1, 11, dtype=np.uint8)[:, None]
         savemat(folder / "svhn" / f"{part}_32x32.mat", {"X": pixels, "y": numbers}, do_compression=True)
     (folder / "fashion").mkdir()
+    idx = {"images-idx3": pixels[:28, :28, 0].transpose(2, 0, 1), "labels-idx1": np.arange(10, dtype=np.uint8)}
     for part in ("train", "t10k"):
-        for name, array in (("images-idx3", pixels[:28, :28, 0].transpose(2, 0, 1)), ("labels-idx1", np.arange(10, dtype=np.uint8))):  # fmt: skip
+        for name, array in idx.items():
             sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
             raw = bytes((0, 0, 8, array.ndim)) + sizes + array.tobytes()
             (folder / "fashion" / f"{part}-{name}-ubyte.gz").write_bytes(gzip.compress(raw))

@@ -215,7 +215,8 @@ def _finish(state: SearchState) -> SearchResult:
 def drive(state: RunState, *, observers: Sequence[Observer] = (), store: Store | None = None) -> None:
     """Run to the end from wherever the state is.
 
-    With a store the state is saved after every epoch, and when SIGINT or SIGTERM asks to stop.
+    With a store the state is saved after the first epoch and the last, after those between as often as `Store.save_if_due`
+    does, and when SIGINT or SIGTERM asks to stop.
 
     Raises:
         NonFiniteError: a figure became NaN or infinite; the checkpoint before is kept.
@@ -241,7 +242,7 @@ def drive(state: RunState, *, observers: Sequence[Observer] = (), store: Store |
             record = state.close_epoch()
             _tell(observers, state, "epoch", record)
             if store is not None:
-                store.save(state)
+                (store.save if state.finished else store.save_if_due)(state)
             if distributed.agreed(stop.requested):
                 _stop(state, store)
 
