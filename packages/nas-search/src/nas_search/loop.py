@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from nas_search import distributed
+from nas_search.computation import Computation, deterministic
 from nas_search.data import Data, stream_seed
 from nas_search.describe import describe
 from nas_search.errors import Interrupted, NonFiniteError
@@ -47,6 +48,7 @@ def search(
     observers: Sequence[Observer] = (),
     channels: int = 16,
     cells: int | None = None,
+    computation: Computation = Computation(),
 ) -> SearchResult:
     """Search an architecture, and whatever else the method learns.
 
@@ -68,6 +70,7 @@ def search(
             first, once (see `nas_search.pretraining`).
         channels: width of the supernet's first cell.
         cells: depth of the supernet, in the unit of the space; the space's own by default.
+        computation: number format, and whether only deterministic algorithms are used; nothing is compiled.
 
     Returns:
         The architecture with the policy to train it with, and how the search went.
@@ -103,10 +106,12 @@ def search(
         device=choose_device(device),
         channels=channels,
         cells=cells,
+        computation=computation,
     )
     if folder is not None:
         folder.claim(resume=resume)
-    return complete(state, folder, observers=observers)
+    with deterministic(computation.deterministic):
+        return complete(state, folder, observers=observers)
 
 
 def complete(state: SearchState, folder: RunFolder | None, *, observers: Sequence[Observer] = ()) -> SearchResult:
@@ -160,6 +165,11 @@ def _fingerprint(state: SearchState) -> dict[str, str]:
         "channels": state.channels,
         "cells": state.cells,
     }
+    values |= (
+        {}
+        if state.asked == Computation(deterministic=state.asked.deterministic)
+        else {"precision": state.asked.precision}
+    )
     return {key: describe(value) for key, value in values.items()}
 
 
@@ -191,6 +201,7 @@ def _finish(state: SearchState) -> SearchResult:
         "kendall_tau",
     )
     metrics: dict[str, Any] = {name: last[name] for name in figures if name in last}
+    metrics["computation"] = state.computation.record(state.device)
     if state.epoch < state.epochs:
         metrics["stopped_after"] = state.epoch
     scores = [score for text, score in state.archive if text == str(architecture)]
