@@ -8,15 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from nas_augment import Policy
-from nas_search import ConfigError
+from nas_search import ConfigError, Method, methods
+from nas_search.compatibility import computation_of
 from nas_search.computation import Computation, deterministic
 from nas_search.config import RunConfig
 from nas_search.data_sources import fake
+from nas_search.evaluation import SupernetAccuracy
 from nas_search.loop import drive
 from nas_search.optimizers import SGD
 from nas_search.runs import run_search, run_training
 from nas_search.schedules import Constant
+from nas_search.state import SearchState
 from nas_search.training import TrainState
+from nas_spaces import nas_bench_201
 
 CPU = torch.device("cpu")
 SEEN: list[tuple[torch.dtype, bool]] = []
@@ -129,17 +133,72 @@ def test_a_drop_path_that_grows_is_not_compiled() -> None:
         )  # fmt: skip
 
 
+def searching(method: Method, computation: Computation) -> SearchState:
+    return SearchState(
+        nas_bench_201(), fake("1x8x8", count=64, classes=4), method, epochs=1, batch_size=16, seed=0, device=CPU, channels=4,
+        cells=1, computation=computation,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "method", [methods.gdas(), methods.darts(order=2), methods.idarts()], ids=lambda each: each.name
+)
+def test_a_search_trains_in_bfloat16_and_evaluates_in_float32(method: Method) -> None:
+    seen: list[torch.dtype] = []
+    half, full = searching(method, Computation("bfloat16")), searching(method, Computation("float32"))
+    half.require_supernet().register_forward_hook(lambda *given: seen.append(given[2].dtype))
+    found, expected = half.advance(), full.advance()
+    assert set(seen) == {torch.bfloat16}
+    assert {value.dtype for value in found.values()} == {torch.float32}
+    for name in ("train_loss", "valid_loss"):
+        assert found[name] != expected[name]
+        assert float(found[name]) == pytest.approx(float(expected[name]), rel=0.05)
+    for name, parameter in half.outer_parameters().items():
+        ours, theirs = parameter.grad, full.outer_parameters()[name].grad
+        assert ours is not None
+        assert theirs is not None
+        assert parameter.dtype == ours.dtype == torch.float32
+        assert torch.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.8
+    SupernetAccuracy(images=16)(half.space.sample(half.generator), half)
+    assert seen[-1] == torch.float32
+
+
+def test_a_search_takes_second_derivatives_in_float32_unless_it_is_told() -> None:
+    cuda = torch.device("cuda")
+
+    def precision(method: Method, asked: str = "auto") -> str:
+        return computation_of(method, Computation(asked), cuda).precision
+
+    relaxed = methods.augment_only("dada", control_variate=False)
+    first = (methods.gdas(), methods.daas(), methods.dha(), methods.random_search(), methods.enas())
+    second = (methods.darts(order=2), methods.idarts(), relaxed, methods.augment_only("dada"))
+    assert {precision(each) for each in first} == {"bfloat16"}
+    assert {precision(each) for each in second} == {"float32"}
+    assert {precision(each, "bfloat16") for each in second} == {"bfloat16"}
+    differences = methods.darts(order=2, central_difference=True)
+    assert precision(differences) == "float32"
+    with pytest.raises(
+        ConfigError, match="bfloat16 rounds away; leave out central_difference, or take --precision float32"
+    ):
+        precision(differences, "bfloat16")
+    with pytest.raises(ConfigError, match="no search does: .* Compile the training: nascli train RUN --compile"):
+        searching(methods.gdas(), Computation(compile=True))
+
+
 def test_runs_record_how_they_computed(tmp_path: Path) -> None:
     config = RunConfig(
         method="random_search", data="fake:1x8x8", epochs=1, train_epochs=1, batch_size=32, channels=2, device="cpu",
         settings={"candidate_epochs": 1},
     )  # fmt: skip
-    record = run_search(replace(config, deterministic=True), tmp_path / "run")
-    plain = {"device": "cpu", "precision": "float32", "compile": False, "channels_last": True, "deterministic": True}
+    record = run_search(replace(config, deterministic=True, precision="bfloat16"), tmp_path / "run")
+    plain = {"device": "cpu", "precision": "bfloat16", "compile": False, "channels_last": True, "deterministic": True}
     assert record["metrics"]["computation"] == plain
     assert record["metrics"]["train_computation"] == plain | {"workers": 0}
-    trained = run_training(tmp_path / "run", epochs=1, computation=Computation("bfloat16", deterministic=True))
-    assert trained["computation"] == plain | {"precision": "bfloat16", "workers": 0}
+    assert RunConfig.from_toml(tmp_path / "run" / "config.toml").precision == "bfloat16"
+    trained = run_training(tmp_path / "run", epochs=1, computation=Computation("float32", deterministic=True))
+    assert trained["computation"] == plain | {"precision": "float32", "workers": 0}
     # As the run's configuration says, if it is not said otherwise.
     assert run_training(tmp_path / "run", epochs=1)["computation"] == plain | {"workers": 0}
     assert not torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(ConfigError, match="precision is 'half'; expected auto, bfloat16 or float32"):
+        replace(config, precision="half")

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from nas_search import (
     search,
 )
 from nas_search.roles import ChoiceWeights, Event
-from nas_search.run_folder import RunFolder
+from nas_search.run_folder import RunFolder, Store
 from nas_spaces import nas_bench_201
 
 SPACE = nas_bench_201()
@@ -141,6 +142,38 @@ def test_a_killed_search_goes_on_from_the_last_epoch(data: ImageData, small: dic
     search(SPACE, data, methods.gdas(), out=parts, resume=True, **small)
     assert_same(content(parts), content(whole))
     assert [line["epoch"] for line in RunFolder(parts).read_events()] == [1, 2]
+
+
+def test_saving_takes_a_hundredth_of_the_time_at_most(
+    data: ImageData, small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock by which a save takes 1 second and an epoch 30: the 2nd to the 4th end less than 99 seconds after a save."""
+    now, lines = [0.0], list[int]()
+
+    def clock() -> float:
+        now[0] += 1
+        return now[0]
+
+    def epoch_ends(event: Event) -> None:
+        if event.kind == "epoch":
+            now[0] += 30
+            lines.append(len(RunFolder(tmp_path / "run").read_events()))  # of those before
+
+    monkeypatch.setattr("nas_search.run_folder.time", SimpleNamespace(monotonic=clock))
+    search(SPACE, data, methods.gdas(), out=tmp_path / "run", observers=(epoch_ends,), **(small | {"epochs": 7}))
+    assert lines == [0, 1, 1, 1, 1, 5, 5]
+    assert content(tmp_path / "run")["epoch"] == len(RunFolder(tmp_path / "run").read_events()) == 7
+
+
+def test_a_slow_save_is_waited_for_ten_minutes_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 60.0, 659.0, 661.0, 661.0, 662.0])  # a save looks twice, whether one is due once
+    saves: list[int] = []
+    monkeypatch.setattr("nas_search.run_folder.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("nas_search.run_folder.save_checkpoint", lambda *_: saves.append(1))
+    store, state = Store(tmp_path / "last.pt", {}), SimpleNamespace(state_dict=dict)
+    for count in (1, 1, 2):
+        store.save_if_due(state)  # type: ignore[arg-type]
+        assert len(saves) == count
 
 
 def test_resuming_a_finished_search_gives_its_result_again(

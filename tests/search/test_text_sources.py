@@ -1,4 +1,7 @@
+import itertools
+import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -121,3 +124,32 @@ def test_wikitext_2_has_its_known_number_of_tokens(real_data: Path, tmp_path: Pa
     assert data.test.images.numel() + 1 == 245_569
     with pytest.raises(DataError, match="for a small experiment, split"):
         wikitext(real_data / "wikitext2")
+
+
+def test_penn_treebank_as_it_is_distributed(real_data: Path, tmp_path: Path) -> None:
+    """Its layout: ``ptb.*.txt``, a sentence a line between spaces, in lower case, ``N`` for numbers, ``<unk>`` for rare words.
+
+    The text is that of WikiText-2, the treebank's own being at hand to few.
+    """
+
+    def treebank(lines: list[str]) -> str:
+        words = [[re.sub(r"^[\d.,]+$", "N", word.lower()) for word in line.split()] for line in lines]
+        kept = {word for word, count in Counter(itertools.chain(*words)).most_common(1000)}
+        return "".join(f" {' '.join(word if word in kept | {'N'} else '<unk>' for word in line)} \n" for line in words)
+
+    text = (real_data / "wikitext2" / "valid.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(" =")][:400]
+    parts = {"train": treebank(lines[:300]), "valid": treebank(lines[300:350]), "test": treebank(lines[350:])}
+    write(tmp_path, "ptb.{}.txt", **parts)
+    write(tmp_path, "ptb.char.{}.txt")  # which stands beside it in the archive
+    data = load_data(f"ptb:{tmp_path}")
+    read = parts["train"].split()
+    assert data.classes == len({*read, EOS}) > 500
+    assert {"N", UNKNOWN, EOS} <= set(data.vocabulary)  # type: ignore[attr-defined]
+    assert data.vocabulary[:2] == (UNKNOWN, EOS)  # type: ignore[attr-defined]
+    # As many tokens as words and lines; the rest of a segment of 35 is left out.
+    for part, examples in (("train", data.train), ("test", data.test)):
+        tokens = len(parts[part].split()) + parts[part].count("\n")
+        assert examples.images.shape == ((tokens - 1) // 35, 35)
+    first = [data.vocabulary[number] for number in data.train.images[0].tolist()]  # type: ignore[attr-defined]
+    assert first == (parts["train"].replace("\n", f" {EOS} ").split())[:35]

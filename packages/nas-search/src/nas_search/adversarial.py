@@ -99,7 +99,7 @@ class AdversarialStep:
         sample = sample_part(state.policy, len(labels), state.generator)
         with torch.no_grad():
             augmented = state.normalize(state.policy.apply(images, sample))
-            logits = state.require_supernet()(augmented, *state.method.sampler(state))
+            logits = state.logits(augmented, state.method.sampler(state))
             losses = cross_entropy(logits, labels, reduction="none")
         log_prob = state.policy.log_prob(sample)
         optimizer.zero_grad()

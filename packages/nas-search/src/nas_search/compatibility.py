@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from nas_hypergrad import FirstOrder, HypergradError, Implicit
+from nas_hypergrad.finite_difference import FiniteDifference
+from nas_search.computation import Computation
 from nas_search.data import NO_VALIDATION
 from nas_search.errors import ConfigError
 from nas_search.losses import Validation
@@ -17,7 +19,7 @@ from nas_spaces import SearchSpace
 if TYPE_CHECKING:
     from nas_search.state import SearchState
 
-__all__ = ["check_arguments", "check_parts", "used"]
+__all__ = ["check_arguments", "check_parts", "computation_of", "used"]
 
 
 def used(updates: "Iterable[Update]") -> frozenset[str] | None:
@@ -117,6 +119,33 @@ def check_parts(state: "SearchState") -> None:
             "implicit differentiation needs weights near a minimum of the very loss that is differentiated, and no weights "
             "are trained to that of one path. Take FirstOrder or OneStep, or a relaxation that weights every option."
         )
+
+
+def computation_of(method: "Method", asked: Computation, device: torch.device) -> Computation:
+    """How a search computes: what was asked for, with ``auto`` resolved.
+
+    Second derivatives through bfloat16 are those of a function that is rounded to eight bits: how far the hypergradients are
+    from those of float32 stands in ``benchmarks/RESULTS.md``. ``auto`` is float32 for methods that take them.
+
+    Raises:
+        ConfigError: bfloat16 with central differences, or a supernet that is to be compiled.
+    """
+    if asked.compile:
+        raise ConfigError(
+            f"method {method.name!r} was asked to compile its supernet, which no search does: torch.compile has no second "
+            "derivatives, and would compile each path that is drawn anew. Compile the training: nascli train RUN --compile."
+        )
+    uses = used(method.updates)
+    estimator = method.hypergradient if uses is None or "hypergradient" in uses else FirstOrder()
+    differences = isinstance(getattr(estimator, "products", None), FiniteDifference)
+    if differences and asked.precision == "bfloat16":
+        raise ConfigError(
+            f"method {method.name!r} takes differences of gradients along a vector of length 0.01, which bfloat16 rounds away; "
+            "leave out central_difference, or take --precision float32."
+        )
+    second = uses is None or "second_derivatives" in uses or not isinstance(estimator, FirstOrder)
+    precision = "float32" if second and asked.precision == "auto" else asked.resolved(device)
+    return Computation(precision, deterministic=asked.deterministic)
 
 
 def _every(updates: Iterable[Update]) -> Iterator[Update]:

@@ -15,14 +15,15 @@ __all__ = ["Computation", "deterministic"]
 
 @dataclass(frozen=True)
 class Computation:
-    """How a network is computed while it is trained; what it is evaluated with is float32.
+    """How a network, or the supernet of a search, is computed while it is trained; what it is evaluated with is float32.
 
     Images and convolutions are in the channels-last memory format throughout (see `nas_search.data.Normalize`).
 
     Args:
         precision: ``bfloat16`` for autocast: matrix products and convolutions in bfloat16, with weights, gradients and
-            optimiser in float32; ``float32``; or ``auto``, which is bfloat16 on CUDA and float32 elsewhere.
-        compile: whether ``torch.compile`` compiles the network.
+            optimiser in float32; ``float32``; or ``auto``, which is bfloat16 on CUDA and float32 elsewhere, and in a search also
+            where its method takes second derivatives (see `nas_search.compatibility.computation_of`).
+        compile: whether ``torch.compile`` compiles the network; not for a search.
         deterministic: whether only deterministic algorithms are used; an operation that has none is an error.
 
     Raises:

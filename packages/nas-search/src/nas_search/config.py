@@ -10,6 +10,7 @@ from typing import Any
 import tomli_w
 
 from nas_search import catalog
+from nas_search.computation import Computation
 from nas_search.errors import ConfigError
 from nas_search.image_folder import split_options
 from nas_search.run_state import check_positive
@@ -100,6 +101,8 @@ class RunConfig:
         cells: depth, in the unit of the space.
         seed: of all randomness.
         device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``bfloat16`` for autocast in the search and in the trainings, ``float32``, or ``auto``: bfloat16 on CUDA unless
+            the method takes second derivatives, float32 elsewhere.
         deterministic: whether only deterministic algorithms are used, in the search and in the trainings; it may be slower.
         settings: those of the method.
 
@@ -121,6 +124,7 @@ class RunConfig:
     cells: int = 1
     seed: int = 0
     device: str = "auto"
+    precision: str = "auto"
     deterministic: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -139,6 +143,12 @@ class RunConfig:
             )
         if self.train_learning_rate != -1 and not 0 <= self.train_learning_rate < math.inf:
             raise ConfigError(f"train_learning_rate is {self.train_learning_rate}; expected a number of 0 or more.")
+        Computation(self.precision)  # refuses an unknown one
+
+    @property
+    def computation(self) -> Computation:
+        """How the search and its trainings compute."""
+        return Computation(self.precision, deterministic=self.deterministic)
 
     @property
     def training_epochs(self) -> int:

@@ -115,7 +115,7 @@ class ControlVariateStep:
 
     temperature: float = 0.5
 
-    uses: ClassVar[frozenset[str]] = frozenset({"policy", "validation"})
+    uses: ClassVar[frozenset[str]] = frozenset({"policy", "validation", "second_derivatives"})
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)

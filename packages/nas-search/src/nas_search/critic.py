@@ -115,7 +115,7 @@ class DensityStep:
         assert settings is not None
         fake = relaxed_images(state, batch.train.images, self.temperature)
         against = policy_loss(_critic(state, "DensityStep"), fake)
-        loss = cross_entropy(state.require_supernet()(fake, *state.method.sampler(state)), batch.train.labels)
+        loss = cross_entropy(state.logits(fake, state.method.sampler(state)), batch.train.labels)
         parameters = [each for each in state.policy.parameters() if each.requires_grad]
         grads = torch.autograd.grad(against + self.classification * loss, parameters, allow_unused=True)
         for parameter, grad in zip(parameters, grads, strict=True):
@@ -174,7 +174,7 @@ class CriticWeightStep:
             fake = state.normalize(state.policy(batch.train.images, generator=state.generator).images)
             real = state.normalize(batch.valid.images)
         count = min(len(real), len(fake))
-        logits = state.require_supernet()(real, *state.method.sampler(state))
+        logits = state.logits(real, state.method.sampler(state))
         loss = cross_entropy(logits, batch.valid.labels)
         distance = critic_loss(critic, real[:count], fake[:count], generator=state.generator, penalty=self.penalty)
         optimizer.zero_grad()

@@ -13,6 +13,7 @@ import torch
 
 from nas_search import distributed
 from nas_search.compatibility import check_arguments
+from nas_search.computation import Computation, deterministic
 from nas_search.data import Data, stream_seed
 from nas_search.describe import describe
 from nas_search.errors import Interrupted, NonFiniteError
@@ -48,6 +49,7 @@ def search(
     observers: Sequence[Observer] = (),
     channels: int = 16,
     cells: int | None = None,
+    computation: Computation = Computation(),
 ) -> SearchResult:
     """Search an architecture, and whatever else the method learns.
 
@@ -69,6 +71,7 @@ def search(
             first, once (see `nas_search.pretraining`).
         channels: width of the supernet's first cell.
         cells: depth of the supernet, in the unit of the space; the space's own by default.
+        computation: number format, and whether only deterministic algorithms are used; nothing is compiled.
 
     Returns:
         The architecture with the policy to train it with, and how the search went.
@@ -105,10 +108,12 @@ def search(
         device=choose_device(device),
         channels=channels,
         cells=cells,
+        computation=computation,
     )
     if folder is not None:
         folder.claim(resume=resume)
-    return complete(state, folder, observers=observers)
+    with deterministic(computation.deterministic):
+        return complete(state, folder, observers=observers)
 
 
 def complete(state: SearchState, folder: RunFolder | None, *, observers: Sequence[Observer] = ()) -> SearchResult:
@@ -162,6 +167,11 @@ def _fingerprint(state: SearchState) -> dict[str, str]:
         "channels": state.channels,
         "cells": state.cells,
     }
+    values |= (
+        {}
+        if state.asked == Computation(deterministic=state.asked.deterministic)
+        else {"precision": state.asked.precision}
+    )
     return {key: describe(value) for key, value in values.items()}
 
 
@@ -193,6 +203,7 @@ def _finish(state: SearchState) -> SearchResult:
         "kendall_tau",
     )
     metrics: dict[str, Any] = {name: last[name] for name in figures if name in last}
+    metrics["computation"] = state.computation.record(state.device)
     if state.epoch < state.epochs:
         metrics["stopped_after"] = state.epoch
     scores = [score for text, score in state.archive if text == str(architecture)]
@@ -233,7 +244,8 @@ def _candidates(state: SearchState) -> tuple[tuple[Candidate, ...], str]:
 def drive(state: RunState, *, observers: Sequence[Observer] = (), store: Store | None = None) -> None:
     """Run to the end from wherever the state is.
 
-    With a store the state is saved after every epoch, and when SIGINT or SIGTERM asks to stop.
+    With a store the state is saved after the first epoch and the last, after those between as often as `Store.save_if_due`
+    does, and when SIGINT or SIGTERM asks to stop.
 
     Raises:
         NonFiniteError: a figure became NaN or infinite; the checkpoint before is kept.
@@ -259,7 +271,7 @@ def drive(state: RunState, *, observers: Sequence[Observer] = (), store: Store |
             record = state.close_epoch()
             _tell(observers, state, "epoch", record)
             if store is not None:
-                store.save(state)
+                (store.save if state.finished else store.save_if_due)(state)
             if distributed.agreed(stop.requested):
                 _stop(state, store)
 

@@ -89,7 +89,7 @@ class Objective:
 
     def _terms(self, inner: Variables, outer: Variables, images: Tensor) -> Tensor:
         torch.random.set_rng_state(self._random)
-        logits = functional_call(self._state.require_supernet(), dict(inner), (images, *self._choose(outer)))
+        logits = self._state.logits(images, self._choose(outer), inner)
         return cross_entropy(logits, self._batch.train.labels, reduction="none")
 
     def valid_loss(self, inner: Variables, outer: Variables) -> Tensor:
@@ -97,7 +97,7 @@ class Objective:
         images, labels = self._batch.valid
         images = self._state.normalize(images)
         torch.random.set_rng_state(self._random)
-        logits = functional_call(self._state.require_supernet(), dict(inner), (images, *self._choose(outer)))
+        logits = self._state.logits(images, self._choose(outer), inner)
         loss = cross_entropy(logits, labels)
         self.figures = {"valid_loss": loss.detach(), "valid_accuracy": accuracy(logits, labels)}
         return loss

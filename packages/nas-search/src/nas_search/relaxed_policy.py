@@ -85,7 +85,7 @@ class RelaxedStep:
 
     temperature: float = 0.5
 
-    uses: ClassVar[frozenset[str]] = frozenset({"policy", "validation"})
+    uses: ClassVar[frozenset[str]] = frozenset({"policy", "validation", "second_derivatives"})
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)

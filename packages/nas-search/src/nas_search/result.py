@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import nn
 
@@ -31,6 +31,20 @@ class Candidate:
     architecture: Architecture
     score: float
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
+
+_Kind: TypeAlias = type | tuple[type, ...]
+_NUMBER = (int, float)
+_KINDS: dict[str, _Kind] = {
+    "hyperparameters": dict,
+    "metrics": dict,
+    "versions": dict,
+    "method": str,
+    "seed": int,
+    "seconds": _NUMBER,
+    "peak_memory_mib": (*_NUMBER, type(None)),
+}
+"""What JSON's reader makes of the values of a result."""
+_JSON: dict[_Kind, str] = {dict: "an object", str: "a text", int: "a whole number", _NUMBER: "a number"}
 
 
 @dataclass(frozen=True)
@@ -128,9 +142,9 @@ class SearchResult:
             space = space or catalog.space(record["space"])
             architecture = space.parse(record["architecture"])
             policy = Policy.from_json(json.dumps(record["policy"]))
-            for name in ("hyperparameters", "metrics", "versions"):
-                if not isinstance(record[name], dict):
-                    raise TypeError(f"{name} is {record[name]!r:.100}; expected an object")
+            for name, kind in _KINDS.items():
+                if not isinstance(record[name], kind):
+                    raise TypeError(f"{name} is {record[name]!r:.100}; expected {_JSON.get(kind, 'a number or null')}")
             return SearchResult(
                 architecture=architecture,
                 policy=policy,

@@ -253,8 +253,9 @@ class Update(Protocol):
     """One part of a step of the search. A method lists its updates in the order in which they run.
 
     It may say what it uses in an attribute ``uses``, a frozenset of ``hypergradient``, ``outer_loss``, ``regularizers``,
-    ``outer`` (it learns the outer variables), ``policy`` (it learns the policy by `policy_optimizer`), ``loss`` and
-    ``validation`` (it asks for validation images): a method whose parts none of its updates uses is then refused.
+    ``outer`` (it learns the outer variables), ``policy`` (it learns the policy by `policy_optimizer`), ``loss``,
+    ``validation`` (it asks for validation images) and ``second_derivatives`` (it takes some of the supernet, besides those of the
+    hypergradient): a method whose parts none of its updates uses is then refused.
     """
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:

@@ -1,6 +1,7 @@
 """The folder of a run: what stands in it, who may write to it, and how a run continues in it."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
@@ -13,6 +14,11 @@ from nas_search.files import is_temporary, write_atomically
 from nas_search.run_state import RunState
 
 __all__ = ["RunFolder", "Store"]
+
+_SHARE = 0.01
+"""Of the time that saving takes, where nothing asks for it but the end of an epoch."""
+_LONGEST = 600.0
+"""Seconds that it waits at most for that: one save may be slow because a disk is busy."""
 
 
 class RunFolder:
@@ -185,6 +191,19 @@ class Store:
 
     def __init__(self, checkpoint: Path, fingerprint: Mapping[str, str], events: Path | None = None) -> None:
         self.checkpoint, self.fingerprint, self.events = checkpoint, dict(fingerprint), events
+        self._due = 0.0
+
+    def save_if_due(self, state: RunState) -> None:
+        """Save at the end of an epoch, unless the last save is so short a time ago that saves would take more than 1 % of it.
+
+        A process that is killed loses, besides the epoch that it was in, at most those since the last save: a hundred times as
+        long as a save takes, and ten minutes at most. The events have the epochs that were saved.
+
+        Raises:
+            RunFolderError: as `save`.
+        """
+        if time.monotonic() >= self._due:
+            self.save(state)
 
     def save(self, state: RunState) -> None:
         """Write the checkpoint, then the lines of the history that the events do not have yet; the first rank alone does.
@@ -194,12 +213,15 @@ class Store:
         """
         if not distributed.is_first():
             return
+        start = time.monotonic()
         try:
             save_checkpoint(self.checkpoint, state.state_dict(), self.fingerprint)
             if self.events is not None:
                 _append(self.events, state.history)
         except RunFolderError as error:
             raise RunFolderError(f"{error} Then go on with --resume.") from error.__cause__
+        end = time.monotonic()
+        self._due = end + min((end - start) * (1 / _SHARE - 1), _LONGEST)
 
     def restore(self, state: RunState) -> bool:
         """Continue from the checkpoint; False if there is none yet.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nas_search import distributed
-from nas_search.computation import Computation, deterministic
+from nas_search.computation import deterministic
 from nas_search.config import RunConfig
 from nas_search.data import Data, stream_seed
 from nas_search.diagnostics import CellDepth, HessianSpectrum, OperationWeights
@@ -85,6 +85,7 @@ def _run_search(config: RunConfig, out: str | Path, resume: bool, observers: Seq
         device=parts.device,
         channels=config.channels,
         cells=config.cells,
+        computation=config.computation,
     )
     watchers: list[Observer] = [CellDepth(), OperationWeights()]
     if config.spectrum:
@@ -102,7 +103,6 @@ def _run_search(config: RunConfig, out: str | Path, resume: bool, observers: Seq
     _keep_examples(parts.data, folder)
     result = complete(state, folder, observers=[*watchers, *observers])
     metrics: dict[str, Any] = {**result.metrics, **_counts(parts, result.architecture)}
-    metrics["computation"] = Computation("float32", deterministic=config.deterministic).record(parts.device)
     if result.network is not None and "test_accuracy" not in metrics:
         metrics["test_accuracy"] = top1(result.network, parts.data.test, parts.device)
         metrics.update(train_epochs=config.epochs, trained_in_search=True)

@@ -123,7 +123,7 @@ class ScoreFunctionStep:
         training = supernet.training
         supernet.eval()
         try:
-            logits = supernet(state.normalize(images), *choice)
+            logits = state.logits(state.normalize(images), choice)
         finally:
             supernet.train(training)
         return self.reward(logits, labels), accuracy(logits, labels)

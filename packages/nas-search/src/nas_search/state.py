@@ -9,15 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from nas_augment import AugmentationPolicy
-from nas_search.compatibility import check_parts
+from nas_hypergrad import Variables
+from nas_search.compatibility import check_parts, computation_of
+from nas_search.computation import Computation
 from nas_search.data import BatchStream, Data, Examples, preparation, stream_seed
 from nas_search.errors import ConfigError
 from nas_search.method import Method
 from nas_search.optimizers import OptimizerSettings
 from nas_search.regularizers import entropy
-from nas_search.roles import DataPolicyFactory, Regularizer, RegularizerFactory, Relaxation, RelaxationOfSpace
+from nas_search.roles import (
+    ChoiceWeights,
+    DataPolicyFactory,
+    Regularizer,
+    RegularizerFactory,
+    Relaxation,
+    RelaxationOfSpace,
+)
 from nas_search.run_state import RunState, check_positive
 from nas_spaces import Architecture, SearchSpace, Supernet
 
@@ -89,6 +99,7 @@ class SearchState(RunState):
         device: where images and weights live.
         channels: width of the supernet's first cell.
         cells: depth, in the unit of the space; the space's own when None.
+        computation: number format of the supernet's passes, and of the trainings of candidates.
     """
 
     def __init__(
@@ -103,8 +114,10 @@ class SearchState(RunState):
         device: torch.device,
         channels: int = 16,
         cells: int | None = None,
+        computation: Computation = Computation("float32"),
     ) -> None:
         super().__init__(epochs=epochs, seed=seed, device=device, stop=method.stop, tokens=data.kind == "tokens")
+        self.asked, self.computation = computation, computation_of(method, computation, device)
         check_positive(batch_size=batch_size, channels=channels, cells=1 if cells is None else cells)
         _require_fit(space, data, method)
         self.space, self.data, self.method = space, data, method
@@ -281,6 +294,25 @@ class SearchState(RunState):
         if self.supernet is None:
             raise ConfigError(f"method {self.method.name!r} has a part that needs a supernet, but it trains none.")
         return self.supernet
+
+    def logits(self, images: Tensor, choice: ChoiceWeights, inner: Variables | None = None) -> Tensor:
+        """What the supernet says while it is trained, computed in the number format of the search.
+
+        Args:
+            images: ready for the supernet, ``(batch, channels, height, width)``, or tokens ``(batch, time)``.
+            choice: what is evaluated.
+            inner: weights in place of the supernet's own.
+
+        Returns:
+            Logits ``(batch, classes)``, or ``(batch, classes, time)``, float32 whatever they are computed in.
+        """
+        supernet = self.require_supernet()
+        with self.computation.autocast(self.device):
+            if inner is None:
+                logits: Tensor = supernet(images, *choice)
+            else:
+                logits = functional_call(supernet, dict(inner), (images, *choice))
+        return logits.float() if logits.dtype == torch.bfloat16 else logits
 
     def advance(self) -> Mapping[str, Tensor]:
         """Run the method's updates once; the figures that they report."""

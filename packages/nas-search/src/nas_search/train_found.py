@@ -93,7 +93,7 @@ class Recipe:
         optimizer: of the weights.
         protocol: sizes and regularisation in place of those of the run.
         keeping: which weights are kept, and how they are judged.
-        computation: number format, compiled or not, deterministic or not; float32 when left out, and as deterministic as the run.
+        computation: number format, compiled or not, deterministic or not; that of the run when left out.
     """
 
     optimizer: SGD
@@ -197,7 +197,7 @@ def train_architecture(
         recipe: how it is trained.
     """
     config, device, protocol, keeping = parts.config, parts.device, recipe.protocol, recipe.keeping
-    computation = recipe.computation or Computation("float32", deterministic=config.deterministic)
+    computation = recipe.computation or config.computation
     chosen = keeping.chosen(data)
     extras: dict[str, float] = {}
     options: dict[str, Any] = {}
@@ -223,7 +223,7 @@ def train_architecture(
     values |= {} if protocol is None else {"protocol": protocol}
     # The trainings of a search have none of these, and their checkpoints no entries for them.
     values |= {} if keeping == Keeping() else {"averaging": keeping.averaging, "valid_share": keeping.valid_share}
-    values |= {} if computation == Computation("float32") else {"computation": computation}
+    values |= {} if computation in (Computation("float32"), Computation()) else {"computation": computation}
     store = Store(checkpoint, {key: describe(value) for key, value in values.items()})
     seed = stream_seed(config.seed, "train")
     batches = None if data.batches is None else data.batches(config.batch_size, seed, device)

@@ -84,7 +84,8 @@ def run_training(
         weights: which become ``model.pt``, and are tested: ``best``, which is the default where something validates, or
             ``last``.
         test_every: test after every so many epochs as well, for the history alone; else only at the end.
-        computation: number format, compiled or not, deterministic or not; deterministic also if the run's configuration says so.
+        computation: number format, compiled or not, deterministic or not; where it leaves the format to the device, that of the
+            run's configuration, and deterministic also if that says so.
         data: source of other data than the run's, to which the architecture is transferred.
         workers: processes that decode images of folders, where the protocol has an ``image_size``.
         loader_timeout: seconds after which a batch that they do not bring is an error.
@@ -144,7 +145,11 @@ def run_training(
     )
     if asgd is not None:
         optimizer = replace(optimizer, learning_rate=Constant(optimizer.learning_rate(0.0)))
-    computation = replace(computation, deterministic=computation.deterministic or config.deterministic)
+    computation = replace(
+        computation,
+        precision=config.precision if computation.precision == "auto" else computation.precision,
+        deterministic=computation.deterministic or config.deterministic,
+    )
     with deterministic(computation.deterministic), explained(None if reading is None else reading.crew):
         record = train_found(
             parts,

@@ -117,11 +117,11 @@ def _training_loss(
     state: "SearchState", batch: "Batch", images: Tensor, choice: ChoiceWeights
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The method's loss of augmented train images under a choice; with ``train_loss`` and ``train_accuracy``."""
-    supernet, labels = state.require_supernet(), batch.train.labels
+    labels = batch.train.labels
     figures: dict[str, Tensor] = {}
 
     def evaluate(choice: ChoiceWeights) -> Tensor:
-        logits = supernet(images, *choice)
+        logits = state.logits(images, choice)
         figures.setdefault("train_accuracy", accuracy(logits, labels))
         return cross_entropy(logits, labels)
 

@@ -1,9 +1,6 @@
 """Images from the folders of CIFAR-10, CIFAR-100, SVHN and Fashion-MNIST, as their authors or torchvision leave them."""
 
 import gzip
-import io
-import pickle
-import pickletools
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +14,7 @@ from nas_augment import Policy
 from nas_augment.fixed import Crop, Flip
 from nas_search.data import Examples, ImageData
 from nas_search.errors import DataError
+from nas_search.plain_pickle import NotAdmittedError, PlainArray, read_plain_pickle
 
 __all__ = ["KINDS", "cifar10", "cifar100", "fashion_mnist", "fetch", "svhn"]
 
@@ -92,7 +90,7 @@ def cifar10(folder: str | Path) -> ImageData:
     """Read CIFAR-10, ``(3, 32, 32)`` uint8 in ten classes, from `folder` or the ``cifar-10-batches-bin`` or ``-py`` in it.
 
     The binary version is taken where both are there. The Python version is made of pickles, of which nothing is run: see
-    `_Unpickler`.
+    `nas_search.plain_pickle`.
 
     Raises:
         DataError: a file is missing, damaged, of another form, or asks for what such a file does not need.
@@ -221,7 +219,11 @@ def _records(kind: _Cifar, path: Path, classes: int) -> Examples:
 def _batch(kind: _Cifar, path: Path, classes: int) -> Examples:
     content = _unpickled(kind, path)
     data, labels = content.get("data"), content.get(kind.labels)
-    if not isinstance(data, _Array) or not isinstance(labels, list) or not all(type(each) is int for each in labels):
+    if (
+        not isinstance(data, PlainArray)
+        or not isinstance(labels, list)
+        or not all(type(each) is int for each in labels)
+    ):
         raise DataError(f"{path} has no array 'data' and list of numbers {kind.labels!r}: {_fresh(kind)}")
     try:
         pixels = data.pixels()
@@ -243,10 +245,8 @@ def _names(kind: _Cifar, path: Path) -> tuple[str, ...]:
 
 def _unpickled(kind: _Cifar, path: Path) -> dict[Any, Any]:
     try:
-        raw = path.read_bytes()
-        _check_claims(raw)
-        content = _Unpickler(io.BytesIO(raw), encoding="latin1").load()
-    except _NotAdmittedError as error:
+        content = read_plain_pickle(path.read_bytes())
+    except NotAdmittedError as error:
         raise DataError(
             f"{path} asks for {error}, which no file of {kind.name} needs and which may be harmful; nothing was run: {_fresh(kind)}"
         ) from error
@@ -256,90 +256,6 @@ def _unpickled(kind: _Cifar, path: Path) -> dict[Any, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path} holds a {type(content).__name__}; expected a dictionary: {_fresh(kind)}")
     return content
-
-
-def _check_claims(raw: bytes) -> None:
-    """Refuse a pickle that claims to hold more than it does.
-
-    Python makes room for as many objects as it is told of, before it sees whether they come: six bytes can ask for 32 GiB.
-    Texts and arrays that are longer than the file are found by reading it through, which makes nothing of them.
-    """
-    for opcode, argument, _ in pickletools.genops(raw):
-        if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(raw):
-            raise pickle.UnpicklingError(f"it has an object of number {argument}, and {len(raw)} bytes")
-
-
-class _NotAdmittedError(pickle.UnpicklingError):
-    """A pickle names something that is not in `_STAND_INS`."""
-
-
-class _Unpickler(pickle.Unpickler):
-    """Reads dictionaries, lists, text, numbers and arrays of bytes; whatever else is named is refused before it is imported.
-
-    Not even numpy is called, whose own reconstruction trusts what the file says of memory: a stand-in keeps the bytes.
-    """
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The stand-in of a name."""
-        try:
-            return _STAND_INS[module.replace("numpy._core", "numpy.core"), name]
-        except KeyError:
-            raise _NotAdmittedError(f"{module}.{name}") from None
-
-
-class _Array:
-    """The bytes and the shape of an array."""
-
-    def __init__(self, *_: object) -> None:
-        """Made empty, like ``numpy.core.multiarray._reconstruct`` does."""
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, self.shape, self.dtype, fortran, self.raw = state
-        self.order = "F" if fortran else "C"
-
-    def pixels(self) -> _Bytes:
-        """The array, which must be of bytes."""
-        code = getattr(self.dtype, "code", None)
-        if code not in ("u1", "|u1"):
-            raise ValueError(f"it is {code}, not u1")
-        raw = self.raw.encode("latin1") if isinstance(self.raw, str) else bytes(memoryview(self.raw))
-        return np.frombuffer(raw, np.uint8).reshape(self.shape, order="F" if self.order == "F" else "C")
-
-
-class _Buffer(_Array):
-    """An array of pickle protocol 5: ``numpy.core.numeric._frombuffer``."""
-
-    def __init__(self, raw: Any, dtype: Any, shape: Any, order: Any) -> None:
-        self.raw, self.dtype, self.shape, self.order = raw, dtype, shape, order
-
-
-class _Dtype:
-    """The code of a ``numpy.dtype``; its state, which says what is default for bytes, is not looked at."""
-
-    def __init__(self, code: object, *_: object) -> None:
-        self.code = code
-
-    def __setstate__(self, state: object) -> None:
-        """Nothing: a pickle can change neither an object nor, as it could without this method, the class."""
-
-
-class _Encoded(bytes):
-    """The bytes that Python 3 writes in protocol 2 as the call ``_codecs.encode(text, "latin1")``."""
-
-    def __new__(cls, text: str, _: str) -> "_Encoded":
-        return super().__new__(cls, text.encode("latin1"))
-
-    def __setstate__(self, state: object) -> None:
-        """See `_Dtype`."""
-
-
-_STAND_INS: dict[tuple[str, str], type] = {
-    ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy.core.numeric", "_frombuffer"): _Buffer,
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Dtype,
-    ("_codecs", "encode"): _Encoded,
-}
 
 
 def _digits(path: Path) -> Examples:

@@ -21,7 +21,8 @@ __all__ = ["command"]
     cls=Sectioned,
     sections={
         "What is searched": ("space", "method", "data", "download", "channels", "cells", "table"),
-        "How long, and where": ("epochs", "train_epochs", "batch_size", "seed", "device", "deterministic"),
+        "How long": ("epochs", "train_epochs", "batch_size", "seed"),
+        "How it is computed": ("device", "precision", "deterministic"),
         "The run and its configuration": ("out", "resume", "config", "settings", "tensorboard"),
         "What is printed": ("as_json", "quiet", "verbose"),
     },
@@ -47,6 +48,11 @@ __all__ = ["command"]
 @click.option("--table", metavar="FILE|digits", help="Tabular benchmark in which the result is looked up.")
 @click.option("--seed", type=int, metavar="N", help="Seed of all randomness (0).")
 @click.option("--device", metavar="auto|cpu|cuda", help="Where to compute (auto).")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "bfloat16", "float32"]),
+    help="auto: bfloat16 autocast on CUDA, unless the method takes second derivatives; float32 elsewhere.",
+)
 @click.option("--deterministic", is_flag=True, default=None, help="Deterministic algorithms only.")
 @click.option(
     "--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Read the configuration from a file."

@@ -55,6 +55,7 @@ class TrainAndValidate:
             batch_size=state.batch_size,
             seed=stream_seed(state.seed, "candidate", len(state.archive)),
             device=state.device,
+            computation=state.computation,
         )
         try:
             drive(training)

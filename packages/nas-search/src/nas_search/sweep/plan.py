@@ -68,8 +68,7 @@ class Plan:
         file = self.root / "sweep.json"
         content = json.dumps({trial.name: asdict(trial.config) for trial in self.trials}, indent=1, default=str) + "\n"
         if file.exists():
-            before = file.read_text(encoding="utf-8")
-            if before != content:
+            if file.read_bytes() != content.encode():
                 raise RunFolderError(
                     f"{self.root} holds another sweep, of other methods, seeds or settings; repeat its command to go on with it, "
                     "or choose another folder with --out."

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nas_search.errors import RunFolderError
 from nas_search.result import SearchResult
 from nas_search.sweep.plan import Plan, Trial
 from nas_search.sweep.trial import finished
@@ -46,14 +47,23 @@ class Row:
 
 
 def read_row(plan: Plan, trial: Trial, error: str = "") -> Row:
-    """The row of a trial, by what stands in its folder."""
+    """The row of a trial, by what stands in its folder.
+
+    Raises:
+        RunFolderError: a result in it was changed or damaged.
+    """
     folder = plan.folder(trial)
     if error:
         return Row(trial, "failed", error)
     if not finished(folder, trial.config):
         return Row(trial, "waiting")
     result = SearchResult.load(folder)
-    figures = {name: float(result.metrics[name]) for name in _FIGURES if name in result.metrics}
+    try:
+        figures = {name: float(result.metrics[name]) for name in _FIGURES if name in result.metrics}
+    except (TypeError, ValueError) as error:
+        raise RunFolderError(
+            f"the metrics of {folder / 'result.json'} are not all numbers ({error}); they were changed or damaged."
+        ) from error
     return Row(trial, "done", "", str(result.architecture), result.seconds, figures)
 
 
