@@ -13,6 +13,7 @@ nox.options.sessions = ["lint", "typecheck", "tests", "isolated", "build"]
 ROOT = Path(__file__).parent
 # In the order of their dependencies: leaves first.
 PACKAGES = ("nas-hypergrad", "nas-spaces", "nas-augment", "nas-search", "nas-cli")
+BUILT: list[str] = []
 CONSTRAINTS = ("-c", str(ROOT / "constraints.txt"))
 ONNX = ("onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20")
 REPORTS = ("tensorboard>=2.18", "selenium>=4.20")
@@ -86,10 +87,12 @@ def bench(session: nox.Session) -> None:
 @nox.parametrize("package", PACKAGES, ids=PACKAGES)
 def isolated(session: nox.Session, package: str) -> None:
     """The tests of one package against its wheel, in an environment that has only what the wheel declares."""
-    wheels = Path(session.create_tmp()) / "wheels"
-    shutil.rmtree(wheels, ignore_errors=True)
-    for each in PACKAGES:
-        build_wheel(session, ROOT / "packages" / each, wheels)
+    wheels = session.cache_dir / "wheels"
+    if not BUILT:  # one run of nox builds them once, whatever the number of packages that it tests
+        shutil.rmtree(wheels, ignore_errors=True)
+        for each in PACKAGES:
+            build_wheel(session, ROOT / "packages" / each, wheels)
+            BUILT.append(each)
     # uv remembers wheels of the same name and version: without this it would install those of an earlier build.
     fresh = [f"--refresh-package={each}" for each in PACKAGES] if session.venv_backend == "uv" else []
     wheel = str(next(wheels.glob(f"{module(package)}-*.whl")))

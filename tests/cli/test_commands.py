@@ -86,6 +86,7 @@ def test_evaluate_and_export(nascli: Any, run: Path) -> None:
     assert nascli("evaluate", "nowhere").status == 1
 
 
+@pytest.mark.slow
 def test_sweep_puts_runs_side_by_side_and_repeats_nothing(nascli: Any) -> None:
     sweep = ("sweep", "--methods", "random_nas", "--seeds", 1, "--out", "s", "--grid")
     quick = ("--data", "fake:1x8x8", "--epochs", 1, "--train-epochs", 0, "--channels", 4, "--device", "cpu")

@@ -42,6 +42,7 @@ for line in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_the_example_is_installed_listed_and_searched_with(tmp_path: Path) -> None:
     if not _installed("setuptools"):
         pytest.skip("setuptools, which builds the example, is not there")

@@ -153,14 +153,17 @@ def search_survives(forks: Forks, name: str, folder: Path, kills: int) -> None:
     assert_same(content(parts), content(whole), name)
 
 
-def test_a_search_that_is_killed_goes_on_bit_for_bit(forks: Forks, tmp_path: Path) -> None:
-    search_survives(forks, "darts", tmp_path, kills=2)
+@pytest.mark.parametrize(
+    "name", [name if name == "darts" else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
+)
+def test_a_search_that_is_killed_goes_on_bit_for_bit(name: str, forks: Forks, tmp_path: Path) -> None:
+    search_survives(forks, name, tmp_path, kills=2)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", METHODS)
-def test_every_kind_of_search_that_is_killed_goes_on_bit_for_bit(name: str, forks: Forks, tmp_path: Path) -> None:
-    search_survives(forks, name, tmp_path, kills=3)
+def test_a_search_that_is_killed_many_times_goes_on_bit_for_bit(name: str, forks: Forks, tmp_path: Path) -> None:
+    search_survives(forks, name, tmp_path, kills=8)
 
 
 def arguments(config: dict[str, Any]) -> list[str]:

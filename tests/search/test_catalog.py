@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from nas_augment import catalog as policy_catalog
 from nas_augment.fixed import cutout
 from nas_hypergrad import HypergradError
 from nas_search import ConfigError, catalog, methods
 from nas_search.describe import describe
 from nas_search.method import Method
+from nas_spaces import catalog as space_catalog
 
 
 def test_our_methods_are_all_found() -> None:
@@ -71,6 +73,16 @@ def test_methods_of_others_are_found_and_do_not_replace_ours(monkeypatch: pytest
     monkeypatch.setattr(catalog, "entry_points", lambda group: points if group == "nas.methods" else [])
     assert catalog.method("mine").name == "random_search"
     assert catalog.methods()["gdas"] == "nas_search.methods:gdas"
+    assert catalog.method("gdas").name == "gdas"
+
+
+def test_ours_are_found_without_a_look_at_every_installed_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look takes as long as hundreds of methods take to be made."""
+    for module in (catalog, space_catalog, policy_catalog):
+        monkeypatch.delattr(module, "entry_points")
+    assert catalog.method("random-nas", {"samples": 3}).name == "random_nas"
+    assert space_catalog.space("nas-bench-201").name == "nas_bench_201"
+    assert policy_catalog.policy("cutout").decide() == cutout().decide()
 
 
 ODD_VALUES = [3, -1, 2.5, "x", [3], ["x"], {"a": 1}, [["a"]], [{"a": 1}], [1, "a"], [], True]

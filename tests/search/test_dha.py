@@ -95,9 +95,10 @@ def test_the_second_stage_of_a_sequence_has_new_weights_and_the_same_codes(
 @pytest.mark.parametrize("name", ["parameters", "multiply_adds"])
 def test_what_is_found_is_within_the_limit(name: Any, data: ImageData, small: dict[str, Any]) -> None:
     space, sizes = nas_bench_201(), {"classes": 4, "channels": 4, "cells": 1}
-    free = search(space, data, methods.dha(), **small)
+    few = small | {"epochs": 1}
+    free = search(space, data, replace(methods.dha(), steps=1), **few)
     whole = getattr(space.count(free.architecture, image=(1, 8, 8), **sizes), name)
-    limited = search(space, data, methods.dha(**{f"max_{name}": 0.8 * whole}), **small)
+    limited = search(space, data, replace(methods.dha(**{f"max_{name}": 0.8 * whole}), steps=1), **few)
     assert getattr(space.count(limited.architecture, image=(1, 8, 8), **sizes), name) <= 0.8 * whole
     sequential = methods.sequential_dha(**{f"max_{name}": 0.8 * whole})
     assert sequential.updates[1] == Until(0.5, RecoverCodes(1e-3, (Limit(name, 0.8 * whole),)))

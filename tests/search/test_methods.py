@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from covering import covering
 
 from nas_search import ConfigError, ImageData, Method, methods, search
 from nas_search.data_sources import fake
@@ -95,8 +96,7 @@ def test_second_derivatives_on_every_space(name: str, space: str, data: ImageDat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("space", LARGE_SPACES)
-@pytest.mark.parametrize("name", OUTER)
+@pytest.mark.parametrize(("name", "space"), covering(OUTER, LARGE_SPACES, 2))
 def test_second_derivatives_on_every_large_space(name: str, space: str, data: ImageData, small: dict[str, Any]) -> None:
     one_step_each(name, *LARGE_SPACES[space], data, small)
 

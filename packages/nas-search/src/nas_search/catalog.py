@@ -98,7 +98,7 @@ def method(name: str, values: Mapping[str, Any] | None = None) -> Method:
     Raises:
         ConfigError: no such method or setting (with the nearest name), or a value of the wrong type.
     """
-    make = _find("method", name, methods())
+    make = _find(name)
     checked = {key: _check(name, key, value, settings(name)) for key, value in (values or {}).items()}
     return make(**checked)
 
@@ -109,7 +109,7 @@ def settings(name: str) -> dict[str, Any]:
     Raises:
         ConfigError: no such method, or one whose settings have no defaults.
     """
-    parameters = inspect.signature(_find("method", name, methods())).parameters
+    parameters = inspect.signature(_find(name)).parameters
     named = {key: p.default for key, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     for key, default in named.items():
         if default is inspect.Parameter.empty:
@@ -126,7 +126,7 @@ def documentation(name: str) -> Documentation:
         ConfigError: as `settings`.
     """
     defaults = settings(name)
-    make = _find("method", name, methods())
+    make = _find(name)
     text = inspect.getdoc(make) or ""
     texts, parameters = argument_texts(text), inspect.signature(make).parameters
     described = (Setting(key, value, _type(parameters[key]), texts.get(key, "")) for key, value in defaults.items())
@@ -189,11 +189,14 @@ def load(place: str) -> Callable[..., Any]:
     return found
 
 
-def _find(kind: str, name: str, known: Mapping[str, str]) -> Callable[..., Any]:
+def _find(name: str) -> Callable[..., Any]:
+    """The function of a method."""
     key = name.replace("-", "_")
+    # Nobody replaces ours, and to look for others' reads the metadata of every installed distribution.
+    known = _METHODS if key in _METHODS else methods()
     if key not in known:
         raise ConfigError(
-            f"unknown {kind} {name!r}; did you mean {nearest(key, known)!r}? Installed: {', '.join(known)}."
+            f"unknown method {name!r}; did you mean {nearest(key, known)!r}? Installed: {', '.join(known)}."
         )
     return load(known[key])
 
@@ -242,7 +245,7 @@ def _check_part(name: str, key: str, value: Any) -> Any:
         isinstance(each, (bool, int, float, str, list, dict)) for each in value
     ):
         return value
-    annotation = inspect.signature(_find("method", name, methods())).parameters[key].annotation
+    annotation = inspect.signature(_find(name)).parameters[key].annotation
     plain = [each for each in (annotation, *get_args(annotation)) if each in (bool, int, float, str)]
     if float in plain and type(value) is int:
         return float(value)
