@@ -16,6 +16,7 @@ role                   what it does                                             
 ``Hypergradient``      a bilevel problem -> gradient of the outer variables        nas_hypergrad
 `HypergradientFactory` the search at a step -> its ``Hypergradient``               ``estimators/``
 `Sampler`              the choice weights that a weight step trains                ``samplers/``
+`BatchSampler`         several of them, to be scored together                      ``samplers/``
 `SupernetLoss`         the loss of a weight step                                   ``losses/``
 `OuterLoss`            validation and training loss -> outer loss                  ``losses/``
 `Regularizer`          a term added to the outer loss                              ``regularizers``, ``gates``
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AugmentationPolicy",
+    "BatchSampler",
     "Checked",
     "ChoiceWeights",
     "DataPolicyFactory",
@@ -175,6 +177,19 @@ class Sampler(Protocol):
         ...
 
 
+@runtime_checkable
+class BatchSampler(Protocol):
+    """A `Sampler` of a black-box method for which several proposals at once are more than one proposal several times."""
+
+    def __call__(self, state: "SearchState") -> ChoiceWeights:
+        """See `Sampler`."""
+        ...
+
+    def several(self, state: "SearchState", count: int) -> Sequence[ChoiceWeights]:
+        """Return `count` of them, drawn with ``state.generator``; of any other sampler they are independent draws."""
+        ...
+
+
 class SupernetLoss(Protocol):
     """The loss of a weight step, made of one or more evaluations of the supernet on the current batch."""
 
@@ -283,7 +298,11 @@ class NetworkFactory(Protocol):
 
 
 class Evaluator(Protocol):
-    """Scores an architecture; larger is better."""
+    """Scores an architecture; larger is better.
+
+    It may run in another process, where `state` is a copy: what it draws is drawn with ``state.generator`` or by
+    ``state.candidate``, the number of the evaluation, and of what it changes in the state ``state.images`` alone is kept.
+    """
 
     def __call__(self, architecture: Architecture, state: "SearchState") -> float:
         """Return the score, for example validation accuracy in [0, 1]."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_cli.options import Sectioned, json_option, loudness
+from nas_cli.options import Sectioned, engine_of, engine_options, json_option, loudness
 from nas_cli.output import print_json, print_search, progress, resumable
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = ["command"]
     sections={
         "What is searched": ("space", "method", "data", "download", "channels", "cells", "table"),
         "How long, and where": ("epochs", "train_epochs", "batch_size", "seed", "device", "deterministic"),
+        "Several processes for the candidates of black-box methods": ("workers", "engine", "address", "gpus"),
         "The run and its configuration": ("out", "resume", "config", "settings", "tensorboard"),
         "What is printed": ("as_json", "quiet", "verbose"),
     },
@@ -47,6 +48,9 @@ __all__ = ["command"]
 @click.option("--table", metavar="FILE|digits", help="Tabular benchmark in which the result is looked up.")
 @click.option("--seed", type=int, metavar="N", help="Seed of all randomness (0).")
 @click.option("--device", metavar="auto|cpu|cuda", help="Where to compute (auto).")
+@engine_options(
+    "Candidates that are scored at the same time, and, unless --set parallel=K says otherwise, proposed together"
+)
 @click.option("--deterministic", is_flag=True, default=None, help="Deterministic algorithms only.")
 @click.option(
     "--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Read the configuration from a file."
@@ -64,6 +68,10 @@ def command(
     resume: bool,
     download: bool,
     tensorboard: bool,
+    workers: int,
+    engine: str,
+    address: str,
+    gpus: float,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -82,9 +90,11 @@ def command(
       nascli search --data cifar10:data --download
       nascli search --config runs/darts/config.toml --seed 1
       nascli search --out runs/darts --resume
+      nascli search --method regularized_evolution --workers 4
       torchrun --nproc-per-node 2 -m nas_cli search --out runs/two
     """
     from nas_search import ConfigError
+    from nas_search.catalog import settings as settings_of
     from nas_search.config import RunConfig, parse_setting
     from nas_search.data_sources import download as download_data
     from nas_search.distributed import agreed, is_first, joined, restarted
@@ -104,6 +114,10 @@ def command(
         config = out / "config.toml"
     base = RunConfig() if config is None else RunConfig.from_toml(config)
     chosen = base.updated(values).updated(overrides)
+    others = engine_of(engine, workers, address, gpus)
+    scorers = others if workers > 1 or engine == "ray" else None
+    if workers > 1 and "parallel" in settings_of(chosen.method) and "parallel" not in chosen.settings:
+        chosen = chosen.updated({"parallel": workers})
     folder = free_folder(chosen) if out is None else out
     with joined(chosen.device):
         # torchrun tells those that it had to start again, and not the ranks of other machines.
@@ -119,7 +133,7 @@ def command(
             resumable(f"nascli search --out {quote(str(folder))} --resume", (folder / "config.toml").exists),
         ):
             watchers = observers if board is None else [*observers, board]
-            record = run_search(chosen, folder, resume=resume, observers=watchers)
+            record = run_search(chosen, folder, resume=resume, observers=watchers, engine=scorers)
         if board is not None:
             board.close()
         if not is_first():

@@ -14,14 +14,14 @@ def front_of(events: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, floa
     """What nothing else of the run beats: ``(architecture, validation accuracy, cost)``, by rising cost.
 
     Args:
-        events: the records of a run's epochs, with the ``candidate_cost`` of `nas_search.diagnostics.CandidateCost`;
-            without any the front is empty.
+        events: the records of a run's epochs, with the ``candidates`` of `nas_search.diagnostics.CandidateCost`; without any
+            the front is empty.
     """
     return pareto_front(
         [
-            (str(record["candidate"]), float(record["valid_accuracy"]), float(record["candidate_cost"]))
+            (str(text), float(score), float(cost))
             for record in events
-            if "candidate_cost" in record and "valid_accuracy" in record
+            for text, score, cost in record.get("candidates", ())
         ]
     )
 
