@@ -100,6 +100,7 @@ def test_sweep_puts_runs_side_by_side_and_repeats_nothing(nascli: Any) -> None:
     again = nascli(*arguments, "--json")
     assert [each["status"] for each in json.loads(again.stdout)["trials"]] == ["done"]
     assert nascli(*arguments, "--address", "here").status == 2
+    assert nascli(*arguments, "--gpus", "1").status == 2
 
 
 def test_report_of_one_and_of_several_runs(nascli: Any, run: Path) -> None:

@@ -72,8 +72,7 @@ def test_the_front_of_accuracy_against_cost_is_shown(tmp_path: Path) -> None:
         {
             "epoch": epoch,
             "valid_accuracy": score,
-            "candidate": f"<cell {epoch}>",
-            "candidate_cost": cost,
+            "candidates": [[f"<cell {epoch}>", score, cost], [f"<another {epoch}>", score - 0.1, cost]],
             "cost_unit": "parameters",
             "seconds": 1.0,
         }

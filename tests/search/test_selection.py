@@ -95,9 +95,10 @@ def test_a_search_with_a_cost_records_it_and_keeps_the_limit(data: ImageData, sm
     network = nas_bench_201().network(result.architecture, classes=4, channels=4, cells=1, in_channels=1)
     assert sum(p.numel() for p in network.parameters()) <= 6000
     for record in result.history:
-        built = nas_bench_201().parse(record["candidate"])
+        ((text, score, cost),) = record["candidates"]
+        built = nas_bench_201().parse(text)
         counted = nas_bench_201().count(built, image=(1, 8, 8), classes=4, channels=4, cells=1)
-        assert record["candidate_cost"] == counted.parameters
+        assert (score, cost) == (pytest.approx(record["valid_accuracy"]), counted.parameters)
     assert {record["cost_unit"] for record in result.history} == {"parameters"}
     with pytest.raises(ConfigError, match="cost_limit is 5, but there is no cost"):
         methods.bayesian_optimization(cost_limit=5.0)

@@ -8,17 +8,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nas_augment import Policy
 from nas_search import ConfigError, RunFolderError, SearchResult
 from nas_search.config import RunConfig
+from nas_search.engines import LocalEngine, Outcome, RayEngine, Run, Task
 from nas_search.sweep import Plan, Trial, plan, run_sweep, summarize
-from nas_search.sweep.local import LocalEngine
 from nas_search.sweep.trial import finished, run_trial
 from nas_spaces import nas_bench_201
 
@@ -31,22 +33,30 @@ class Pretend:
     def __init__(self, bad: tuple[str, ...] = ()) -> None:
         self.bad, self.ran = bad, list[str]()
 
-    def run(self, plan: Plan, trials: list[Trial], stopping: Callable[[], bool]) -> Iterator[tuple[Trial, str]]:
-        for trial in trials:
-            self.ran.append(trial.name)
-            if trial.name in self.bad:
-                yield trial, "ConfigError: no, thank you"
+    workers = 1
+
+    @contextmanager
+    def open(self, function: Callable[..., Any], *, fresh: bool = False) -> Iterator[Run]:
+        assert fresh, "each trial has a process of its own"
+        yield self._run
+
+    def _run(self, tasks: Sequence[Task], stopping: Callable[[], bool]) -> Iterator[tuple[Task, Outcome]]:
+        for task in tasks:
+            self.ran.append(task.name)
+            if task.name in self.bad:
+                yield task, Outcome(error="ConfigError: no, thank you")
                 continue
-            folder = plan.folder(trial)
+            file, folder = task.arguments
+            config = RunConfig.from_toml(file)
             folder.mkdir()
-            architecture = nas_bench_201().architecture([trial.config.seed % 5] * 6)
-            metrics = {"test_accuracy": 0.9 + trial.config.seed / 100}
+            architecture = nas_bench_201().architecture([config.seed % 5] * 6)
+            metrics = {"test_accuracy": 0.9 + config.seed / 100}
             history = ({"epoch": 1, "train_loss": 1.0, "seconds": 2.0},)
             SearchResult(
-                architecture, Policy(), history=history, method=trial.config.method, metrics=metrics, seconds=2.0
+                architecture, Policy(), history=history, method=config.method, metrics=metrics, seconds=2.0
             ).save(folder)
             (folder / "report.html").write_text("")
-            yield trial, ""
+            yield task, Outcome()
 
 
 def test_a_plan_is_every_method_with_every_seed_and_combination(tmp_path: Path) -> None:
@@ -124,7 +134,7 @@ def _kill_when_it_searches(planned: Plan, trial: Trial) -> Callable[[], None]:
                     owner = (folder / "comm").read_text()
                 except OSError:
                     continue
-                if str(planned.config_file(trial)).encode() in words or owner.startswith("ray::_task"):
+                if (trial.name.encode() in words) or owner.startswith("ray::random"):
                     os.kill(int(folder.name), signal.SIGKILL)
                     return
         raise AssertionError("the trial's process was not found")
@@ -142,8 +152,6 @@ def test_a_killed_worker_is_taken_up_again_and_a_failure_is_told(engine: str, tm
     planned = Plan(planned.root, (*planned.trials, bad))
     if engine == "ray":
         pytest.importorskip("ray")
-        from nas_search.sweep.on_ray import RayEngine
-
         chosen: LocalEngine | RayEngine = RayEngine(2)
     else:
         chosen = LocalEngine(2)
@@ -172,7 +180,7 @@ def test_a_sweep_that_is_stopped_or_killed_stops_its_trials_and_goes_on(tmp_path
     planned = plan(tmp_path / "s", config, ["random_nas"], 1)
     (trial,) = planned.trials
     program = (
-        "from nas_search.sweep import plan, run_sweep; from nas_search.sweep.local import LocalEngine\n"
+        "from nas_search.sweep import plan, run_sweep; from nas_search.engines import LocalEngine\n"
         "from nas_search.config import RunConfig\n"
         f"run_sweep(plan({str(tmp_path / 's')!r}, {config!r}, ['random_nas'], 1), LocalEngine(1))\n"
     )

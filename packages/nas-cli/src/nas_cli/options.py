@@ -1,11 +1,14 @@
 """What the options of several commands share: headings in the help, and how much is printed."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-__all__ = ["Sectioned", "json_option", "loudness", "weights_option"]
+if TYPE_CHECKING:
+    from nas_search.engines import Engine
+
+__all__ = ["Sectioned", "engine_of", "engine_options", "json_option", "loudness", "weights_option"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -40,6 +43,48 @@ weights_option = click.option(
     type=click.Choice(["best", "last"]),
     help="Of the epoch that validated best, or of the last one; by default those that the training chose.",
 )
+
+
+def engine_options(what: str) -> Callable[[_Function], _Function]:
+    """The options ``--workers``, ``--engine``, ``--address`` and ``--gpus``: see `engine_of`.
+
+    Args:
+        what: the workers do, as a help text begins.
+    """
+
+    def add(function: _Function) -> _Function:
+        for option in (
+            click.option("--gpus", type=float, default=0.0, metavar="G", help="GPUs of each worker on Ray (0)."),
+            click.option("--address", default="", metavar="HOST:PORT", help="A running Ray cluster."),
+            click.option(
+                "--engine", type=click.Choice(["local", "ray"]), default="local", help="What runs the workers."
+            ),
+            click.option("--workers", type=int, default=1, metavar="N", help=f"{what} (1)."),
+        ):
+            function = option(function)
+        return function
+
+    return add
+
+
+def engine_of(engine: str, workers: int, address: str, gpus: float) -> "Engine":
+    """What the options of `engine_options` stand for.
+
+    Raises:
+        ConfigError: less than one worker, or what is for Ray alone without it.
+    """
+    from nas_search import ConfigError
+    from nas_search.engines import LocalEngine, RayEngine
+    from nas_search.run_state import check_positive
+
+    check_positive(workers=workers)
+    if engine == "ray":
+        return RayEngine(workers, address=address, gpus=gpus)
+    if address:
+        raise ConfigError(f"--address {address} needs --engine ray.")
+    if gpus:
+        raise ConfigError(f"--gpus {gpus:g} needs --engine ray; workers of this machine share its GPUs by themselves.")
+    return LocalEngine(workers)
 
 
 def loudness(function: _Function) -> _Function:

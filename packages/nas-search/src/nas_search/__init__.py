@@ -16,6 +16,7 @@ from nas_search.errors import (
     NonFiniteError,
     RunFolderError,
     SearchError,
+    WorkerError,
 )
 from nas_search.loop import search
 from nas_search.method import Method
@@ -40,6 +41,7 @@ __all__ = [
     "SearchError",
     "SearchResult",
     "TextData",
+    "WorkerError",
     "citations",
     "methods",
     "search",

@@ -10,6 +10,7 @@ SearchError
 |-- NonFiniteError (also ArithmeticError)  a loss that became NaN or infinite
 |-- LoaderError (also RuntimeError)   a process that reads data died, or gives no sign of life
 |-- RankError (also RuntimeError)     a run of several processes that lost one of them, or whose processes differ
+|-- WorkerError (also RuntimeError)   a process that should have scored a candidate failed, or died again and again
 `-- Interrupted                       stopped on request, after saving
 """
 
@@ -26,6 +27,7 @@ __all__ = [
     "RankError",
     "RunFolderError",
     "SearchError",
+    "WorkerError",
 ]
 
 WHERE_RUNS_ARE = "give the folder that `nascli search` has written, runs/... where no --out was given"
@@ -70,6 +72,10 @@ class LoaderError(SearchError, RuntimeError):
 
 class RankError(SearchError, RuntimeError):
     """A run of several processes lost one of them, or they do not read the same files."""
+
+
+class WorkerError(SearchError, RuntimeError):
+    """A process that should have scored a candidate failed, or died again and again."""
 
 
 class Interrupted(SearchError):  # noqa: N818 - it is no error

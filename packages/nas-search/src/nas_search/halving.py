@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from torch import Tensor
 from nas_search.errors import ConfigError
 from nas_search.ranking import Ranking, by_score
 from nas_search.roles import Evaluator
+from nas_search.run_state import check_positive
+from nas_search.scoring import Candidate, propose, score
 from nas_spaces import Architecture
 
 if TYPE_CHECKING:
@@ -95,7 +97,7 @@ def hyperband_brackets(longest: int, eta: int) -> tuple[Bracket, ...]:
 
 @dataclass(frozen=True)
 class EvaluateRungs:
-    """One evaluation of a race: a new candidate, or one of the best of the rung before for longer.
+    """Evaluations of a race: new candidates, or some of the best of the rung before for longer.
 
     The brackets follow each other, again and again. Where the race stands follows from ``state.memory["rungs"]``, the list
     of all evaluations as ``(text, budget, score)``. Only candidates of the longest budget enter the archive, which samplers
@@ -104,6 +106,10 @@ class EvaluateRungs:
     Args:
         evaluator: the evaluator of a budget in epochs.
         brackets: what is run.
+        count: how many are evaluated together, see `nas_search.scoring`; less where a rung has no more.
+
+    Raises:
+        ConfigError: none of them.
 
     Differs from the paper:
         1. A candidate that goes on is trained from the beginning, and not from where it stood.
@@ -111,25 +117,39 @@ class EvaluateRungs:
 
     evaluator: Callable[[int], Evaluator]
     brackets: tuple[Bracket, ...]
+    count: int = 1
+
+    uses: ClassVar[frozenset[str]] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_positive(parallel=self.count)
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
-        """Report the score as ``valid_accuracy``, and ``budget``, the epochs of training."""
+        """Report the mean of the scores as ``valid_accuracy``, and ``budget``, the epochs of training."""
         done = state.memory.setdefault(_MEMORY, [])
-        again, budget = _next(self.brackets, done)
-        architecture = self._draw(state) if again is None else state.space.parse(again)
-        score = self.evaluator(budget)(architecture, state)
-        done.append([str(architecture), budget, score])
-        if budget == max(bracket.budgets[-1] for bracket in self.brackets):
-            state.archive.append((str(architecture), score))
-        return {"valid_accuracy": torch.tensor(score), "budget": torch.tensor(float(budget))}
+        rung = _rung(self.brackets, done)
+        count = min(self.count, rung.left)
+        texts = rung.best[:count] if rung.best else [str(each) for each in propose(state, count)]
+        evaluator = self.evaluator(rung.budget)
+        candidates = [
+            Candidate(state.space.parse(text), evaluator, len(done) + place) for place, text in enumerate(texts)
+        ]
+        scores = score(state, candidates)
+        done += [[text, rung.budget, found] for text, found in zip(texts, scores, strict=True)]
+        if rung.budget == max(bracket.budgets[-1] for bracket in self.brackets):
+            state.archive += zip(texts, scores, strict=True)
+        return {"valid_accuracy": torch.tensor(scores).mean(), "budget": torch.tensor(float(rung.budget))}
 
-    @staticmethod
-    def _draw(state: "SearchState") -> Architecture:
-        return state.space.discretize(state.method.sampler(state).weights)
+
+class _Rung(NamedTuple):
+    """What is left of the rung that is run."""
+
+    budget: int
+    left: int
+    best: list[str]  # those of the rung before that go on, in their order; empty for new ones
 
 
-def _next(brackets: Sequence[Bracket], done: Sequence[tuple[str, int, float]]) -> tuple[str | None, int]:
-    """Which candidate is evaluated next, None for a new one, and at which budget."""
+def _rung(brackets: Sequence[Bracket], done: Sequence[tuple[str, int, float]]) -> _Rung:
     lengths = [sum(bracket.counts) for bracket in brackets]
     first = len(done) // sum(lengths) * sum(lengths)
     place = 0
@@ -139,12 +159,10 @@ def _next(brackets: Sequence[Bracket], done: Sequence[tuple[str, int, float]]) -
     bracket = brackets[place]
     for rung, (count, budget) in enumerate(zip(bracket.counts, bracket.budgets, strict=True)):
         if len(done) < first + count:
-            if rung == 0:
-                return None, budget
-            before = done[first - bracket.counts[rung - 1] : first]
+            before = done[first - bracket.counts[rung - 1] : first] if rung else []
             # Equal scores: the earlier one goes on, in every step of the rung alike.
             best = sorted(before, key=lambda entry: -entry[2])
-            return best[len(done) - first][0], budget
+            return _Rung(budget, first + count - len(done), [text for text, *_ in best[len(done) - first : count]])
         first += count
     raise AssertionError("a bracket ends with its last rung")
 

@@ -16,6 +16,7 @@ from nas_search.compatibility import check_arguments
 from nas_search.computation import Computation, deterministic
 from nas_search.data import Data, stream_seed
 from nas_search.describe import describe
+from nas_search.engines import Engine
 from nas_search.errors import Interrupted, NonFiniteError
 from nas_search.interruption import StopSignals
 from nas_search.measure import choose_device, peak_memory_mib
@@ -26,6 +27,7 @@ from nas_search.result import Candidate, SearchResult
 from nas_search.roles import Event, Observer, Ranks
 from nas_search.run_folder import RunFolder, Store
 from nas_search.run_state import RunState
+from nas_search.scoring import check_engine, scored_by
 from nas_search.state import SearchState
 from nas_spaces import SearchSpace
 
@@ -50,6 +52,7 @@ def search(
     channels: int = 16,
     cells: int | None = None,
     computation: Computation = Computation(),
+    engine: Engine | None = None,
 ) -> SearchResult:
     """Search an architecture, and whatever else the method learns.
 
@@ -72,6 +75,8 @@ def search(
         channels: width of the supernet's first cell.
         cells: depth of the supernet, in the unit of the space; the space's own by default.
         computation: number format, and whether only deterministic algorithms are used; nothing is compiled.
+        engine: scores the candidates of a black-box method in other processes, several at a time; this process does it when
+            left out. The result is the same.
 
     Returns:
         The architecture with the policy to train it with, and how the search went.
@@ -81,6 +86,7 @@ def search(
         RunFolderError: `out` holds another run, or cannot be written.
         CheckpointError: the checkpoint to resume from is damaged, or of another configuration.
         NonFiniteError: a loss became NaN or infinite.
+        WorkerError: a process of the engine could not score a candidate.
         Interrupted: SIGINT or SIGTERM asked to stop; the state is saved in `out`.
 
     Example:
@@ -110,32 +116,37 @@ def search(
         cells=cells,
         computation=computation,
     )
+    check_engine(engine, state)
     if folder is not None:
         folder.claim(resume=resume)
     with deterministic(computation.deterministic):
-        return complete(state, folder, observers=observers)
+        return complete(state, folder, observers=observers, engine=engine)
 
 
-def complete(state: SearchState, folder: RunFolder | None, *, observers: Sequence[Observer] = ()) -> SearchResult:
+def complete(
+    state: SearchState, folder: RunFolder | None, *, observers: Sequence[Observer] = (), engine: Engine | None = None
+) -> SearchResult:
     """Run a search to its end and select: the part of `search` that comes when everything has been checked.
 
     Args:
         state: a search at its beginning.
         folder: a claimed run folder; a checkpoint in it is continued. Nothing is written without one.
         observers: told of every step and epoch.
+        engine: scores the candidates of a black-box method.
 
     Returns:
         The result, which is also saved. Metrics that a result in the folder has of the same architecture, such as those
         of a training, are kept.
 
     Raises:
-        CheckpointError, NonFiniteError, Interrupted, RunFolderError: as `search`.
+        CheckpointError, NonFiniteError, WorkerError, Interrupted, RunFolderError: as `search`.
     """
     store = None if folder is None else Store(folder.last, _fingerprint(state), folder.events)
     with isolated_random_state(state.seed, state.device):
         if store is not None:
             store.restore(state)
-        drive(state, observers=(*state.method.observers, *observers), store=store)
+        with scored_by(engine, state):
+            drive(state, observers=(*state.method.observers, *observers), store=store)
         result = _finish(state)
     if folder is None:
         return result

@@ -32,6 +32,7 @@ class Candidate:
     score: float
     hyperparameters: Mapping[str, float] = field(default_factory=dict)
 
+
 _Kind: TypeAlias = type | tuple[type, ...]
 _NUMBER = (int, float)
 _KINDS: dict[str, _Kind] = {

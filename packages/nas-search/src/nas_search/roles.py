@@ -3,36 +3,7 @@
 A method (`nas_search.method.Method`) names one part for each role, and the one loop (`nas_search.loop`) runs them. What
 learns is an ``nn.Module``; what does not is a function or a frozen dataclass that meets a ``Protocol`` of one method.
 
-=======================  ==========================================================  =====================================
-role                     what it does                                                implementations in
-=======================  ==========================================================  =====================================
-`Relaxation`             architecture parameters -> choice weights                   ``relaxations/``
-`RelaxationOfSpace`      a space -> its `Relaxation`, where choices are not enough   ``latent_space``
-`Data`                   examples of a kind, in their parts                          ``data``, ``text``
-``Supernet``             images and choice weights -> logits                         nas_spaces
-`SupernetFactory`        a space and sizes -> the ``Supernet`` that is trained       ``supernets``
-``AugmentationPolicy``   images -> augmented images and their log-probability        nas_augment
-`DataPolicyFactory`      the data -> the ``AugmentationPolicy`` that is learned      ``policies``
-``Hypergradient``        a bilevel problem -> gradient of the outer variables        nas_hypergrad
-`HypergradientFactory`   the search at a step -> its ``Hypergradient``               ``estimators/``
-`Sampler`                the choice weights that a weight step trains                ``samplers/``
-`SupernetLoss`           the loss of a weight step                                   ``losses/``
-`OuterLoss`              validation and training loss -> outer loss                  ``losses/``
-`Regularizer`            a term added to the outer loss                              ``regularizers``, ``gates``
-`RegularizerFactory`     the search at a step -> its `Regularizer`                   ``exploration``
-`Update`                 what one step of the search does, in order                  ``updates``, ``recovery``,
-                                                                                     ``score_function``
-`Selector`               the finished search -> architecture                         ``selection/``
-`Ranks`                  the finished search -> what else it might have found        ``selection/``
-`NetworkFactory`         the finished search -> a trained network                    ``selection/``
-`Evaluator`              architecture -> score                                       ``evaluation/``
-`Schedule`               progress of the run -> value                                ``schedules``
-`Observer`               is told of every step and epoch                             ``diagnostics/``, ``evaluation/``,
-                                                                                     third parties
-`StopRule`               the records of the epochs -> end now?                       ``stopping``, ``recovery``
-`HyperparameterFactory`  parameter names -> options of their optimiser that learn    ``hyperparameters``
-=======================  ==========================================================  =====================================
-
+=======================  ==========================================================  ==============================
 Letters: `images` ``(batch, channels, height, width)``, `labels` ``(batch,)``, `weights` ``(choices, options)``,
 `progress` in [0, 1]: the part of the run that is done. In a space that reads tokens, `images` are tokens ``(batch,
 time)``, `labels` the tokens that follow, ``(batch, time)``, and logits ``(batch, classes, time)``: as cross-entropy takes
@@ -61,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AugmentationPolicy",
+    "BatchSampler",
     "Checked",
     "ChoiceWeights",
     "DataPolicyFactory",
@@ -184,6 +156,19 @@ class Sampler(Protocol):
         ...
 
 
+@runtime_checkable
+class BatchSampler(Protocol):
+    """A `Sampler` of a black-box method for which several proposals at once are more than one proposal several times."""
+
+    def __call__(self, state: "SearchState") -> ChoiceWeights:
+        """See `Sampler`."""
+        ...
+
+    def several(self, state: "SearchState", count: int) -> Sequence[ChoiceWeights]:
+        """Return `count` of them, drawn with ``state.generator``; of any other sampler they are independent draws."""
+        ...
+
+
 class SupernetLoss(Protocol):
     """The loss of a weight step, made of one or more evaluations of the supernet on the current batch."""
 
@@ -302,7 +287,11 @@ class NetworkFactory(Protocol):
 
 
 class Evaluator(Protocol):
-    """Scores an architecture; larger is better."""
+    """Scores an architecture; larger is better.
+
+    It may run in another process, where `state` is a copy: what it draws is drawn with ``state.generator`` or by
+    ``state.candidate``, the number of the evaluation, and of what it changes in the state ``state.images`` alone is kept.
+    """
 
     def __call__(self, architecture: Architecture, state: "SearchState") -> float:
         """Return the score, for example validation accuracy in [0, 1]."""

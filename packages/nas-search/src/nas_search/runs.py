@@ -14,6 +14,7 @@ from nas_search.computation import deterministic
 from nas_search.config import RunConfig
 from nas_search.data import Data, stream_seed
 from nas_search.diagnostics import CellDepth, HessianSpectrum, OperationWeights
+from nas_search.engines import Engine
 from nas_search.errors import CheckpointError
 from nas_search.evaluation import top1
 from nas_search.files import write_atomically
@@ -23,6 +24,7 @@ from nas_search.result import SearchResult
 from nas_search.roles import Event, Observer
 from nas_search.run_folder import RunFolder
 from nas_search.run_parts import RunParts
+from nas_search.scoring import check_engine
 from nas_search.state import SearchState
 from nas_search.train_found import (
     Keeping,
@@ -47,7 +49,12 @@ def free_folder(config: RunConfig, parent: str | Path = "runs") -> Path:
 
 
 def run_search(
-    config: RunConfig, out: str | Path, *, resume: bool = False, observers: Sequence[Observer] = ()
+    config: RunConfig,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    observers: Sequence[Observer] = (),
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Search, look the result up, train it and a random architecture alike, and write the report.
 
@@ -58,6 +65,7 @@ def run_search(
         out: the run folder.
         resume: continue the run in `out`.
         observers: told of every step and epoch of the search and of the trainings.
+        engine: see `nas_search.search`.
 
     Returns:
         The content of ``result.json``, the folder as ``run``, and the page as ``report``: None where matplotlib, which draws its
@@ -67,10 +75,12 @@ def run_search(
         SearchError, SpacesError: see `nas_search.search`, `load_data` and `load_table`.
     """
     with deterministic(config.deterministic):
-        return _run_search(config.resolved(), out, resume, observers)
+        return _run_search(config.resolved(), out, resume, observers, engine)
 
 
-def _run_search(config: RunConfig, out: str | Path, resume: bool, observers: Sequence[Observer]) -> dict[str, Any]:
+def _run_search(
+    config: RunConfig, out: str | Path, resume: bool, observers: Sequence[Observer], engine: Engine | None
+) -> dict[str, Any]:
     parts = RunParts.of(config)
     folder = RunFolder(out)
     folder.check(resume=resume)
@@ -87,6 +97,7 @@ def _run_search(config: RunConfig, out: str | Path, resume: bool, observers: Seq
         cells=config.cells,
         computation=config.computation,
     )
+    check_engine(engine, state)
     watchers: list[Observer] = [CellDepth(), OperationWeights()]
     if config.spectrum:
         spectrum = HessianSpectrum()
@@ -101,7 +112,7 @@ def _run_search(config: RunConfig, out: str | Path, resume: bool, observers: Seq
     else:
         write_atomically(folder.config, config.to_toml())
     _keep_examples(parts.data, folder)
-    result = complete(state, folder, observers=[*watchers, *observers])
+    result = complete(state, folder, observers=[*watchers, *observers], engine=engine)
     metrics: dict[str, Any] = {**result.metrics, **_counts(parts, result.architecture)}
     if result.network is not None and "test_accuracy" not in metrics:
         metrics["test_accuracy"] = top1(result.network, parts.data.test, parts.device)

@@ -16,6 +16,7 @@ from nas_hypergrad import Variables
 from nas_search.compatibility import check_parts, computation_of
 from nas_search.computation import Computation
 from nas_search.data import BatchStream, Data, Examples, preparation, stream_seed
+from nas_search.engines import Run
 from nas_search.errors import ConfigError
 from nas_search.method import Method
 from nas_search.optimizers import OptimizerSettings
@@ -125,6 +126,9 @@ class SearchState(RunState):
         self.archive: list[tuple[str, float]] = []
         # What parts remember between steps, by a name of theirs: texts, numbers, lists and tensors, which are saved.
         self.memory: dict[str, Any] = {}
+        # What scores candidates in the place of this process, and the number of the one that is being scored: see `scoring`.
+        self.workers: Run | None = None
+        self.candidate = 0
         self._split()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""What one step of a search is made of: a weight step, a step of the outer variables, a black-box evaluation."""
+"""What one step of a search is made of: a weight step, a step of the outer variables, black-box evaluations."""
 
 import warnings
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from nas_search.objective import Objective, accuracy, cross_entropy
 from nas_search.optimizers import GaussianPosterior, apply_step
 from nas_search.roles import ChoiceWeights, Evaluator, HypergradientFactory, Update
 from nas_search.run_state import check_positive
+from nas_search.scoring import Candidate, propose, score
 
 if TYPE_CHECKING:
     from nas_search.state import Batch, SearchState
@@ -418,21 +419,31 @@ class OnFreshBatches:
 
 @dataclass(frozen=True)
 class EvaluateCandidate:
-    """Score one sampled architecture and note it in the archive: the whole step of a black-box method.
+    """Score sampled architectures and note them in the archive: the whole step of a black-box method.
 
     Args:
-        evaluator: what scores it.
+        evaluator: what scores them.
+        count: how many are proposed together, see `nas_search.scoring`.
+
+    Raises:
+        ConfigError: none of them.
     """
 
     evaluator: Evaluator
+    count: int = 1
 
     uses: ClassVar[frozenset[str]] = frozenset()
 
+    def __post_init__(self) -> None:
+        check_positive(parallel=self.count)
+
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
-        """Report the score as ``valid_accuracy``."""
-        architecture = state.space.discretize(state.method.sampler(state).weights)
-        score = self.evaluator(architecture, state)
-        if distributed.size() > 1:
-            score = float(distributed.mean(torch.tensor(score, dtype=torch.float64, device=state.device)))
-        state.archive.append((str(architecture), score))
-        return {"valid_accuracy": torch.tensor(score)}
+        """Report the mean of the scores as ``valid_accuracy``."""
+        first = len(state.archive)
+        candidates = [
+            Candidate(architecture, self.evaluator, first + place)
+            for place, architecture in enumerate(propose(state, self.count))
+        ]
+        scores = score(state, candidates)
+        state.archive += [(str(each.architecture), found) for each, found in zip(candidates, scores, strict=True)]
+        return {"valid_accuracy": torch.tensor(scores).mean()}

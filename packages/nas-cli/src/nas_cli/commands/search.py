@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_cli.options import Sectioned, json_option, loudness
+from nas_cli.options import Sectioned, engine_of, engine_options, json_option, loudness
 from nas_cli.output import print_json, print_search, progress, resumable
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ __all__ = ["command"]
         "What is searched": ("space", "method", "data", "download", "channels", "cells", "table"),
         "How long": ("epochs", "train_epochs", "batch_size", "seed"),
         "How it is computed": ("device", "precision", "deterministic"),
+        "Several processes for the candidates of black-box methods": ("workers", "engine", "address", "gpus"),
         "The run and its configuration": ("out", "resume", "config", "settings", "tensorboard"),
         "What is printed": ("as_json", "quiet", "verbose"),
     },
@@ -53,6 +54,9 @@ __all__ = ["command"]
     type=click.Choice(["auto", "bfloat16", "float32"]),
     help="auto: bfloat16 autocast on CUDA, unless the method takes second derivatives; float32 elsewhere.",
 )
+@engine_options(
+    "Candidates that are scored at the same time, and, unless --set parallel=K says otherwise, proposed together"
+)
 @click.option("--deterministic", is_flag=True, default=None, help="Deterministic algorithms only.")
 @click.option(
     "--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Read the configuration from a file."
@@ -70,6 +74,10 @@ def command(
     resume: bool,
     download: bool,
     tensorboard: bool,
+    workers: int,
+    engine: str,
+    address: str,
+    gpus: float,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -88,9 +96,11 @@ def command(
       nascli search --data cifar10:data --download
       nascli search --config runs/darts/config.toml --seed 1
       nascli search --out runs/darts --resume
+      nascli search --method regularized_evolution --workers 4
       torchrun --nproc-per-node 2 -m nas_cli search --out runs/two
     """
     from nas_search import ConfigError
+    from nas_search.catalog import settings as settings_of
     from nas_search.config import RunConfig, parse_setting
     from nas_search.data_sources import download as download_data
     from nas_search.distributed import agreed, is_first, joined, restarted
@@ -110,6 +120,10 @@ def command(
         config = out / "config.toml"
     base = RunConfig() if config is None else RunConfig.from_toml(config)
     chosen = base.updated(values).updated(overrides)
+    others = engine_of(engine, workers, address, gpus)
+    scorers = others if workers > 1 or engine == "ray" else None
+    if workers > 1 and "parallel" in settings_of(chosen.method) and "parallel" not in chosen.settings:
+        chosen = chosen.updated({"parallel": workers})
     folder = free_folder(chosen) if out is None else out
     with joined(chosen.device):
         # torchrun tells those that it had to start again, and not the ranks of other machines.
@@ -125,7 +139,7 @@ def command(
             resumable(f"nascli search --out {quote(str(folder))} --resume", (folder / "config.toml").exists),
         ):
             watchers = observers if board is None else [*observers, board]
-            record = run_search(chosen, folder, resume=resume, observers=watchers)
+            record = run_search(chosen, folder, resume=resume, observers=watchers, engine=scorers)
         if board is not None:
             board.close()
         if not is_first():

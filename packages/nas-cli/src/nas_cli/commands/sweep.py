@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_cli.options import json_option, loudness
+from nas_cli.options import engine_of, engine_options, json_option, loudness
 from nas_cli.output import counted, print_json, resumable
 
 if TYPE_CHECKING:
@@ -23,13 +23,14 @@ __all__ = ["command"]
 @click.option(
     "--grid", multiple=True, metavar="KEY=V1,V2", help="Values of a key or a setting; several make all combinations."
 )
-@click.option("--workers", type=int, default=1, show_default=True, metavar="N", help="Runs at the same time.")
+@engine_options("Runs at the same time")
 @click.option(
-    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="What runs them."
-)
-@click.option("--address", default="", metavar="HOST:PORT", help="A running Ray cluster; a shared folder as --out.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default="sweep", show_default=True, metavar="DIR", help="Folder."
+    "--out",
+    type=click.Path(path_type=Path),
+    default="sweep",
+    show_default=True,
+    metavar="DIR",
+    help="Folder, of several machines one that all see.",
 )
 @click.option("--space", metavar="S", help="As in `nascli search`.")
 @click.option("--data", metavar="D", help="As in `nascli search`.")
@@ -51,6 +52,7 @@ def command(
     workers: int,
     engine: str,
     address: str,
+    gpus: float,
     out: Path,
     config: Path | None,
     as_json: bool,
@@ -68,22 +70,17 @@ def command(
       nascli sweep --methods darts,gdas,random_nas --seeds 3 --workers 2
       nascli sweep --methods darts --grid architecture_learning_rate=0.001,0.01 --out lr
     """
-    from nas_search import ConfigError
     from nas_search.config import RunConfig
     from nas_search.run_state import check_positive
     from nas_search.sweep import plan, run_sweep, summarize
-    from nas_search.sweep.local import LocalEngine
-    from nas_search.sweep.on_ray import RayEngine
     from nas_search.sweep.trial import finished
 
-    check_positive(workers=workers, seeds=seeds)
-    if address and engine != "ray":
-        raise ConfigError(f"--address {address} needs --engine ray.")
+    check_positive(seeds=seeds)
+    chosen = engine_of(engine, workers, address, gpus)
     base = RunConfig() if config is None else RunConfig.from_toml(config)
     base = base.updated({key: value for key, value in given.items() if value is not None})
     names = [name.strip() for name in methods.split(",") if name.strip()]
     planned = plan(out, base, names, seeds, dict(_values(text) for text in grid))
-    chosen = LocalEngine(workers) if engine == "local" else RayEngine(workers, address=address)
 
     before = sum(finished(planned.folder(trial), trial.config) for trial in planned.trials)
     with (

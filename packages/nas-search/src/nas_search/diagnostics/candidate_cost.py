@@ -1,4 +1,4 @@
-"""What the architecture that was evaluated last costs."""
+"""What the architectures cost that were evaluated last."""
 
 from dataclasses import dataclass
 
@@ -10,21 +10,25 @@ __all__ = ["CandidateCost"]
 
 @dataclass(frozen=True)
 class CandidateCost:
-    """Records the ``candidate`` of a black-box search after each epoch, its ``candidate_cost`` and the ``cost_unit``.
+    """Records the ``candidates`` of a black-box search after each epoch, with the score and the cost of each, and ``cost_unit``.
 
-    Beside ``valid_accuracy`` this is what the report draws the front of accuracy against cost from.
+    It is what the report draws the front of accuracy against cost from.
 
     Args:
         cost: of an architecture, such as `nas_search.evaluation.NetworkCost`.
         unit: what it is measured in.
+        count: how many an epoch evaluates.
     """
 
     cost: Evaluator
     unit: str
+    count: int = 1
 
     def __call__(self, event: Event) -> None:
         """See `Observer`."""
-        if event.kind == "epoch" and isinstance(event.state, SearchState) and event.state.archive:
-            text, _ = event.state.archive[-1]
-            cost = self.cost(event.state.space.parse(text), event.state)
-            event.record.update(candidate=text, candidate_cost=cost, cost_unit=self.unit)
+        state = event.state
+        if event.kind == "epoch" and isinstance(state, SearchState):
+            priced = [
+                [text, score, self.cost(state.space.parse(text), state)] for text, score in state.archive[-self.count :]
+            ]
+            event.record.update(candidates=priced, cost_unit=self.unit)

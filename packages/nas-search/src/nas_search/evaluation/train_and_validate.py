@@ -53,7 +53,7 @@ class TrainAndValidate:
             optimizer=_optimizer(self.optimizer, settings),
             epochs=self.epochs,
             batch_size=state.batch_size,
-            seed=stream_seed(state.seed, "candidate", len(state.archive)),
+            seed=stream_seed(state.seed, "candidate", state.candidate),
             device=state.device,
             computation=state.computation,
         )

@@ -36,9 +36,13 @@ def bayesian_optimization(
     weight_decay: float = 5e-4,
     momentum: float = 0.9,
     clip: float = 5.0,
+    parallel: int = 1,
     evaluator: Evaluator | None = None,
 ) -> Method:
-    """Bayesian optimisation: a Gaussian process over architectures, log expected improvement, an epoch each.
+    """Bayesian optimisation: a Gaussian process over architectures, log expected improvement.
+
+    An epoch scores `parallel` candidates: those of which together the largest improvement is expected (see
+    `nas_search.surrogate.suggest`).
 
     With a cost it looks for the front of accuracy against cost (see `nas_search.surrogate.suggest_pareto`), which the report
     shows, and ends with the most accurate architecture within the limit.
@@ -55,6 +59,7 @@ def bayesian_optimization(
         weight_decay: as in `random_search`.
         momentum: as in `random_search`.
         clip: as in `random_search`.
+        parallel: as in `random_search`.
         evaluator: as in `random_search`.
     """
     if kernel not in _KERNELS:
@@ -70,7 +75,10 @@ def bayesian_optimization(
     optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
     evaluator = evaluator or TrainAndValidate(candidate_epochs, optimizer)
     if cost == "none":
-        return black_box("bayesian_optimization", Bayesian(initial, pool, _KERNELS[kernel]), evaluator)
+        return black_box("bayesian_optimization", Bayesian(initial, pool, _KERNELS[kernel]), evaluator, parallel)
     measure = NetworkCost(cost)  # type: ignore[arg-type]
-    method = black_box("bayesian_optimization", Bayesian(initial, pool, _KERNELS[kernel], measure), evaluator)
-    return replace(method, selector=BestEvaluated(measure, cost_limit), observers=(CandidateCost(measure, cost),))
+    sampler = Bayesian(initial, pool, _KERNELS[kernel], measure)
+    method = black_box("bayesian_optimization", sampler, evaluator, parallel)
+    return replace(
+        method, selector=BestEvaluated(measure, cost_limit), observers=(CandidateCost(measure, cost, parallel),)
+    )

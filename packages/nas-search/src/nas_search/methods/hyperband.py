@@ -29,11 +29,12 @@ def successive_halving(
     weight_decay: float = 5e-4,
     momentum: float = 0.9,
     clip: float = 5.0,
+    parallel: int = 1,
     evaluator: Callable[[int], Evaluator] | None = None,
 ) -> Method:
     """Train many for a short while, one in three again for three times as long (Jamieson and Talwalkar, AISTATS 2016).
 
-    One evaluation an epoch: 13 of them are a whole race with the defaults; then the next begins.
+    An epoch makes `parallel` evaluations: 13 of them are a whole race with the defaults; then the next begins.
 
     Args:
         candidates: of the first rung.
@@ -43,11 +44,12 @@ def successive_halving(
         weight_decay: as in `random_search`.
         momentum: as in `random_search`.
         clip: as in `random_search`.
+        parallel: as in `random_search`; of one rung, so less where it ends.
         evaluator: what scores a candidate at a budget of so many epochs, instead of training it.
     """
     brackets = (successive_halving_bracket(candidates, shortest, eta),)
     optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
-    return _race("successive_halving", brackets, optimizer, evaluator)
+    return _race("successive_halving", brackets, optimizer, evaluator, parallel)
 
 
 def hyperband(
@@ -58,11 +60,12 @@ def hyperband(
     weight_decay: float = 5e-4,
     momentum: float = 0.9,
     clip: float = 5.0,
+    parallel: int = 1,
     evaluator: Callable[[int], Evaluator] | None = None,
 ) -> Method:
     """Successive halving with every trade-off between many candidates and long training (Li et al., JMLR 2018).
 
-    One evaluation an epoch: 22 of them are all brackets with the defaults; then the first begins again.
+    An epoch makes `parallel` evaluations: 22 of them are all brackets with the defaults; then the first begins again.
 
     Args:
         longest: the most epochs that a candidate is trained.
@@ -71,18 +74,23 @@ def hyperband(
         weight_decay: as in `random_search`.
         momentum: as in `random_search`.
         clip: as in `random_search`.
+        parallel: as in `random_search`; of one rung, so less where it ends.
         evaluator: as in `successive_halving`.
     """
     optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
-    return _race("hyperband", hyperband_brackets(longest, eta), optimizer, evaluator)
+    return _race("hyperband", hyperband_brackets(longest, eta), optimizer, evaluator, parallel)
 
 
 def _race(
-    name: str, brackets: tuple[Bracket, ...], optimizer: SGD, evaluator: Callable[[int], Evaluator] | None
+    name: str,
+    brackets: tuple[Bracket, ...],
+    optimizer: SGD,
+    evaluator: Callable[[int], Evaluator] | None,
+    parallel: int,
 ) -> Method:
     return Method(
         name=name,
-        updates=(EvaluateRungs(evaluator or partial(TrainAndValidate, optimizer=optimizer), brackets),),
+        updates=(EvaluateRungs(evaluator or partial(TrainAndValidate, optimizer=optimizer), brackets, parallel),),
         sampler=Uniform(),
         selector=BestAtLargestBudget(),
         weights=None,

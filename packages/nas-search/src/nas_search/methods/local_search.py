@@ -18,9 +18,12 @@ def local_search(
     weight_decay: float = 5e-4,
     momentum: float = 0.9,
     clip: float = 5.0,
+    parallel: int = 1,
     evaluator: Evaluator | None = None,
 ) -> Method:
-    """Climb from neighbour to better neighbour, again and again from the start, an epoch each (White et al., UAI 2021).
+    """Climb from neighbour to better neighbour, again and again from the start (White et al., UAI 2021).
+
+    An epoch scores `parallel` neighbours.
 
     Args:
         candidate_epochs: as in `random_search`.
@@ -28,7 +31,8 @@ def local_search(
         weight_decay: as in `random_search`.
         momentum: as in `random_search`.
         clip: as in `random_search`.
+        parallel: as in `random_search`.
         evaluator: as in `random_search`.
     """
     optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
-    return black_box("local_search", Local(), evaluator or TrainAndValidate(candidate_epochs, optimizer))
+    return black_box("local_search", Local(), evaluator or TrainAndValidate(candidate_epochs, optimizer), parallel)

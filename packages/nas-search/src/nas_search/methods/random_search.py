@@ -20,9 +20,12 @@ def random_search(
     weight_decay: float = 5e-4,
     momentum: float = 0.9,
     clip: float = 5.0,
+    parallel: int = 1,
     evaluator: Evaluator | None = None,
 ) -> Method:
-    """Score one random architecture an epoch, and take the best: the baseline of every black-box method.
+    """Score random architectures, and take the best: the baseline of every black-box method.
+
+    An epoch scores `parallel` of them.
 
     Args:
         candidate_epochs: how long each candidate is trained; an epoch costs as many passes over the training part.
@@ -30,14 +33,16 @@ def random_search(
         weight_decay: of the candidates.
         momentum: of the candidates.
         clip: largest norm of the gradient of the candidates.
+        parallel: candidates that are proposed together, from the scores of those before, and scored in one epoch; by as many
+            processes at most (`--workers`), on whose number the result does not depend.
         evaluator: what scores a candidate instead of training it, such as `nas_search.evaluation.TableScore`.
     """
     optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
-    return black_box("random_search", Uniform(), evaluator or TrainAndValidate(candidate_epochs, optimizer))
+    return black_box("random_search", Uniform(), evaluator or TrainAndValidate(candidate_epochs, optimizer), parallel)
 
 
-def black_box(name: str, sampler: Sampler, evaluator: Evaluator) -> Method:
-    """One candidate an epoch from a sampler that reads the archive of scores; no supernet, nothing to learn."""
+def black_box(name: str, sampler: Sampler, evaluator: Evaluator, parallel: int) -> Method:
+    """So many candidates an epoch from a sampler that reads the archive of scores; no supernet, nothing to learn."""
     if not callable(evaluator):
         raise ConfigError(
             f"evaluator of {name} is {evaluator!r}; expected a part such as nas_search.evaluation.TableScore, which only a "
@@ -45,7 +50,7 @@ def black_box(name: str, sampler: Sampler, evaluator: Evaluator) -> Method:
         )
     return Method(
         name=name,
-        updates=(EvaluateCandidate(evaluator),),
+        updates=(EvaluateCandidate(evaluator, parallel),),
         sampler=sampler,
         selector=BestEvaluated(),
         weights=None,

@@ -20,9 +20,12 @@ def regularized_evolution(
     weight_decay: float = 5e-4,
     momentum: float = 0.9,
     clip: float = 5.0,
+    parallel: int = 1,
     evaluator: Evaluator | None = None,
 ) -> Method:
-    """Regularised evolution: mutate one of the best of the youngest, an epoch each (Real et al., AAAI 2019).
+    """Regularised evolution: mutate one of the best of the youngest (Real et al., AAAI 2019).
+
+    An epoch scores `parallel` children of one population.
 
     Args:
         population: how many are alive; the first ones are random.
@@ -32,8 +35,11 @@ def regularized_evolution(
         weight_decay: as in `random_search`.
         momentum: as in `random_search`.
         clip: as in `random_search`.
+        parallel: as in `random_search`.
         evaluator: as in `random_search`.
     """
     optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
     sampler = Evolution(population, tournament)
-    return black_box("regularized_evolution", sampler, evaluator or TrainAndValidate(candidate_epochs, optimizer))
+    return black_box(
+        "regularized_evolution", sampler, evaluator or TrainAndValidate(candidate_epochs, optimizer), parallel
+    )

@@ -16,13 +16,13 @@ def front_table(pen: Pen, events: Sequence[Mapping[str, Any]]) -> str:
 
     Args:
         pen: draws the chart.
-        events: the records of a run's epochs, with the ``candidate_cost`` of `nas_search.diagnostics.CandidateCost`;
-            without any there is no front, and the text is empty.
+        events: the records of a run's epochs, with the ``candidates`` of `nas_search.diagnostics.CandidateCost`; without any
+            there is no front, and the text is empty.
     """
     tried = [
-        (str(record["candidate"]), float(record["valid_accuracy"]), float(record["candidate_cost"]))
+        (str(text), float(score), float(cost))
         for record in events
-        if "candidate_cost" in record and "valid_accuracy" in record
+        for text, score, cost in record.get("candidates", ())
     ]
     front = pareto_front(tried)
     if not front:

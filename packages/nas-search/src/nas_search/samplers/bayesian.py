@@ -1,7 +1,7 @@
 """Evaluate next what a Gaussian process expects the largest improvement of."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas_search.errors import ConfigError
 from nas_search.roles import ChoiceWeights, Evaluator
@@ -44,22 +44,26 @@ class Bayesian:
 
     def __call__(self, state: "SearchState") -> ChoiceWeights:
         """See `Sampler`."""
+        (choice,) = self.several(state, 1)
+        return choice
+
+    def several(self, state: "SearchState", count: int) -> list[ChoiceWeights]:
+        """Different ones, by the improvement that is expected of all of them together: see `suggest`."""
         scored = [(state.space.parse(text), score) for text, score in state.archive]
         if len(scored) < self.initial:
-            return Uniform()(state)
+            return [Uniform()(state) for _ in range(count)]
         pool = candidates(state.space, scored, self.pool, state.generator)
-        if not pool:  # everything that was drawn is known: the space is small, and as good as exhausted
-            return Uniform()(state)
-        architecture = self._suggest(state, scored, pool)
-        return ChoiceWeights(state.space.weights(architecture), architecture.options)
+        suggested = self._suggest(state, scored, pool, min(count, len(pool))) if pool else []
+        choices = [ChoiceWeights(state.space.weights(each), each.options) for each in suggested]
+        # Everything else that was drawn is known: the space is small, and as good as exhausted.
+        return choices + [Uniform()(state) for _ in range(count - len(choices))]
 
     def _suggest(
-        self, state: "SearchState", scored: list[tuple[Architecture, float]], pool: list[Architecture]
-    ) -> Architecture:
+        self, state: "SearchState", scored: list[tuple[Architecture, float]], pool: list[Architecture], count: int
+    ) -> list[Architecture]:
+        shared: dict[str, Any] = {"count": count, "kernel": self.kernel, "generator": state.generator}
         if self.cost is None:
-            (found,) = suggest(state.space, scored, pool, kernel=self.kernel, generator=state.generator)
-            return found
+            return suggest(state.space, scored, pool, **shared)
         observed = [(architecture, score, self.cost(architecture, state)) for architecture, score in scored]
         priced = [(architecture, self.cost(architecture, state)) for architecture in pool]
-        (found,) = suggest_pareto(state.space, observed, priced, kernel=self.kernel, generator=state.generator)
-        return found
+        return suggest_pareto(state.space, observed, priced, **shared)

@@ -23,15 +23,25 @@ class Local:
 
     Differs from the paper:
         1. A neighbour that is known from a climb before is passed over, also where it is better.
+        2. Where several are scored together, those behind the first better one are of where the climb stood before. They
+           are moved to as well if they are better still.
     """
 
     def __call__(self, state: "SearchState") -> ChoiceWeights:
         """See `Sampler`."""
-        unknown = sorted(_unknown_neighbors(state))
-        if not unknown:
-            return Uniform()(state)
-        chosen = state.space.parse(unknown[int(torch.randint(len(unknown), (), generator=state.generator))])
-        return ChoiceWeights(state.space.weights(chosen), chosen.options)
+        (choice,) = self.several(state, 1)
+        return choice
+
+    def several(self, state: "SearchState", count: int) -> list[ChoiceWeights]:
+        """Different neighbours of where the climb stands; beginnings of climbs where there are less."""
+        unknown, choices = sorted(_unknown_neighbors(state)), list[ChoiceWeights]()
+        for _ in range(count):
+            if not unknown:
+                choices.append(Uniform()(state))
+                continue
+            chosen = state.space.parse(unknown.pop(int(torch.randint(len(unknown), (), generator=state.generator))))
+            choices.append(ChoiceWeights(state.space.weights(chosen), chosen.options))
+        return choices
 
 
 def _unknown_neighbors(state: "SearchState") -> set[str]:

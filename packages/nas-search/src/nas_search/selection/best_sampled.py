@@ -9,6 +9,7 @@ from nas_search.ranking import Ranking, by_score
 from nas_search.roles import Evaluator, Sampler
 from nas_search.run_state import check_positive
 from nas_search.samplers import Uniform
+from nas_search.scoring import Candidate, score
 from nas_search.selection.best_evaluated import BestEvaluated
 from nas_spaces import Architecture
 
@@ -42,7 +43,7 @@ class BestSampled:
         for _ in range(self.samples):
             architecture = state.space.discretize(self.sampler(state).weights)
             if architecture not in scores:
-                scores[architecture] = self.evaluator(architecture, state)
+                (scores[architecture],) = score(state, [Candidate(architecture, self.evaluator, len(state.archive))])
             state.archive.append((str(architecture), scores[architecture]))
         return BestEvaluated()(state)
 

@@ -30,7 +30,10 @@ def suggest(
     """The candidates of largest expected improvement, each taking into account those before it.
 
     The logarithm of the expected improvement over the best posterior mean of what was observed (qLogEI: Ament et al.,
-    NeurIPS 2023), with a Monte Carlo sampler seeded by the generator. The scores may be noisy.
+    NeurIPS 2023), with a Monte Carlo sampler seeded by the generator. The scores may be noisy. Of several, each is the best
+    completion of those before it, by the improvement expected of all of them jointly (Wilson, Hutter and Deisenroth,
+    "Maximizing acquisition functions for Bayesian optimization", NeurIPS 2018, section 3.2): no score is made up for what is
+    not evaluated yet, as a constant liar does.
 
     Args:
         space: of the architectures; a `MixedSpace` where training settings are searched too.

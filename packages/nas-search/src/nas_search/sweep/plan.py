@@ -59,6 +59,10 @@ class Plan:
         """What the process of a trial reads."""
         return self.root / "logs" / f"{trial.name}.toml"
 
+    def paths(self, trial: Trial) -> tuple[Path, Path]:
+        """What the process of a trial is told: the file of its configuration and its folder, wherever it is started."""
+        return self.config_file(trial).resolve(), self.folder(trial).resolve()
+
     def claim(self) -> None:
         """Make the folder, or make sure that it holds this very sweep, whose finished trials are kept.
 

@@ -1,25 +1,17 @@
 """Running a sweep to its end."""
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable
 
+from nas_search.engines import Engine, Task
 from nas_search.errors import Interrupted
 from nas_search.files import write_atomically
 from nas_search.interruption import StopSignals
 from nas_search.reports.html import write_report_if_possible
-from nas_search.sweep.plan import Plan, Trial
+from nas_search.sweep.plan import Plan
 from nas_search.sweep.summary import Row, read_row, to_csv
-from nas_search.sweep.trial import finished
+from nas_search.sweep.trial import finished, run_file
 
-__all__ = ["Engine", "run_sweep"]
-
-
-class Engine(Protocol):
-    """What runs trials."""
-
-    def run(self, plan: Plan, trials: list[Trial], stopping: Callable[[], bool]) -> Iterator[tuple[Trial, str]]:
-        """Run them in any order; of each that ends its error, empty if there was none. End soon once `stopping` is true."""
-        ...
+__all__ = ["run_sweep"]
 
 
 def run_sweep(plan: Plan, engine: Engine, tell: Callable[[Row], None] = lambda row: None) -> list[Row]:
@@ -30,7 +22,7 @@ def run_sweep(plan: Plan, engine: Engine, tell: Callable[[Row], None] = lambda r
 
     Args:
         plan: what is run.
-        engine: what runs it.
+        engine: what runs it; of several machines, the folder must be on a file system that all of them share.
         tell: told of every trial that is done or has failed, those of an earlier call first.
 
     Returns:
@@ -45,11 +37,13 @@ def run_sweep(plan: Plan, engine: Engine, tell: Callable[[Row], None] = lambda r
     for row in rows.values():
         if row.status == "done":
             tell(row)
-    waiting = [trial for trial in plan.trials if not finished(plan.folder(trial), trial.config)]
+    waiting = {trial.name: trial for trial in plan.trials if not finished(plan.folder(trial), trial.config)}
     write_atomically(plan.table, to_csv(list(rows.values())))
-    with StopSignals() as stop:
-        for trial, error in engine.run(plan, waiting, lambda: stop.requested):
-            rows[trial.name] = read_row(plan, trial, error)
+    tasks = [Task(name, plan.paths(trial), plan.log(trial)) for name, trial in waiting.items()]
+    with StopSignals() as stop, engine.open(run_file, fresh=True) as run:
+        for task, outcome in run(tasks, lambda: stop.requested):
+            trial = waiting[task.name]
+            rows[trial.name] = read_row(plan, trial, outcome.error)
             write_atomically(plan.table, to_csv(list(rows.values())))
             tell(rows[trial.name])
     if stop.requested and any(row.status == "waiting" for row in rows.values()):

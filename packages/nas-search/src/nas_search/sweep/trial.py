@@ -1,21 +1,13 @@
-"""One trial in a process of its own: ``python -m nas_search.sweep.trial CONFIG.toml FOLDER``."""
+"""One trial of a sweep, as its process sees it."""
 
-import os
-import signal
-import sys
-import threading
-import time
 from pathlib import Path
 
 from nas_search.config import RunConfig
-from nas_search.errors import Interrupted, SearchError
 from nas_search.reports import can_draw
 from nas_search.run_folder import RunFolder
 from nas_search.runs import run_search
 
-__all__ = ["finished", "run_trial"]
-
-INTERRUPTED = 130
+__all__ = ["finished", "run_file", "run_trial"]
 
 
 def finished(folder: Path, config: RunConfig) -> bool:
@@ -37,31 +29,6 @@ def run_trial(config: RunConfig, folder: Path) -> None:
     run_search(config, folder, resume=(folder / "config.toml").exists())
 
 
-def main() -> int:
-    """The exit status: 0 done, 1 failed with one line on stderr, 130 stopped on request after saving."""
-    config, folder = sys.argv[1:]
-    threading.Thread(target=_stop_with_parent, args=(os.getppid(),), daemon=True).start()
-    try:
-        run_trial(RunConfig.from_toml(config), Path(folder))
-    except Interrupted as error:
-        print(error, file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is printed, and the sweep goes on
-        if not isinstance(error, SearchError):
-            import traceback
-
-            traceback.print_exc()
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _stop_with_parent(parent: int) -> None:
-    """Save and end when the sweep was killed: when it is repeated, no two processes may write to the same folder."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def run_file(config: Path, folder: Path) -> None:
+    """Run the trial of a file; what an engine calls."""
+    run_trial(RunConfig.from_toml(config), folder)

@@ -1,0 +1,71 @@
+"""The role of an engine, and what goes in and comes out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+__all__ = ["Engine", "Outcome", "Run", "Task", "one_line"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call of the function that an engine was opened with.
+
+    Args:
+        name: of the process, in lists of processes.
+        arguments: of the call.
+        log: the file to which what it prints is added, by engines that can; stderr when left out.
+    """
+
+    name: str
+    arguments: tuple[Any, ...]
+    log: Path | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call ended.
+
+    Args:
+        value: what it returned.
+        error: in one line why it did not return; empty if it did.
+    """
+
+    value: Any = None
+    error: str = ""
+
+
+Run: TypeAlias = Callable[[Sequence[Task], Callable[[], bool]], Iterator[tuple[Task, Outcome]]]
+"""Runs tasks, and yields each as it ends, in any order; it ends soon once the second argument says so."""
+
+
+class Engine(Protocol):
+    """Calls a function in other processes, several at a time."""
+
+    @property
+    def workers(self) -> int:
+        """How many calls are made at a time, at most."""
+        ...
+
+    def open(self, function: Callable[..., Any], *, fresh: bool = False) -> AbstractContextManager[Run]:
+        """Get ready to call one function; what is still running when the context is left is asked to stop.
+
+        A call that raises is an outcome with its error. One whose process dies is made again, so it must not matter how often
+        it begins.
+
+        Args:
+            function: sent once to every process, with all that it refers to; of any kind, also one of the script that runs.
+            fresh: whether each call gets a process of its own, and does not share one with those before it.
+
+        Raises:
+            ConfigError: the function cannot be sent, or the engine is not to be had.
+        """
+        ...
+
+
+def one_line(kind: str, text: str) -> str:
+    """The type of an error and the first line of what it says."""
+    lines = text.strip().splitlines()
+    return f"{kind}: {lines[0][:300]}" if lines else kind

@@ -1,0 +1,88 @@
+"""Engines: what calls return, what they print, and processes that fail or die."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas_search import ConfigError
+from nas_search.engines import LocalEngine, Outcome, Task
+
+
+def outcomes(
+    engine: LocalEngine, function: Callable[..., Any], *calls: tuple[Any, ...], fresh: bool = False
+) -> list[Outcome]:
+    tasks = [Task(f"call-{place}", call) for place, call in enumerate(calls)]
+    with engine.open(function, fresh=fresh) as run:
+        found = dict(run(tasks, lambda: False))
+    return [found[task] for task in tasks]
+
+
+def test_calls_return_and_raise_and_may_print() -> None:
+    captured = 10
+
+    def work(number: int) -> tuple[int, int]:
+        print("in the way of the answers?", sys.stdin.read())
+        os.write(1, b"neither")
+        if number == 2:
+            raise ValueError("no,\nthank you")
+        return captured * number, os.getpid()
+
+    found = outcomes(LocalEngine(2), work, (0,), (1,), (2,), (3,), (4,))
+    assert found[2] == Outcome(error="ValueError: no,")
+    values = [outcome.value for place, outcome in enumerate(found) if place != 2]
+    assert [value for value, _ in values] == [0, 10, 30, 40]
+    assert 1 <= len({process for _, process in values} - {os.getpid()}) <= 2  # processes are used again
+    (first, second) = outcomes(LocalEngine(1), lambda: os.getpid(), (), (), fresh=True)
+    assert first.value != second.value
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks for signals")
+def test_a_killed_call_is_made_again_and_one_that_ends_is_told(tmp_path: Path) -> None:
+    def die(times: int) -> int:
+        marks = sorted(tmp_path.glob(f"{times}-*"))
+        if len(marks) < times:
+            (tmp_path / f"{times}-{len(marks)}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return len(marks)
+
+    once, twice = outcomes(LocalEngine(2), die, (1,), (2,))
+    assert once == Outcome(1)
+    assert twice == Outcome(error="killed by signal 9")
+    (left,) = outcomes(LocalEngine(1), lambda: os._exit(3), ())
+    assert left == Outcome(error="its process ended with status 3")
+
+
+def test_calls_end_when_they_are_asked_to(tmp_path: Path) -> None:
+    def linger(mark: str) -> None:
+        Path(mark).write_text(str(os.getpid()))
+        time.sleep(60)
+
+    def started() -> bool:
+        return len(list(tmp_path.iterdir())) == 2 and all(path.read_text() for path in tmp_path.iterdir())
+
+    start = time.monotonic()
+    tasks = [Task(f"call-{place}", (str(tmp_path / str(place)),)) for place in range(3)]
+    with LocalEngine(2).open(linger) as run:
+        assert list(run(tasks, started)) == []
+    assert time.monotonic() - start < 50
+    for path in tmp_path.iterdir():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.read_text()), 0)
+
+
+def test_what_cannot_be_sent_or_done_is_refused() -> None:
+    lock = threading.Lock()
+    with (
+        pytest.raises(ConfigError, match="cannot be sent there .*lock"),
+        LocalEngine(1).open(lambda: lock.locked()),
+    ):
+        pass
+    with pytest.raises(ConfigError, match="workers is 0"):
+        LocalEngine(0)
