@@ -32,8 +32,8 @@ QUICK: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", methods.__all__)
-def test_every_method_obeys_the_laws(name: str) -> None:
-    result = check_method(getattr(methods, name)(**QUICK.get(name, {})))
+def test_every_method_obeys_the_laws(name: str, data: ImageData) -> None:
+    result = check_method(getattr(methods, name)(**QUICK.get(name, {})), data=data)
     assert result.method == name
 
 
