@@ -1,5 +1,6 @@
 """Running ``nascli`` as a person does: arguments in; exit status, stdout and stderr out."""
 
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -21,21 +22,6 @@ class Outcome(NamedTuple):
 
 Nascli: TypeAlias = Callable[..., Outcome]
 
-QUICK = (
-    "--data",
-    "fake:1x8x8",
-    "--method",
-    "gdas",
-    "--epochs",
-    "2",
-    "--train-epochs",
-    "1",
-    "--channels",
-    "4",
-    "--device",
-    "cpu",
-)
-
 
 @pytest.fixture
 def nascli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Nascli]:
@@ -56,8 +42,19 @@ def nascli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
     signal.signal(signal.SIGTERM, handler)
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished quick search, to be read and copied."""
+    from nas_search.config import RunConfig
+    from nas_search.runs import run_search
+
+    run = tmp_path_factory.mktemp("finished") / "run"
+    quick = RunConfig(data="fake:1x8x8", method="gdas", epochs=2, train_epochs=1, channels=4, device="cpu")
+    run_search(quick, run)
+    return run
+
+
 @pytest.fixture
-def run(nascli: Nascli, tmp_path: Path) -> Path:
-    """The folder of a finished quick search."""
-    assert nascli("search", *QUICK, "--out", "run").status == 0
-    return tmp_path / "run"
+def run(finished: Path, tmp_path: Path) -> Path:
+    """The folder of a finished quick search, to do with what one likes."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))

@@ -266,13 +266,14 @@ def test_nan_stops_with_the_step_and_the_remedy(nascli: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_real_process_saves_on_a_signal_and_resumes_to_the_same_result(tmp_path: Path, number: int) -> None:
-    command = [sys.executable, "-m", "nas_cli", "search", *QUICK[:4], "--epochs", "20", "--train-epochs", "1", "--channels", "4",
-               "--device", "cpu", "--batch-size", "16"]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+def test_a_real_process_saves_on_a_signal_and_resumes_to_the_same_result(
+    nascli: Any, tmp_path: Path, number: int
+) -> None:
+    search = ["search", *QUICK, "--epochs", "20", "--batch-size", "16"]
     process = subprocess.Popen(
-        [*command, "--out", "parts"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-m", "nas_cli", *search, "--out", "parts"], cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     assert process.stderr is not None
     assert process.stderr.readline().startswith("search epoch 1/20")
     time.sleep(0.05)
@@ -282,30 +283,32 @@ def test_a_real_process_saves_on_a_signal_and_resumes_to_the_same_result(tmp_pat
     assert "saved in parts/checkpoints/last.pt" in message
     assert "Go on with: nascli search --out parts --resume" in message
     records = []
-    for arguments in (["search", "--out", "parts", "--resume"], [*command[3:], "--out", "whole"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "nas_cli", *arguments, "--json"],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+    for arguments in (["search", "--out", "parts", "--resume"], [*search, "--out", "whole"]):
+        done = nascli(*arguments, "--json")
+        assert done.status == 0, done.stderr
         records.append(json.loads(done.stdout))
     assert records[0]["architecture"] == records[1]["architecture"]
     assert records[0]["metrics"] == records[1]["metrics"]
 
 
+# Twice in one process, which imports torch once.
+WITH_AND_WITHOUT_COLOURS = """
+import os, sys
+from nas_cli.main import nascli
+for turn in range(2):
+    nascli.main(sys.argv[1:], prog_name="nascli", standalone_mode=False)
+    os.write(2, b"\\0")
+    os.environ["NO_COLOR"] = "1"
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("colours", [True, False])
-def test_a_terminal_shows_a_bar_with_loss_accuracy_throughput_and_time_left(tmp_path: Path, colours: bool) -> None:
+def test_a_terminal_shows_a_bar_with_loss_accuracy_throughput_and_time_left(tmp_path: Path) -> None:
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "TERM": "xterm-256color"}
     environment.pop("NO_COLOR", None)
-    if not colours:
-        environment["NO_COLOR"] = "1"
-    command = [sys.executable, "-m", "nas_cli", "search", *QUICK]
+    command = [sys.executable, "-c", WITH_AND_WITHOUT_COLOURS, "search", *QUICK]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
     shown = b""
@@ -319,11 +322,13 @@ def test_a_terminal_shows_a_bar_with_loss_accuracy_throughput_and_time_left(tmp_
         shown += read
     os.close(ours)
     assert process.wait() == 0
-    text = shown.decode()
-    for part in ("search", "train loss", "valid acc", "img/s", "0:00:00", "━"):
-        assert part in text, part
-    # Colours of the 8, 16 or 256: 30 to 37, 90 to 97, 38;5.
-    assert bool(re.search(r"\x1b\[(\d+;)*(3[0-8]|9[0-7])(;\d+)*m", text)) == colours
+    with_colours, without, end = shown.decode().split("\0")
+    assert end == ""
+    for text, colours in ((with_colours, True), (without, False)):
+        for part in ("search", "train loss", "valid acc", "img/s", "0:00:00", "━"):
+            assert part in text, part
+        # Colours of the 8, 16 or 256: 30 to 37, 90 to 97, 38;5.
+        assert bool(re.search(r"\x1b\[(\d+;)*(3[0-8]|9[0-7])(;\d+)*m", text)) == colours
 
 
 def test_only_image_sets_with_a_folder_are_downloaded(nascli: Any, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def images() -> Tensor:
     return torch.rand(7, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.slow
 def test_onnx_computes_the_same_for_any_batch(run: Path, images: Tensor, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     path = export_run(run, "onnx", tmp_path / "net.onnx")

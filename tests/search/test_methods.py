@@ -37,8 +37,8 @@ UNRANKED = ("augment_only", "dha", "e2nas", "e2nas_r", "ista", "sequential_dha")
 
 
 @pytest.mark.parametrize("name", methods.__all__)
-def test_every_method_obeys_the_laws(name: str) -> None:
-    result = check_method(getattr(methods, name)(**QUICK.get(name, {})))
+def test_every_method_obeys_the_laws(name: str, data: ImageData) -> None:
+    result = check_method(getattr(methods, name)(**QUICK.get(name, {})), data=data)
     assert result.method == name
     assert (len(result.candidates) > 1) == (name not in UNRANKED), result.ranked_by
 
