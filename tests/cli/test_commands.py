@@ -287,7 +287,7 @@ def test_memory_that_runs_out_in_a_training_names_its_settings(
         (("show", "runs/mine"), 2, "'runs/mine' is neither the folder of a run nor an architecture of nas_bench_201"),
         (("evaluate", "nowhere"), 1, "no run folder nowhere; give the folder that `nascli search` has written"),
         (("export", "nowhere"), 1, "no run folder nowhere; give the folder that `nascli search` has written"),
-        (("train", "empty"), 1, "empty has no result.json; its search was never begun there"),
+        (("train", "empty"), 1, "empty has no result.json; its search has not finished, nor begun there"),
         (("sweep", "--methods", "gdas", "--out", "file"), 1, "file is a file, and no folder"),
         (("search", "--data", "fake:1x8x8", "--out", "file"), 1, "file is a file, and no folder"),
         (("search", "--data", "empty"), 2, "write imagefolder:empty for image files"),

@@ -31,7 +31,7 @@ IMAGES, LABELS = torch.zeros(8, 1, 8, 8, dtype=torch.uint8), torch.arange(8) % 4
     ],
 )
 def test_arguments_of_a_search_say_what_they_are(changed: dict[str, Any], words: str, data: ImageData) -> None:
-    given = {
+    given: dict[str, Any] = {
         "space": SPACE,
         "data": data,
         "method": methods.gdas(),

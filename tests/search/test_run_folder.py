@@ -16,7 +16,7 @@ def test_a_new_folder_is_made_and_an_empty_one_is_taken(tmp_path: Path) -> None:
 
 def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
-    with pytest.raises(RunFolderError, match="exists and holds other files"):
+    with pytest.raises(RunFolderError, match="run is a file, and no folder; choose another one with --out"):
         RunFolder(tmp_path / "run").claim(resume=False)
     with pytest.raises(RunFolderError, match="cannot make .*; choose another folder with --out"):
         RunFolder(tmp_path / "run" / "inside").claim(resume=False)
@@ -31,7 +31,14 @@ def test_events_are_read_up_to_the_last_whole_line(tmp_path: Path) -> None:
 
 def test_results_that_are_missing_or_damaged_are_said(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    with pytest.raises(RunFolderError, match=r"has no result\.json; its search has not finished"):
+    with pytest.raises(
+        RunFolderError, match=r"has no result\.json; its search has not finished, nor begun there; give the folder that"
+    ):
+        folder.read_result()
+    folder.config.write_text("")
+    with pytest.raises(
+        RunFolderError, match=r"has no result\.json; its search has not finished: go on with `nascli search"
+    ):
         folder.read_result()
     folder.result.write_text('{"method": ')
     with pytest.raises(RunFolderError, match="cannot be read .*damaged"):

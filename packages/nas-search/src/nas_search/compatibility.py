@@ -38,7 +38,7 @@ def check_arguments(space: object, data: object, method: object, observers: obje
     made = {
         "space": (isinstance(space, SearchSpace), space, "a SearchSpace, such as nas_bench_201() or chain(...)"),
         "data": (
-            all(hasattr(data, name) for name in ("kind", "train", "fingerprint")),
+            all(hasattr(data, name) for name in ("kind", "train", "test")),
             data,
             "an ImageData, such as digits(), load_data('npz:FILE') or ImageData(name, Examples(images, labels), Examples(...))",
         ),

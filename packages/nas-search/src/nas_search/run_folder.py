@@ -157,7 +157,9 @@ class RunFolder:
         """
         again = f"search has not finished: go on with `nascli search --out {quote(str(self.root))} --resume`"
         begun = self.config.exists() or self.last.exists()
-        return self.read_json(self.result, again if begun else f"search was never begun there; {WHERE_RUNS_ARE}")
+        return self.read_json(
+            self.result, again if begun else f"search has not finished, nor begun there; {WHERE_RUNS_ARE}"
+        )
 
     def read_json(self, path: Path, missing: str) -> dict[str, Any]:
         """The content of a JSON file of the folder; `missing` says why it may not be there and what to do.
