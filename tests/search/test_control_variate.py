@@ -40,7 +40,7 @@ def make(data: ImageData, per: Literal["image", "batch"], space: Space = SMALL) 
         policy=lambda: ControlledPolicy(space, 2, choice="unordered", per=per, hidden=8),
         policy_optimizer=SGD(Constant(1.0), 0.0, 0.0, clip=None),
     )
-    sizes = {"epochs": 1, "batch_size": 6, "channels": 2, "cells": 1}
+    sizes: dict[str, Any] = {"epochs": 1, "batch_size": 6, "channels": 2, "cells": 1}
     state = SearchState(nas_bench_201(), data, method, seed=0, device=torch.device("cpu"), **sizes)
     for module in (state.require_supernet(), state.normalize, state.policy):
         module.double()

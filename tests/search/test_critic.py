@@ -25,7 +25,7 @@ def make(data: ImageData) -> tuple[SearchState, Batch, _Criticised, LearnablePol
     method = replace(
         methods.augment_only("faster_aa", architecture=PATH, per="image"), weights=plain, policy_optimizer=plain
     )
-    sizes = {"epochs": 1, "batch_size": 6, "channels": 2, "cells": 1}
+    sizes: dict[str, Any] = {"epochs": 1, "batch_size": 6, "channels": 2, "cells": 1}
     state = SearchState(nas_bench_201(), data, method, seed=0, device=torch.device("cpu"), **sizes)
     supernet, policy = state.require_supernet(), state.policy
     assert isinstance(supernet, _Criticised)

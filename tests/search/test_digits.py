@@ -2,6 +2,7 @@
 
 import inspect
 import statistics
+from typing import Any
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ def found(name: str, data: ImageData, seed: int) -> float:
     """The mean test accuracy in the table of what a search ends with; the images are never looked at."""
     score = TableScore(TABLE)
     method: Method = getattr(methods, name)(evaluator=(lambda budget: score) if name in RACES else score)
-    sizes = {"batch_size": 8, "channels": 3, "cells": 1}
+    sizes: dict[str, Any] = {"batch_size": 8, "channels": 3, "cells": 1}
     state = SearchState(SPACE, data, method, epochs=QUERIES, seed=seed, device=torch.device("cpu"), **sizes)
     return TABLE.query(complete(state, None).architecture)
 
@@ -46,7 +47,7 @@ def test_a_method_with_a_supernet_finds_better_than_the_median_with_every_seed(n
     """The three that do so in ``benchmarks/evidence/digits_methods.json``, with the settings of that page."""
     for seed in SEEDS:
         method = catalog.method(name, RunConfig(space=SPACE.name, method=name, data="digits").resolved().settings)
-        sizes = {"batch_size": 64, "channels": 4, "cells": 1}
+        sizes: dict[str, Any] = {"batch_size": 64, "channels": 4, "cells": 1}
         state = SearchState(SPACE, digits(), method, epochs=12, seed=seed, device=torch.device("cpu"), **sizes)
         assert TABLE.query(complete(state, None).architecture) > MEDIAN
 

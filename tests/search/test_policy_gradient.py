@@ -42,7 +42,7 @@ def make(data: ImageData, per: Literal["image", "batch"] = "batch") -> tuple[Sea
         sampler=fixed_path,
         policy=lambda: LearnablePolicy(TINY, 1, per=per),
     )
-    sizes = {"epochs": 1, "batch_size": 6, "channels": 2, "cells": 1}
+    sizes: dict[str, Any] = {"epochs": 1, "batch_size": 6, "channels": 2, "cells": 1}
     state = SearchState(nas_bench_201(), data, method, seed=0, device=torch.device("cpu"), **sizes)
     for module in (state.require_supernet(), state.normalize, state.policy):
         module.double()

@@ -26,7 +26,7 @@ def test_the_gradient_is_that_through_one_step_of_the_weights(data: ImageData) -
         methods.augment_only("dada", architecture=PATH, per="image", learning_rate=0.3, control_variate=False),
         policy_optimizer=SGD(Constant(1.0), 0.0, 0.0, clip=None),
     )
-    sizes = {"epochs": 1, "batch_size": 6, "channels": 2, "cells": 1}
+    sizes: dict[str, Any] = {"epochs": 1, "batch_size": 6, "channels": 2, "cells": 1}
     state = SearchState(nas_bench_201(), data, method, seed=0, device=torch.device("cpu"), **sizes)
     policy, batch, supernet = state.policy, Batch(state.train, state.valid, 0), state.require_supernet()
     assert isinstance(policy, LearnablePolicy)

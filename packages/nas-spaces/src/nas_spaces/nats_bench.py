@@ -156,7 +156,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise TableError(
             f"{path} cannot be read as a NATS-Bench file ({error}); expected a {_EXTENSION} file, or an .npz."
         ) from error
-    except (KeyError, IndexError, TypeError, AttributeError, struct.error, MemoryError, RecursionError) as error:
+    except (
+        KeyError, IndexError, TypeError, AttributeError, struct.error, MemoryError, OverflowError, RecursionError,
+    ) as error:  # fmt: skip
         raise TableError(f"{path} is damaged: {error!r}.") from error
     if not isinstance(content, dict):
         raise TableError(f"{path} holds a {type(content).__name__}, expected the dictionary of a NATS-Bench file.")

@@ -60,10 +60,10 @@ def read_row(plan: Plan, trial: Trial, error: str = "") -> Row:
     result = SearchResult.load(folder)
     try:
         figures = {name: float(result.metrics[name]) for name in _FIGURES if name in result.metrics}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError) as reason:
         raise RunFolderError(
-            f"the metrics of {folder / 'result.json'} are not all numbers ({error}); they were changed or damaged."
-        ) from error
+            f"the metrics of {folder / 'result.json'} are not all numbers ({reason}); they were changed or damaged."
+        ) from reason
     return Row(trial, "done", "", str(result.architecture), result.seconds, figures)
 
 
