@@ -5,9 +5,8 @@ from html import escape
 from typing import Any
 
 from nas_search.reports.augmentation import augmentation
-from nas_search.reports.chart import number
 from nas_search.reports.reading import ReportedRun
-from nas_search.reports.words import trained_like
+from nas_search.reports.words import number, trained_like
 
 __all__ = ["comparison", "headline", "table"]
 
