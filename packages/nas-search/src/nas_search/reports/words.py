@@ -26,14 +26,17 @@ def asked(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 def found(result: Mapping[str, Any]) -> str:
     """What came out, beside what it is to be compared with."""
     metrics, parts = result["metrics"], []
-    if "test_accuracy" in metrics:
+    if "test_perplexity" in metrics:
+        text = f"The network that was found has a test perplexity of {metrics['test_perplexity']:.2f}"
+        if "random_test_perplexity" in metrics:
+            text += f"; a random architecture, {trained_like(metrics)}, {metrics['random_test_perplexity']:.2f}"
+        parts.append(text)
+    elif "test_accuracy" in metrics:
         which = ", as trained in the search," if metrics.get("trained_in_search") else ""
         text = f"The network that was found{which} classifies {100 * metrics['test_accuracy']:.2f} % of the test images correctly"
         if "random_test_accuracy" in metrics:
             text += f"; a random architecture, {trained_like(metrics)}, {100 * metrics['random_test_accuracy']:.2f} %"
         parts.append(text)
-    if "test_perplexity" in metrics:
-        parts.append(f"The network that was found has a test perplexity of {metrics['test_perplexity']:.2f}")
     if "table_test" in metrics:
         parts.append(
             f"The table gives it {metrics['table_test']:.2f} %, rank {metrics['table_rank']:,} of {metrics['table_size']:,}, "
