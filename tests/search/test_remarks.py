@@ -17,6 +17,8 @@ from nas_search.reports.remarks import remarks
         ({"test_accuracy": 0.91}, []),
         ({"test_accuracy": 0.90, "train_epochs": 9, "random_test_accuracy": 0.91, "random_train_epochs": 1}, []),
         ({"test_accuracy": 0.90, "random_test_accuracy": 0.91, "trained_in_search": True}, []),
+        ({"table_test": 91.0, "table_random": 91.5}, ["at random would have been better"]),
+        ({"table_test": 91.5, "table_random": 91.5}, []),
         ({}, []),
     ],
 )

@@ -10,7 +10,8 @@ import pytest
 from nas_augment import Policy
 from nas_search import RunFolderError, SearchResult, distributed
 from nas_search.reports import write_report
-from nas_search.reports.chart import Line, Pen, number
+from nas_search.reports.chart import Line, Pen
+from nas_search.reports.words import number
 from nas_spaces import nas_bench_201
 
 pytest.importorskip("matplotlib", reason="draws the charts: pip install 'nas-search[report]'")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from nas_search.errors import ConfigError
 from nas_search.reports.svg import COLORS, STYLES, fitted
+from nas_search.reports.words import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Line", "Pen", "can_draw", "number", "require_drawing"]
+__all__ = ["Line", "Pen", "can_draw", "require_drawing"]
 
 _WIDTH, _PLOT_HEIGHT = 360.0, 168.0  # points: 360 is what a phone has room for
 _TOP, _BOTTOM, _LETTER, _LABEL = 12.0, 36.0, 6.0, 13.5
@@ -69,26 +70,6 @@ def require_drawing() -> None:
     """Raise ConfigError, which says what to install, where matplotlib is missing."""
     if not can_draw():
         raise ConfigError('the charts of a report need matplotlib, which is missing: pip install "nas-search[report]".')
-
-
-def number(value: float) -> str:
-    """Three digits of a value, without an exponent where it can be avoided.
-
-    Example:
-        >>> [number(value) for value in (0.0, 0.123456, 21.96, 12345.6, 0.000031)]
-        ['0', '0.123', '22', '12,346', '3.1e-5']
-    """
-    if value == 0:
-        return "0"  # and not -0
-    if abs(value) >= 1000:
-        return f"{value:,.0f}" if abs(value) < 1e7 else _short(f"{value:.2e}")
-    return _short(f"{value:.2e}") if abs(value) < 1e-3 else f"{value:.3g}"
-
-
-def _short(text: str) -> str:
-    """Without the zeros of ``3.10e-05``."""
-    digits, _, power = text.partition("e")
-    return f"{digits.rstrip('0').rstrip('.')}e{int(power)}"
 
 
 class Pen:
@@ -215,7 +196,7 @@ def _scale(axes: "Axes", lines: Sequence[Line], whole: bool, span: Sequence[floa
     axes.yaxis.get_offset_text().set_color(COLORS["soft"])
     axes.grid(axis="y", color=COLORS["fine"], linewidth=1)
     axes.set_axisbelow(True)
-    return 8 + _LETTER * max(map(len, formatter.format_ticks(ticks)))
+    return 8 + _LETTER * max(map(len, formatter.format_ticks(list(ticks))))
 
 
 def _draw(axes: "Axes", line: Line, index: int) -> None:
@@ -223,20 +204,31 @@ def _draw(axes: "Axes", line: Line, index: int) -> None:
     color = COLORS[f"s{style}"]
     xs, ys = zip(*_thinned(line.points), strict=True)
     if line.band:
-        band = axes.fill_between(*zip(*line.band, strict=True), color=color, alpha=0.16, linewidth=0)
-        band.set_gid(f"band-{index}")
+        along, low, high = (list(each) for each in zip(*_widest(line.band), strict=True))
+        axes.fill_between(along, low, high, color=color, alpha=0.16, linewidth=0)
     look: dict[str, Any] = {"color": color, "clip_on": False, "gid": f"line-{index}", "markersize": 5}
     if line.kind == "dots":
         axes.plot(xs, ys, "o", markerfacecolor=COLORS["card"], **look)
     elif line.quiet:
-        axes.plot(xs, ys, linewidth=1, dashes=(2, 2), **look)
+        axes.plot(xs, ys, linewidth=1, linestyle=(0, (2, 2)), **look)
     else:
         # Shifted from line to line, so that marks of lines that coincide do not.
         step = ceil(len(xs) / _MOST_MARKS)
         shown = list(range(min(index, len(xs) - 1) % step, len(xs), step))
         drawstyle = "steps-post" if line.kind == "steps" else "default"
-        dashes = {"dashes": _DASHES[style]} if _DASHES[style] else {}
-        axes.plot(xs, ys, linewidth=1.8, marker=_MARKS[style], markevery=shown, drawstyle=drawstyle, **dashes, **look)
+        look |= {
+            "linestyle": (0, _DASHES[style]) if _DASHES[style] else "-",
+            "marker": _MARKS[style],
+            "markevery": shown,
+        }
+        axes.plot(xs, ys, linewidth=1.8, drawstyle=drawstyle, **look)
+
+
+def _widest(band: Sequence[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
+    """Of more points than the chart has room for the least and the largest of each stretch, where it begins."""
+    size = ceil(len(band) / _MOST_POINTS)
+    stretches = (band[start : start + size] for start in range(0, len(band), size))
+    return [(each[0][0], min(low for _, low, _ in each), max(high for *_, high in each)) for each in stretches]
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

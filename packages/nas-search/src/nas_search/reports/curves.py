@@ -36,7 +36,7 @@ _CHARTS = (
     ),
     _Chart("Temperature of the relaxation", ("temperature",), "the lower, the nearer to a choice"),
     _Chart("Skip connections derived (%)", ("skip_share",), "towards 100 the search collapses", 100, (0, 100)),
-    _Chart("Depth of the derived cells", ("depth",), "connections on the longest way"),
+    _Chart("Depth of the derived cells", ("depth",), "connections on the longest way", span=(0,)),
     _Chart("Largest Hessian eigenvalue", ("hessian_eigenvalue",), "of the validation loss in the architecture"),
     _Chart("Trace of the same Hessian", ("hessian_trace",), "growing fast, as its eigenvalue, it announces a collapse"),
     _Chart("Learning rate", ("learning_rate",)),
@@ -83,7 +83,8 @@ def curves(pen: Pen, runs: Sequence[ReportedRun], part: Literal["events", "train
     for chart in _CHARTS:
         if alone and part == "events" and chart.caption.startswith(_WEIGHTS_BEFORE):
             html += operation_weights(pen, runs[0])
-        html += _chart(pen, series, chart, part, alone)
+        if part == "events" or chart.keys != ("seconds",):
+            html += _chart(pen, series, chart, part, alone)
     return f'<section class="charts">{html}</section>'
 
 
@@ -129,7 +130,7 @@ def _chart(pen: Pen, series: Sequence[_Series], chart: _Chart, part: str, alone:
     if chart.keys == ("forward_passes",) and len({y for line in lines for _, y in line.points}) == 1:
         return ""  # the same in every step: a figure, and no curve
     note = "; ".join(filter(None, (chart.note, f"thin: {chart.thin}" if any(line.quiet for line in lines) else "")))
-    named = not alone or len(lines) > 1
+    named = not alone or len(chart.keys) > 1 or len(lines) > 1
     return figure(chart.caption, pen.chart(lines, caption=chart.caption, named=named, span=chart.span), note)
 
 

@@ -5,9 +5,8 @@ from html import escape
 from typing import Any
 
 from nas_search.reports.augmentation import augmentation
-from nas_search.reports.chart import number
 from nas_search.reports.reading import ReportedRun
-from nas_search.reports.words import trained_like
+from nas_search.reports.words import number, trained_like
 
 __all__ = ["comparison", "headline", "table"]
 
@@ -24,7 +23,7 @@ def _tile(label: str, value: str, beside: str) -> str:
 def _tiles(run: ReportedRun) -> list[tuple[str, str, str]]:
     """Label, value, and what stands beside it."""
     result, metrics, tiles = run.result, run.result["metrics"], []
-    if "test_accuracy" in metrics:
+    if "test_accuracy" in metrics and "test_perplexity" not in metrics:
         beside = ""
         if "random_test_accuracy" in metrics:
             beside = f"a random architecture, {trained_like(metrics)}: {_percent(metrics['random_test_accuracy'])}"
@@ -49,9 +48,7 @@ def _tiles(run: ReportedRun) -> list[tuple[str, str, str]]:
     if not tiles and "valid_accuracy" in metrics:
         tiles.append(("Validation accuracy", _percent(metrics["valid_accuracy"]), "in the search; not trained yet"))
     if "parameters" in metrics:
-        tiles.append(
-            ("Parameters", f"{metrics['parameters']:,}", f"{metrics['multiply_adds'] / 1e6:.2f} million multiply-adds")
-        )
+        tiles.append(("Parameters", f"{metrics['parameters']:,}", _multiply_adds(metrics["multiply_adds"])))
     tiles.append(("Search time", duration(result["seconds"]), f"{result['epochs']} epochs"))
     if result["peak_memory_mib"]:
         tiles.append(("Peak memory", f"{result['peak_memory_mib']:,.0f} MiB", _passes(run)))
@@ -167,4 +164,8 @@ def _perplexity(value: float | None) -> str:
 def _size(metrics: Mapping[str, Any]) -> str:
     if "parameters" not in metrics:
         return ""
-    return f"{metrics['parameters']:,} parameters, {metrics['multiply_adds'] / 1e6:.2f} million multiply-adds"
+    return f"{metrics['parameters']:,} parameters, {_multiply_adds(metrics['multiply_adds'])}"
+
+
+def _multiply_adds(count: int) -> str:
+    return f"{count / 1e6:,.2f} million multiply-adds" if count >= 1e5 else f"{count:,} multiply-adds"

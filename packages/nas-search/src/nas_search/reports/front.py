@@ -27,7 +27,7 @@ def front_table(pen: Pen, events: Sequence[Mapping[str, Any]]) -> str:
     front = pareto_front(tried)
     if not front:
         return ""
-    name = str(events[-1]["cost_unit"]).replace("_", " ")
+    name = str(events[-1]["cost_unit"]).replace("_", "-")
     points = [sorted((cost, 100 * score) for _, score, cost in each) for each in (tried, front)]
     lines = [Line("candidate", points[0], 0, "dots"), Line("front", points[1], 1, "steps")]
     caption = f"Validation accuracy (%) against {name}"

@@ -32,6 +32,11 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
             f"The inverse Hessian did not converge in {100 * metrics['unconverged']:.0f} % of the last epoch's steps: its "
             f"curvature is negative, or the learning rate too large for it. Lower learning_rate, take fewer terms, or set halvings."
         )
+    if "table_test" in metrics and metrics["table_test"] < metrics.get("table_random", 0.0):
+        found.append(
+            f"The table gives what was found {metrics['table_test']:.2f} %, and the mean of all architectures is "
+            f"{metrics['table_random']:.2f} %: drawing one at random would have been better. Search longer, or try another method."
+        )
     if trained_alike(metrics) and metrics.get("random_test_accuracy", 0.0) > metrics.get("test_accuracy", 1.0):
         found.append(
             "A random architecture, trained alike, is better on the test part: the search is worth nothing here, or the "

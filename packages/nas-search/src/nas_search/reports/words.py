@@ -1,11 +1,11 @@
-"""What was asked and what was found, in sentences."""
+"""What was asked and what was found, in sentences, and how numbers are written."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from nas_search.reports.remarks import trained_alike
 
-__all__ = ["asked", "found", "trained_like"]
+__all__ = ["asked", "found", "number", "trained_like"]
 
 
 def asked(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
@@ -26,14 +26,17 @@ def asked(result: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 def found(result: Mapping[str, Any]) -> str:
     """What came out, beside what it is to be compared with."""
     metrics, parts = result["metrics"], []
-    if "test_accuracy" in metrics:
+    if "test_perplexity" in metrics:
+        text = f"The network that was found has a test perplexity of {metrics['test_perplexity']:.2f}"
+        if "random_test_perplexity" in metrics:
+            text += f"; a random architecture, {trained_like(metrics)}, {metrics['random_test_perplexity']:.2f}"
+        parts.append(text)
+    elif "test_accuracy" in metrics:
         which = ", as trained in the search," if metrics.get("trained_in_search") else ""
         text = f"The network that was found{which} classifies {100 * metrics['test_accuracy']:.2f} % of the test images correctly"
         if "random_test_accuracy" in metrics:
             text += f"; a random architecture, {trained_like(metrics)}, {100 * metrics['random_test_accuracy']:.2f} %"
         parts.append(text)
-    if "test_perplexity" in metrics:
-        parts.append(f"The network that was found has a test perplexity of {metrics['test_perplexity']:.2f}")
     if "table_test" in metrics:
         parts.append(
             f"The table gives it {metrics['table_test']:.2f} %, rank {metrics['table_rank']:,} of {metrics['table_size']:,}, "
@@ -50,3 +53,23 @@ def found(result: Mapping[str, Any]) -> str:
 def trained_like(metrics: Mapping[str, Any]) -> str:
     """How the random architecture was trained beside the one that was found."""
     return "trained alike" if trained_alike(metrics) else f"trained for {metrics.get('random_train_epochs')} epochs"
+
+
+def number(value: float) -> str:
+    """Three digits of a value, without an exponent where it can be avoided.
+
+    Example:
+        >>> [number(value) for value in (0.0, 0.123456, 21.96, 12345.6, 0.000031)]
+        ['0', '0.123', '22', '12,346', '3.1e-5']
+    """
+    if value == 0:
+        return "0"  # and not -0
+    if abs(value) >= 1000:
+        return f"{value:,.0f}" if abs(value) < 1e7 else _short(f"{value:.2e}")
+    return _short(f"{value:.2e}") if abs(value) < 1e-3 else f"{value:.3g}"
+
+
+def _short(text: str) -> str:
+    """Without the zeros of ``3.10e-05``."""
+    digits, _, power = text.partition("e")
+    return f"{digits.rstrip('0').rstrip('.')}e{int(power)}"
