@@ -73,3 +73,25 @@ def test_the_radius_is_checked() -> None:
     for radius in (0.0, -1.0, float("nan")):
         with pytest.raises(SettingError, match="radius"):
             finite_difference(radius)
+
+
+def test_the_automatic_radius_knows_the_precision_of_autocast() -> None:
+    """The variables have 24 bits there and the products 8: differences over the radius of the former are noise."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(64, 8, generator=generator), torch.randn(64, 1, generator=generator)
+
+    def fit(w: Variables) -> Tensor:
+        return ((x @ w["w"]).float() - y).square()
+
+    problem = BilevelProblem(
+        lambda w, a: (fit(w) * a["a"].exp()).mean() + w["w"].square().sum() / 10, lambda w, a: fit(w).mean()
+    )
+    inner, outer = {"w": torch.randn(8, 1, generator=generator)}, {"a": torch.zeros(64, 1)}
+    exact = Implicit(neumann(3, 0.1))(problem, inner, outer)["a"]
+
+    def error(radius: float | None) -> float:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            grads = Implicit(neumann(3, 0.1), products=finite_difference(radius))(problem, inner, outer)
+        return float((grads["a"] - exact).norm() / exact.norm())
+
+    assert error(None) < 0.05 < error(torch.finfo(torch.float32).eps ** (1 / 3) * float(inner["w"].norm()))

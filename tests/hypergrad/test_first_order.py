@@ -1,6 +1,7 @@
 """The first-order estimator."""
 
 import torch
+from torch import nn
 
 from nas_hypergrad import BilevelProblem, FirstOrder
 from nas_hypergrad.testing import check_hypergradient, quadratic_problem
@@ -24,3 +25,9 @@ def test_it_asks_for_no_gradient_of_the_inner_variables() -> None:
     )
     FirstOrder()(spied, inner, outer)
     assert asked == [False]
+
+
+def test_inner_variables_may_all_be_constants() -> None:
+    problem, inner, outer, _ = quadratic_problem()
+    frozen = {name: nn.Parameter(value, requires_grad=False) for name, value in inner.items()}
+    torch.testing.assert_close(FirstOrder()(problem, frozen, outer), FirstOrder()(problem, inner, outer))

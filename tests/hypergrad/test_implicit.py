@@ -218,8 +218,6 @@ def test_frozen_parameters_are_constants(quadratic: Quadratic) -> None:
         Implicit()(problem, inner, constant)
     with pytest.raises(ProblemError, match="requires no grad"):
         Implicit()(problem, {"b": frozen["b"]}, outer)
-    frozen = {name: nn.Parameter(value, requires_grad=False) for name, value in inner.items()}
-    torch.testing.assert_close(FirstOrder()(problem, frozen, outer), FirstOrder()(problem, inner, outer))
 
 
 def test_generators_of_the_losses_are_rewound() -> None:

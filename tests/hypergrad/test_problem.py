@@ -193,6 +193,11 @@ def test_an_operation_without_second_derivative() -> None:
         for cut in (loss, partly):
             with pytest.raises(ProblemError, match=r"in inner_loss has no derivative .*=finite_difference\(\)"):
                 estimator(*changed(inner_loss=cut))
+    problem, inner, outer = changed()
+    later = BilevelProblem(problem.inner_loss, problem.outer_loss, step_losses=[problem.inner_loss, partly])
+    for unrolled in (Unrolled(sgd(0.1), 2), Unrolled(sgd(0.1), 2, recompute=True)):
+        with pytest.raises(ProblemError, match="in inner_loss has no derivative"):
+            unrolled(later, inner, outer)
     grads = Implicit(identity(0.01), products=finite_difference())(*changed(inner_loss=loss))
     exact = Implicit(identity(0.01))(*changed(inner_loss=lambda w, a: (w["w"].square() * a["a"].sum()).sum()))
     torch.testing.assert_close(grads, exact, rtol=1e-2, atol=1e-3)

@@ -281,7 +281,11 @@ def test_bad_steps() -> None:
     for recompute in (False, True):
         with pytest.raises(ProblemError, match=r"the inner step .*missing \['b'\]"):
             Unrolled(Forgetful(), 1, recompute=recompute)(problem, inner, outer)
-    square = BilevelProblem(*[lambda w, a: next(iter(w.values())).square().sum()] * 2)
+
+    def loss(w: Variables, a: Variables) -> Tensor:
+        return torch.stack([value.square().sum() for value in w.values()]).sum()
+
+    square = BilevelProblem(loss, loss)
     _, weights, _, _ = quadratic_problem(dtype=torch.float32)
     rates = {"shape": torch.full((3,), 0.1, dtype=D), "dtype": torch.full((1,), 0.1, dtype=D)}
     for estimator in (Unrolled(sgd("lr")), Unrolled(sgd("lr"), recompute=True), ForwardMode(sgd("lr"))):

@@ -48,15 +48,19 @@ def differentiate(
     return dict(zip(inputs, grads, strict=True))
 
 
-def check_twice_differentiable(value: Tensor, grads: Iterable[Tensor | None], role: str) -> None:
+def check_twice_differentiable(
+    value: Tensor, grads: Iterable[Tensor | None], inputs: Iterable[Tensor], role: str
+) -> None:
     """Raise ProblemError if a gradient made with `create_graph` was cut by an operation that is differentiable once.
 
     Autograd raises only when it walks through such an operation, and reports what lies behind it as not reached: the
     second derivative would silently be zero. Only custom functions can do that, and compiled losses are made of them,
-    so the larger graph of the gradient is searched only if the loss has one.
+    so the larger graph of the gradient is searched only if the loss has one. The search ends at the `inputs`, behind which
+    may lie the steps before.
     """
-    if any(isinstance(node, torch.autograd.function.BackwardCFunction) for node in _graph([value])):
-        names = {node.name() for node in _graph(grads)}
+    ends = {x.grad_fn for x in inputs if x.grad_fn is not None}
+    if any(isinstance(node, torch.autograd.function.BackwardCFunction) for node in _graph([value], ends)):
+        names = {node.name() for node in _graph(grads, ends)}
         if "CompiledFunctionBackwardBackward" in names:
             raise ProblemError(_COMPILED.format(role))
         if "torch::autograd::Error" in names:
@@ -67,9 +71,11 @@ def check_twice_differentiable(value: Tensor, grads: Iterable[Tensor | None], ro
             )
 
 
-def _graph(outputs: Iterable[Tensor | None]) -> Iterator[torch.autograd.graph.Node]:
+def _graph(
+    outputs: Iterable[Tensor | None], ends: set[torch.autograd.graph.Node]
+) -> Iterator[torch.autograd.graph.Node]:
     waiting = [value.grad_fn for value in outputs if value is not None and value.grad_fn is not None]
-    seen = set(waiting)
+    seen = {*waiting, *ends}
     while waiting:
         node = waiting.pop()
         yield node

@@ -27,8 +27,9 @@ class FiniteDifference:
 
     Args:
         radius: the length of the perturbation; 0.01 as in DARTS and AdversarialNAS. None balances truncation and
-            rounding with the machine precision `eps` of the variables: ``eps^(1/3) max(1, |w|)``, one-sided
-            ``eps^(1/2) max(1, |w|)``. It is the choice for half precision and for accuracy in double precision.
+            rounding with the machine precision `eps` of the variables, under autocast that of its dtype: ``eps^(1/3)
+            max(1, |w|)``, one-sided ``eps^(1/2) max(1, |w|)``. It is the choice for half precision, autocast, and for
+            accuracy in double precision.
         one_sided: one gradient a product instead of two. The error is of first order in the radius instead of second,
             so it wants a smaller radius, and rounding is felt sooner.
 
@@ -52,8 +53,14 @@ class FiniteDifference:
 
 
 def _automatic_radius(point: Point, power: float) -> float:
-    precision = max(torch.finfo(value.dtype).eps for value in point.moving.values())
+    precision = max(torch.finfo(_computed_in(value)).eps for value in point.moving.values())
     return float(precision**power) * max(1.0, float(norm(point.moving).detach()))
+
+
+def _computed_in(value: Tensor) -> torch.dtype:
+    """The dtype in which the gradient is rounded: under autocast that of its products, whatever the variables have."""
+    device = value.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else value.dtype
 
 
 class _Difference:

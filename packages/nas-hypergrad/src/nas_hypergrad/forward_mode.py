@@ -27,7 +27,8 @@ class ForwardMode:
 
     Each entry `i` of the outer variables costs one forward-over-reverse pass a step, about 4 gradients; memory holds
     one copy of the variables and the state an entry, whatever the number of steps (Franceschi et al., 2017). With more
-    than a handful of entries `Unrolled(..., recompute=True)` is cheaper. Operations must have forward derivatives.
+    than a handful of entries `Unrolled(..., recompute=True)` is cheaper. Operations must have forward derivatives. PyTorch
+    allows one forward mode at a time in a process: call it from one thread, and not inside another.
 
     Args:
         inner_step: the optimiser, such as ``sgd(lr="lr")``.
@@ -122,9 +123,9 @@ class _Step:
     ) -> tuple[Vector, Vector, RandomState]:
         leaves = {name: value.detach().requires_grad_() for name, value in state.inner.items()}
         here = Point({**self.point.inner, **_dual(leaves, before[0])}, outer, state.random, self.point.frozen)
-        value = here.value(self.loss, "inner_loss")
-        random = state.random.again()
         with _explained_forward():
+            value = here.value(self.loss, "inner_loss")
+            random = state.random.again()
             grads = zero_filled(differentiate([value], here.moving, role="inner_loss"), leaves)
         slopes, bends = _unpacked(grads)
         if self.problem.reduce is not None:  # other ranks may have tangents where this one has none
@@ -142,6 +143,8 @@ def _explained_forward() -> Iterator[None]:
     try:
         yield
     except NotImplementedError as error:
+        if "forward" not in str(error):
+            raise
         raise ProblemError(
             f"an operation in inner_loss has no forward derivative ({str(error).splitlines()[0]}): use Unrolled."
         ) from error

@@ -1,8 +1,9 @@
 """Where losses are evaluated: on private copies, from one random state, with gradients on."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -60,12 +61,12 @@ class Point:
     random: RandomState
     frozen: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def moving(self) -> Vector:
         """The inner variables that are no constants."""
         return {name: value for name, value in self.inner.items() if name not in self.frozen}
 
-    @property
+    @cached_property
     def learned(self) -> Vector:
         """The outer variables that are no constants."""
         return {name: value for name, value in self.outer.items() if value.requires_grad}
@@ -163,10 +164,14 @@ def isolated(problem: BilevelProblem, inner: Variables, outer: Variables, *, con
         _check_some_move(inner, "inner")
     _check_some_move(outer, "outer")
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with _inference_off(), torch.enable_grad():
             yield Point(_leaves(inner, constant=constant), _leaves(outer), random, frozen)
     finally:
         random.restore()
+
+
+def _inference_off() -> AbstractContextManager[object]:
+    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
 
 
 def _leaf(value: Tensor) -> Tensor:
@@ -176,7 +181,8 @@ def _leaf(value: Tensor) -> Tensor:
 def is_frozen(value: Tensor) -> bool:
     """Whether a variable is a constant: a parameter that requires no grad."""
     # A plain tensor's flag is False by default and says nothing; a parameter's was set to False by somebody.
-    return isinstance(value, nn.Parameter) and not value.requires_grad
+    # The flag is looked at first: asking for the class of a parameter takes longer.
+    return not value.requires_grad and isinstance(value, nn.Parameter)
 
 
 def _leaves(variables: Variables, *, constant: bool = False) -> Vector:

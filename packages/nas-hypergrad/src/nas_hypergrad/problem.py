@@ -48,7 +48,9 @@ class BilevelProblem:
 class Hypergradient(Protocol):
     """What every estimator is: a pure function from a problem and a point to the gradient of the outer loss.
 
-    It writes no ``.grad`` and leaves the variables and the random state bit-identical, also after an exception.
+    It writes no ``.grad`` and leaves the variables and the random state bit-identical, also after an exception. Threads
+    may call estimators side by side where no loss draws: the global random state belongs to the process, and each call
+    puts it back to where it was at its own entry.
     """
 
     def __call__(self, problem: BilevelProblem, inner: Variables, outer: Variables) -> dict[str, Tensor]:

@@ -78,7 +78,7 @@ class GradientGraph:
         self._value = value.detach()
         grads = differentiate([value], point.moving, role=role, create_graph=True)
         check_reached(grads, role)
-        check_twice_differentiable(value, grads.values(), role)
+        check_twice_differentiable(value, grads.values(), point.inner.values(), role)
         self._grads = grads
         # A gradient that does not depend on anything (a loss linear in that variable) has no second derivative.
         self._curved = {name: grad for name, grad in grads.items() if grad is not None and grad.requires_grad}

@@ -108,8 +108,7 @@ class _Walk:
             value = here.value(self.losses[t], "inner_loss")
             random = state.random.again()
             grads = differentiate([value], inner, role="inner_loss", create_graph=True)
-            if t == first:  # later losses hang on the graphs of the earlier ones
-                check_twice_differentiable(value, grads.values(), "inner_loss")
+            check_twice_differentiable(value, grads.values(), inner.values(), "inner_loss")
             state = self._advance(_State(inner, memory, random), zero_filled(grads, inner))
             inner, memory = state.inner, state.memory
         vector, direct = outer_gradient(self.problem, self.point.at(inner))

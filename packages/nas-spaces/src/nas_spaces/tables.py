@@ -219,8 +219,8 @@ def load_table(path: str | Path, dataset: str | None = None) -> Table:
             need the extra ``tables``, and take minutes to read: `Table.save` what they give.
         dataset: the data set that queries read by default; ``cifar10`` when left out, or the only one of a shipped table.
 
-    ``load_table("digits")`` has the 125 networks of `nas_bench_201_small` (``channels=3, cells=1``), each trained with one
-    seed on 359 of scikit-learn's 8 x 8 digits: figures ``test``, ``valid``, ``train`` (accuracy), ``train_time``,
+    ``load_table("digits")`` has the 125 networks of `nas_bench_201_small` (``channels=3, cells=1``), each trained with three
+    seeds on 359 of scikit-learn's 8 x 8 digits: figures ``test``, ``valid``, ``train`` (accuracy), ``train_time``,
     ``params`` and ``flops``. How it was made, and how much is noise, stands in ``benchmarks/digits_table.md``.
 
     Example:
