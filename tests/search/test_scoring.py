@@ -57,7 +57,7 @@ METHODS: dict[str, Method] = {
     "random_search": methods.random_search(parallel=3, evaluator=drawn),
     "regularized_evolution": methods.regularized_evolution(parallel=3, population=4, evaluator=drawn),
     "local_search": methods.local_search(parallel=3, evaluator=drawn),
-    "bayesian_optimization": methods.bayesian_optimization(parallel=3, initial=3, pool=8, evaluator=drawn),
+    "bayesian_optimization": methods.bayesian_optimization(parallel=3, initial=3, pool=6, evaluator=drawn),
     "successive_halving": methods.successive_halving(parallel=3, evaluator=lambda budget: drawn),
     "trained": methods.random_search(parallel=2, candidate_epochs=1),
 }
