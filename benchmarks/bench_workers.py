@@ -4,6 +4,7 @@ Random search on digits, two candidates an epoch, each trained for five epochs; 
 one thread each. What counts is the time of the epochs after the first, in which workers start; that is told beside.
 """
 
+import argparse
 import statistics
 
 from nas_search import methods, search
@@ -11,16 +12,19 @@ from nas_search.data_sources import load_data
 from nas_search.engines import LocalEngine
 from nas_spaces import nas_bench_201
 
-ROUNDS, EPOCHS = 3, 4
+EPOCHS = 4
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="searches of each kind")
+    rounds = parser.parse_args().rounds
     space, data = nas_bench_201(), load_data("digits")
     method = methods.random_search(parallel=2, candidate_epochs=5)
     seconds: dict[int, list[float]] = {0: [], 1: [], 2: []}
     first: dict[int, list[float]] = {0: [], 1: [], 2: []}
     found = set()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for workers in seconds:
             engine = LocalEngine(workers) if workers else None
             result = search(

@@ -33,6 +33,8 @@ PATIENCE = 1500.0
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Else a head that finds a token in the home folder asks for it, and the other node does not offer it.
+    "RAY_AUTH_MODE": "disabled",
     # On a busy machine Ray's own processes take minutes to start.
     "RAY_raylet_start_wait_time_s": "600",
     "RAY_agent_register_timeout_ms": "600000",
