@@ -28,10 +28,13 @@ NODES = ("nas-a", "nas-b")
 CABLE = {"nas-a": "nas-a0", "nas-b": "nas-b0"}
 ADDRESS = {"nas-a": "10.77.0.1", "nas-b": "10.77.0.2"}
 RAY, TORCHRUN = "6399", "29517"
+AGENTS = ("dashboard-agent-grpc", "dashboard-agent-listen", "runtime-env-agent", "metrics-export")
 PATIENCE = 1500.0
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Else a head that finds a token in the home folder asks for it, and the other node does not offer it.
+    "RAY_AUTH_MODE": "disabled",
     # On a busy machine Ray's own processes take minutes to start.
     "RAY_raylet_start_wait_time_s": "600",
     "RAY_agent_register_timeout_ms": "600000",
@@ -135,7 +138,9 @@ def sweep_that_loses_a_node(folder: Path, epochs: int) -> str:
     """Four trials on two nodes of one core; the second node dies after one has finished."""
     out, python = folder / "sweep", Path(sys.executable)
     ray, where = str(python.with_name("ray")), f"{ADDRESS['nas-a']}:{RAY}"
-    room = ["--num-cpus", "1", "--object-store-memory", "100000000", "--disable-usage-stats"]
+    # With ports that it is told Ray does not wait for its agents, which it gives a few seconds to name theirs.
+    agents = [f"--{name}-port={port}" for port, name in enumerate(AGENTS, start=int(RAY) + 10)]
+    room = ["--num-cpus", "1", "--object-store-memory", "100000000", "--disable-usage-stats", *agents]
     head = ["--head", "--port", RAY, "--include-dashboard=false", "--temp-dir", str(folder / "ray")]
     done(start("nas-a", ray, "start", "--node-ip-address", ADDRESS["nas-a"], *head, *room))
     done(start("nas-b", ray, "start", "--node-ip-address", ADDRESS["nas-b"], "--address", where, *room))

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 from nas_augment import Policy
+from nas_search.engines import Outcome, Run
 
 QUICK = (
     "--data",
@@ -54,6 +57,43 @@ def test_a_joint_search_prints_and_reports_the_augmentation_that_it_found(nascli
     shown = re.search(r"augmentation  (\w+ \d+ %(, \w+ \d+ %)* and 10 others)", outcome.stdout)
     assert shown is not None
     assert shown[1] in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_workers_score_candidates_and_the_run_keeps_how_many_are_proposed_together(
+    nascli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Here:
+        """An engine that stays in this process."""
+
+        def __init__(self, workers: int) -> None:
+            self.workers = workers
+
+        @contextmanager
+        def open(self, function: Callable[..., Any], *, fresh: bool = False) -> Iterator[Run]:
+            yield lambda tasks, stopping: ((task, Outcome(function(*task.arguments))) for task in tasks)
+
+    asked: list[tuple[object, ...]] = []
+
+    def engine_of(engine: str, workers: int, address: str, gpus: float) -> Here:
+        asked.append((engine, workers, address, gpus))
+        return Here(workers)
+
+    monkeypatch.setattr("nas_cli.commands.search.engine_of", engine_of)
+    quick = (*QUICK, "--epochs", "1", "--train-epochs", "0", "--out", "run")
+    candidates = ("--method", "random_search", "--set", "candidate_epochs=1")
+    outcome = nascli("search", *quick, *candidates, "--workers", 2)
+    assert outcome.status == 0, outcome.stderr
+    assert asked == [("local", 2, "", 0.0)]
+    assert "parallel = 2" in (tmp_path / "run" / "config.toml").read_text()
+    saved = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
+    assert len(saved["state"]["archive"]) == 2
+    refused = nascli("search", "--out", "run", "--resume", "--workers", 3)
+    assert refused.status == 2
+    assert "scores 2 candidate(s) at a time, too few for 3 workers" in refused.stderr
+    refused = nascli("search", *QUICK, "--workers", 2, "--out", "other")
+    assert refused.status == 2
+    assert "method 'gdas' scores no candidates" in refused.stderr
+    assert not (tmp_path / "other").exists()
 
 
 def test_settings_of_the_training_that_were_found_are_printed(nascli: Any) -> None:

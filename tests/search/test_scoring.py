@@ -1,5 +1,8 @@
 """Candidates that are proposed together: the same whoever scores them, and in whatever order."""
 
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +13,8 @@ import pytest
 import torch
 
 from nas_search import ConfigError, ImageData, Interrupted, Method, SearchResult, WorkerError, methods, search
-from nas_search.engines import Outcome, Run, Task
+from nas_search.engines import LocalEngine, Outcome, Run, Task
+from nas_search.evaluation import TrainAndValidate
 from nas_search.roles import Event
 from nas_search.samplers import Bayesian, Evolution, Local
 from nas_search.scoring import propose
@@ -57,7 +61,7 @@ METHODS: dict[str, Method] = {
     "random_search": methods.random_search(parallel=3, evaluator=drawn),
     "regularized_evolution": methods.regularized_evolution(parallel=3, population=4, evaluator=drawn),
     "local_search": methods.local_search(parallel=3, evaluator=drawn),
-    "bayesian_optimization": methods.bayesian_optimization(parallel=3, initial=3, pool=8, evaluator=drawn),
+    "bayesian_optimization": methods.bayesian_optimization(parallel=3, initial=3, pool=6, evaluator=drawn),
     "successive_halving": methods.successive_halving(parallel=3, evaluator=lambda budget: drawn),
     "trained": methods.random_search(parallel=2, candidate_epochs=1),
 }
@@ -79,6 +83,27 @@ def test_workers_find_what_one_process_finds(name: str, data: ImageData, small: 
     together = search(SPACE, data, method, **settings, engine=engine, out=tmp_path, resume=True)
     assert engine.batches == [2 if name == "trained" else 3] * 2  # the epoch that was not saved is scored again
     assert lasting(together) == lasting(alone)
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(sys.platform != "linux", reason="asks for signals")
+def test_real_workers_find_the_same_and_one_that_is_killed_is_replaced(
+    data: ImageData, small: dict[str, Any], tmp_path: Path
+) -> None:
+    train, mark = TrainAndValidate(1), tmp_path / "killed"
+
+    def killed_once(architecture: Architecture, state: SearchState) -> float:
+        if state.candidate == 1 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return train(architecture, state)
+
+    method = methods.random_search(parallel=2, evaluator=killed_once)
+    together = search(SPACE, data, method, **small, engine=LocalEngine(2))
+    assert mark.exists()
+    assert lasting(together) == lasting(
+        search(SPACE, data, methods.random_search(parallel=2, evaluator=train), **small)
+    )
 
 
 def test_a_candidate_that_cannot_be_scored_ends_the_search_which_goes_on(

@@ -53,7 +53,7 @@ class RayEngine:
             try:
                 room: dict[str, Any] = {"address": self.address} if self.address else {"num_cpus": self.workers}
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **room)
-            except (ConnectionError, ValueError) as error:
+            except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
                 raise ConfigError(f"there is no Ray cluster at {self.address!r}: {error}") from error
         shared = ray.put(function)
         alone: dict[str, Any] = {"max_calls": 1} if fresh else {}
