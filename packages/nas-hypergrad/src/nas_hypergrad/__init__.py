@@ -4,6 +4,7 @@ Read `problem` first: two losses over dictionaries of tensors are all that an es
 `unrolled`, the two families of estimators; `inverse_hessian`, `inner_step` and `products` hold their parts.
 """
 
+from nas_hypergrad.chebyshev import chebyshev
 from nas_hypergrad.errors import (
     ConformanceError,
     ConvergenceWarning,
@@ -18,7 +19,7 @@ from nas_hypergrad.forward_mode import ForwardMode
 from nas_hypergrad.gauss_newton import gauss_newton
 from nas_hypergrad.implicit import Implicit, ImplicitReport, largest_eigenvalue
 from nas_hypergrad.inner_step import InnerStep, adam, adamw, sgd
-from nas_hypergrad.inverse_hessian import InverseHessian, amended, chebyshev, conjugate_gradient, identity, neumann
+from nas_hypergrad.inverse_hessian import InverseHessian, amended, conjugate_gradient, identity, neumann
 from nas_hypergrad.nystrom import nystrom
 from nas_hypergrad.optimizers import adam_diagonal, optimizer_step
 from nas_hypergrad.preconditioned import preconditioned

@@ -112,6 +112,7 @@ def single(make: nn.Module | Callable[..., nn.Module], *, name: str = "single") 
         name: of the space, and the text of its architecture.
 
     Example:
+        >>> import torch
         >>> def linear(*, classes, in_channels):
         ...     return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, classes))
         >>> space = single(linear)
