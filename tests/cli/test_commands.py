@@ -312,6 +312,6 @@ def test_a_batch_of_more_images_than_there_are_is_told(nascli: Any) -> None:
     quick = ("--method", "gdas", "--channels", "4", "--epochs", "1", "--train-epochs", "0", "--device", "cpu", "--json")
     outcome = nascli("search", "--data", "fake:1x8x8", "--batch-size", "200", *quick, "--verbose")
     assert (
-        "a batch of 200 is more than the 128 examples of the train part of the train data: it is all of them."
+        "a batch of 200 is more than the 126 examples of the train part of the train data: it is all of them."
         in outcome.stderr
     )

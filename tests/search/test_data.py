@@ -32,7 +32,10 @@ def test_the_fingerprint_is_that_of_the_content() -> None:
     ("train", "message"),
     [
         (Examples(torch.zeros(4, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 0, 1])), "shape"),
-        (Examples(torch.zeros(0, 3, 2, 2, dtype=torch.uint8), torch.tensor([], dtype=torch.int64)), "shape"),
+        (
+            Examples(torch.zeros(0, 3, 2, 2, dtype=torch.uint8), torch.tensor([], dtype=torch.int64)),
+            "there are no train images",
+        ),
         (Examples(torch.zeros(4, 2, 2, 2), torch.tensor([0, 1, 0, 1])), "have 2 channels; expected 1"),
         (Examples(torch.zeros(4, 3, 2, 2, dtype=torch.int32), torch.tensor([0, 1, 0, 1])), "int32"),
         (Examples(torch.full((4, 3, 2, 2), 3.0), torch.tensor([0, 1, 0, 1])), r"go from 3 to 3; expected \[0, 1\]"),

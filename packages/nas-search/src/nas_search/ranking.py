@@ -87,8 +87,12 @@ def most_probable(weights: Tensor, mask: Tensor, count: int) -> list[tuple[tuple
 
     Example:
         >>> import torch
-        >>> most_probable(torch.tensor([[3.0, 1.0], [2.0, 2.0]]), torch.ones(2, 2, dtype=torch.bool), 3)
-        [((0, 0), 0.375), ((0, 1), 0.375), ((1, 0), 0.125)]
+        >>> weights = torch.tensor([[3.0, 1.0], [2.0, 2.0]])
+        >>> for options, probability in most_probable(weights, weights > 0, 3):
+        ...     print(options, round(probability, 3))
+        (0, 0) 0.375
+        (0, 1) 0.375
+        (1, 0) 0.125
     """
     table = weights.detach().cpu().double() * mask
     logs = (table / table.sum(dim=1, keepdim=True)).log()
