@@ -31,7 +31,7 @@ from nas_search.pretraining import AutoencoderSettings, load_autoencoder, obtain
 from nas_search.reports.html import write_report
 from nas_search.run_folder import Store
 from nas_search.run_parts import RunParts
-from nas_search.runs import run_evaluation, run_search
+from nas_search.runs import run_evaluation, run_search, run_training
 from nas_search.state import SearchState
 from nas_search.sweep.plan import plan
 from nas_search.sweep.summary import read_row, summarize, to_csv
@@ -62,14 +62,14 @@ def configured(folder: Path) -> object:
 
 
 def resume_training(folder: Path) -> object:
-    """As a training does that goes on from ``retrain.pt``."""
+    """As a training does that goes on from its checkpoint."""
     space = nas_bench_201()
     state = TrainState(
         lambda: space.network(space.parse(_SKIPS), classes=4, channels=4, cells=1, in_channels=1),
         fake("1x8x8", count=32).train, policy=Policy(), optimizer=SGD(), epochs=1, batch_size=16, seed=0,
         device=torch.device("cpu"),
     )  # fmt: skip
-    store = Store(folder / "checkpoints" / "retrain.pt", {})
+    store = Store(folder / "checkpoints" / "training.pt", {})
     if not store.checkpoint.exists():
         store.save(state)
     return store.restore(state)
@@ -146,7 +146,7 @@ def data(source: str) -> Callable[[Path], object]:
 
 FORMATS = {
     "checkpoint": Format("checkpoints/last.pt", resume, CheckpointError),
-    "checkpoint of a training": Format("checkpoints/retrain.pt", resume_training, CheckpointError),
+    "checkpoint of a training": Format("checkpoints/training.pt", resume_training, CheckpointError),
     "model": Format("model.pt", lambda folder: load_model(folder / "model.pt"), RunFolderError),
     "model to evaluate": Format("model.pt", lambda folder: run_evaluation(folder, data="fake:1x8x8"), SearchError),
     "result": Format("result.json", lambda folder: SearchResult.load(folder), RunFolderError),
@@ -195,6 +195,7 @@ READ_OR_LEFT_OUT = ("genotype", "CIFAR-10 binary")
 def write_files(folder: Path) -> None:
     """Make a run folder with one valid file of every format; image folders keep their pixels where XDG_CACHE_HOME says."""
     run_search(CONFIG, folder)
+    run_training(folder, epochs=1)  # the method trains its network while it searches
     resume_training(folder)
     torch.save(
         torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["fingerprint"], folder / "fingerprint.pt"
