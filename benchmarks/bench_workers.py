@@ -1,7 +1,8 @@
 """How much faster two workers score candidates that are trained: ``python bench_workers.py``.
 
 Random search on digits, two candidates an epoch, each trained for five epochs unless said otherwise; by this process, by one
-worker and by two, in turn, one thread each. What counts is the time of the epochs after the first, in which workers start; that is told beside.
+worker and by two, in turn, one thread each. What counts is the time of the epochs after the first, in which workers start; that
+is told beside.
 """
 
 import argparse
