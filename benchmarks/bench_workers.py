@@ -1,7 +1,8 @@
 """How much faster two workers score candidates that are trained: ``python bench_workers.py``.
 
-Random search on digits, two candidates an epoch, each trained for five epochs; by this process, by one worker and by two, in turn,
-one thread each. What counts is the time of the epochs after the first, in which workers start; that is told beside.
+Random search on digits, two candidates an epoch, each trained for five epochs unless said otherwise; by this process, by one
+worker and by two, in turn, one thread each. What counts is the time of the epochs after the first, in which workers start; that
+is told beside.
 """
 
 import argparse
@@ -12,23 +13,31 @@ from nas_search.data_sources import load_data
 from nas_search.engines import LocalEngine
 from nas_spaces import nas_bench_201
 
-EPOCHS = 4
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="searches of each kind")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--epochs", type=int, default=4, help="of a search")
+    parser.add_argument("--candidate-epochs", type=int, default=5, help="of the training of a candidate")
+    arguments = parser.parse_args()
     space, data = nas_bench_201(), load_data("digits")
-    method = methods.random_search(parallel=2, candidate_epochs=5)
+    method = methods.random_search(parallel=2, candidate_epochs=arguments.candidate_epochs)
     seconds: dict[int, list[float]] = {0: [], 1: [], 2: []}
     first: dict[int, list[float]] = {0: [], 1: [], 2: []}
     found = set()
-    for _ in range(rounds):
+    for _ in range(arguments.rounds):
         for workers in seconds:
             engine = LocalEngine(workers) if workers else None
             result = search(
-                space, data, method, epochs=EPOCHS, batch_size=64, channels=8, cells=1, device="cpu", engine=engine
+                space,
+                data,
+                method,
+                epochs=arguments.epochs,
+                batch_size=64,
+                channels=8,
+                cells=1,
+                device="cpu",
+                engine=engine,
             )
             first[workers].append(result.history[0]["seconds"])
             seconds[workers] += [record["seconds"] for record in result.history[1:]]
