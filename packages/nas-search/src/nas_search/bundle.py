@@ -34,13 +34,11 @@ _README = """\
     found = load_bundle("{name}")           # this file, or the folder that it is unpacked into
     logits = found.network(images)          # {images}
 {policy}
-| file | what |
-|---|---|
-| `model.pt` | the trained weights, and what rebuilds the network: `nas_search.model_file.load_model` |
-| `architecture.txt` | `{architecture}`, for `nas_spaces.catalog.space("{space}").parse` |
-| `policy.json` | the augmentation, for `nas_augment.Policy.from_json`, which needs nothing else of this |
-| `hyperparameters.json` | {hyperparameters} |
-| the others | of the run: unpacked, `nascli train FOLDER`, `evaluate`, `report` and `show` take it for one |
+* `model.pt`: the trained weights, and what rebuilds the network: `nas_search.model_file.load_model`
+* `architecture.txt`: for `nas_spaces.catalog.space("{space}").parse`
+* `policy.json`: the augmentation, for `nas_augment.Policy.from_json`, which needs nothing else of this
+* `hyperparameters.json`: {hyperparameters}
+* the others are those of the run: unpacked, `nascli train FOLDER`, `evaluate`, `report` and `show` take this for one
 """
 
 _TRANSFORM = """\
@@ -194,7 +192,6 @@ def _readme(name: str, result: SearchResult, build: dict[str, Any]) -> str:
         name=name,
         images=images,
         policy="" if tokens else _TRANSFORM,
-        architecture=result.architecture,
         space=result.architecture.space,
         hyperparameters=learned if schedule else "empty: this method learned none of the training",
     )
