@@ -59,7 +59,7 @@ def test_the_example_is_installed_listed_and_searched_with(tmp_path: Path) -> No
         "list methods patient-gumbel --json",
         "list data --json",
         "search --space tiny-chain --method patient-gumbel --set policy=small_shifts --set patience=0.0 --cells 3 "
-        "--data fake:1x8x8 --epochs 1 --train-epochs 1 --channels 4 --device cpu --out run --json",
+        "--data fake:1x8x8 --epochs 1 --train-epochs 1 --channels 8 --device cpu --out run --json",
     ]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(lines)],
