@@ -288,14 +288,6 @@ def test_memory_that_runs_out_is_said_with_the_settings_that_need_less(
     assert outcome.stderr == "nascli: out of memory: try a smaller --batch-size, --channels or --cells.\n"
 
 
-def test_memory_that_there_is_not_is_said_before_anything_is_written(nascli: Any) -> None:
-    """Not raised by the test: the first convolution of a million channels asks for terabytes."""
-    outcome = nascli("search", *QUICK, "--channels", "1000000", "--out", "run")
-    assert outcome.status == 1
-    assert outcome.stderr == "nascli: out of memory: try a smaller --batch-size, --channels or --cells.\n"
-    assert not Path("run").exists()
-
-
 def test_nan_stops_with_the_step_and_the_remedy(nascli: Any) -> None:
     outcome = nascli("search", *QUICK, "--set", "learning_rate=1e30", "--out", "run")
     assert outcome.status == 1
