@@ -1,3 +1,4 @@
+import copy
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from nas_augment import Policy
 from nas_search import ConfigError, Method, methods
 from nas_search.compatibility import computation_of
-from nas_search.computation import Computation, deterministic
+from nas_search.computation import Computation, deterministic, placed
 from nas_search.config import RunConfig
 from nas_search.data_sources import fake
 from nas_search.evaluation import SupernetAccuracy
@@ -202,3 +203,27 @@ def test_runs_record_how_they_computed(tmp_path: Path) -> None:
     assert not torch.are_deterministic_algorithms_enabled()
     with pytest.raises(ConfigError, match="precision is 'half'; expected auto, bfloat16 or float32"):
         replace(config, precision="half")
+
+
+@pytest.mark.parametrize("channels", [1, 4, 12])
+def test_strided_convolutions_of_one_pixel_have_right_gradients_in_channels_last(channels: int) -> None:
+    """In double precision the same convolution, contiguous and strided, is the reference; oneDNN's own dies of few channels."""
+    convolution = nn.Conv2d(channels, 8, 1, stride=2, bias=False)
+    reference = copy.deepcopy(convolution).double()
+    images = torch.randn(4, channels, 7, 7)
+    network = placed(nn.Sequential(convolution), torch.device("cpu"))
+    for _ in range(20):
+        network.zero_grad()
+        out = network(images.contiguous(memory_format=torch.channels_last))
+        out.square().sum().backward()
+    expected = reference(images.double())
+    expected.square().sum().backward()
+    assert reference.weight.grad is not None
+    torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(convolution.weight.grad, reference.weight.grad.float(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_copy_of_a_placed_network_thins_its_pixels_once() -> None:
+    network = placed(nn.Sequential(nn.Conv2d(4, 4, 1, stride=2)), torch.device("cpu"))
+    again = placed(copy.deepcopy(network), torch.device("cpu"))
+    assert again(torch.zeros(1, 4, 8, 8)).shape == (1, 4, 4, 4)

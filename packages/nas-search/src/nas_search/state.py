@@ -14,7 +14,7 @@ from torch.func import functional_call
 from nas_augment import AugmentationPolicy
 from nas_hypergrad import Variables
 from nas_search.compatibility import check_parts, computation_of
-from nas_search.computation import Computation
+from nas_search.computation import Computation, placed
 from nas_search.data import BatchStream, Data, Examples, preparation, stream_seed
 from nas_search.engines import Run
 from nas_search.errors import ConfigError
@@ -157,7 +157,7 @@ class SearchState(RunState):
         self._passes = 0  # of the supernet, in this step
         if method.weights is not None:
             # Channels last is what convolutions like best, on a CPU (1.2 to 1.9 times as fast: benchmarks/RESULTS.md).
-            self.supernet = self.make_supernet().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.supernet = placed(self.make_supernet(), self.device)
             self.weight_optimizer = method.weights.build(self.supernet.parameters())
             self.supernet.register_forward_pre_hook(self._count_pass)
         self._build_hyperparameters()

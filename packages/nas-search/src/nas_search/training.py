@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nas_augment import Policy
 from nas_augment.fixed import FixedPolicy
 from nas_search.averaging import Averaging, blend
-from nas_search.computation import Computation
+from nas_search.computation import Computation, placed
 from nas_search.data import Batches, BatchStream, Examples, preparation, stream_seed
 from nas_search.distributed import mean, sample_part
 from nas_search.errors import ConfigError
@@ -94,7 +94,7 @@ class TrainState(RunState):
                 f"drop_path is {drop_path}, and {type(made).__name__} has no method drop_path(probability); set it to 0 "
                 f"(--set drop_path=0), or give the network one."
             )
-        self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: nn.Module = placed(network, device)
         self.optimizer = optimizer.build(self.network.parameters())
         self.computation = computation
         self._compute: Callable[[Tensor], Any] = self.network
