@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from nas_search import ConfigError, ImageData, Interrupted, Method, SearchResult, WorkerError, methods, search
+from nas_search.computation import Computation
 from nas_search.engines import LocalEngine, Outcome, Run, Task
 from nas_search.evaluation import TrainAndValidate
 from nas_search.roles import Event
@@ -47,9 +48,10 @@ class Backwards:
 
 
 def drawn(architecture: Architecture, state: SearchState) -> float:
-    """Draws in both ways that an evaluator may, and looks at where the search stands."""
+    """Draws in both ways that an evaluator may, and looks at where the search stands and how it computes."""
     noise = torch.rand((), generator=state.generator) + torch.rand(())
-    return str(architecture).count("nor_conv_3x3") + 0.1 * float(noise) + 10 * state.epoch + 0.01 * len(state.archive)
+    known = 10 * state.epoch + 0.01 * len(state.archive) + 100 * (state.computation.precision == "bfloat16")
+    return str(architecture).count("nor_conv_3x3") + 0.1 * float(noise) + known
 
 
 def lasting(result: SearchResult) -> object:
@@ -70,7 +72,7 @@ METHODS: dict[str, Method] = {
 @pytest.mark.parametrize("name", METHODS)
 def test_workers_find_what_one_process_finds(name: str, data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
     """Also where the search is interrupted, and goes on with another number of workers."""
-    method, settings = METHODS[name], small | {"epochs": 3}
+    method, settings = METHODS[name], small | {"epochs": 3, "computation": Computation("bfloat16")}
     alone = search(SPACE, data, method, **settings)
 
     def stop(event: Event) -> None:

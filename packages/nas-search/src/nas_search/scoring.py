@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from nas_search import distributed
+from nas_search.computation import deterministic
 from nas_search.data import Data, stream_seed
 from nas_search.engines import Engine, Task
 from nas_search.errors import ConfigError, WorkerError
@@ -150,7 +151,8 @@ class _Scorer:
     @staticmethod
     def of(state: SearchState) -> "Callable[..., tuple[float, int]]":
         names = ("epochs", "batch_size", "seed", "device", "channels", "cells")
-        return _Scorer(state.space, state.data, state.method, tuple((name, getattr(state, name)) for name in names))
+        settings = (*((name, getattr(state, name)) for name in names), ("computation", state.asked))
+        return _Scorer(state.space, state.data, state.method, settings)
 
     @cached_property
     def state(self) -> SearchState:
@@ -161,4 +163,5 @@ class _Scorer:
         """The score, and how many images the evaluation took."""
         state = self.state
         state.epoch, state.step, state.archive, state.images = moment.epoch, moment.step, list(moment.archive), 0
-        return _score(state, Candidate(state.space.parse(text), evaluator, number)), state.images
+        with deterministic(state.asked.deterministic):
+            return _score(state, Candidate(state.space.parse(text), evaluator, number)), state.images
