@@ -42,6 +42,7 @@ def test_onnx_computes_the_same_for_any_batch(run: Path, images: Tensor, tmp_pat
     (found,) = session.run(None, {"images": images.numpy()})
     expected = load_model(run / "model.pt")(images).detach()
     torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-4, atol=1e-4)
+    assert [each.shape[0] for each in (*session.get_inputs(), *session.get_outputs())] == ["batch", "batch"]
     kept = session.get_modelmeta().custom_metadata_map
     assert kept["space"] == "nas_bench_201"
     assert kept["architecture"] == json.loads((run / "result.json").read_text())["architecture"]

@@ -25,6 +25,7 @@ FORMATS = {"onnx": "model.onnx", "torch": "model.pt2", "json": "export.json", "b
 
 # Batch sizes at which the exported network is compared: others than that with which it was traced.
 _TRACED, _COMPARED = 2, (1, 5)
+_BATCH = "batch"
 
 
 def export_run(run: str | Path, form: str, out: str | Path | None = None, weights: str | None = None) -> Path:
@@ -100,7 +101,7 @@ def export_torch(network: nn.Module, path: Path, shape: Sequence[int]) -> None:
 def export_onnx(network: nn.Module, path: Path, shape: Sequence[int], *, about: dict[str, str] | None = None) -> None:
     """Write a network as ONNX, and make sure that onnxruntime computes the same.
 
-    The input is called ``images``, the output ``logits``; the batch may have any size.
+    The input is called ``images``, the output ``logits``, and their first dimension, of any size, ``batch``.
 
     Args:
         network: images to logits, in evaluation mode.
@@ -122,7 +123,12 @@ def export_onnx(network: nn.Module, path: Path, shape: Sequence[int], *, about: 
         warnings.simplefilter("ignore")  # the exporter's remarks on itself; what counts is compared below
         try:
             made = torch.onnx.export(
-                program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False
+                program,
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes=({0: _BATCH},),  # only for its name, which is else a symbol such as s31
+                dynamo=True,
+                verbose=False,
             )
             assert made is not None
             model = made.model_proto
@@ -146,7 +152,7 @@ def _trace(network: nn.Module, shape: Sequence[int]) -> torch.export.ExportedPro
     # In the order of memory that other programs expect; the caller's network stays as it is.
     network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
     try:
-        return torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False)
+        return torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim(_BATCH)},), strict=False)
     except Exception as error:
         raise ExportError(f"torch.export cannot trace this network: {_first_line(error)}") from error
 
