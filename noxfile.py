@@ -19,6 +19,23 @@ ONNX = ("onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20")
 REPORTS = ("tensorboard>=2.18", "selenium>=4.20")
 BENCH = ("pytest-benchmark>=5", "torchopt>=0.7.3", "kornia>=0.8", "pillow>=11")
 PYTEST = ("pytest>=9", "hypothesis>=6.140")
+# What is run of a package that needs nearly all that the environment of `tests` has: what imports all of it, runs a search, a
+# training, an export and a report, and asks for what is an extra. The leaves run all their tests alone.
+ISOLATED = {
+    "nas-search": (
+        "test_public.py",
+        "test_catalog.py",
+        "test_data_sources.py",
+        "test_export.py",
+        "test_image_folder.py",
+        "test_loop.py",
+        "test_reports.py",
+        "test_runs.py",
+        "test_surrogate.py",
+        "test_tensorboard.py",
+    ),
+    "nas-cli": ("test_commands.py", "test_init.py", "test_options.py", "test_source.py"),
+}
 
 
 def install_all(session: nox.Session, *more: str) -> None:
@@ -44,12 +61,10 @@ def typecheck(session: nox.Session) -> None:
     session.run("mypy", "tests", "noxfile.py")
 
 
-@nox.session
-def tests(session: nox.Session) -> None:
-    """All tests over the packages in the tree, with branch coverage, by two workers; arguments go to pytest."""
+def install_for_tests(session: nox.Session, *more: str) -> None:
+    """All that some test of the five packages uses."""
     install_all(
         session,
-        "pytest-cov",
         "pytest-xdist>=3.6",
         "google-crc32c>=1.5",
         "nats-bench>=1.8",
@@ -57,18 +72,35 @@ def tests(session: nox.Session) -> None:
         "ray>=2.40",
         *REPORTS,
         *PYTEST,
+        *more,
     )
-    # Two workers, not one a core: the tests start processes of their own and need a gigabyte each.
-    workers = ("-n", "2", "--dist", "worksteal")
+
+
+def run_tests(session: nox.Session, *options: str) -> None:
+    """By two workers, not one a core: the tests start processes of their own and need a gigabyte each."""
     # One thread each, unless said otherwise: two that compute on the same two cores take three times as long.
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    session.run("pytest", *workers, "--cov", "--cov-report=term:skip-covered", *session.posargs, env=threads)
+    session.run("pytest", "-n", "2", "--dist", "worksteal", *options, *session.posargs, env=threads)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests over the packages in the tree; arguments go to pytest."""
+    install_for_tests(session)
+    run_tests(session, "--durations=60", "--durations-min=2")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The same with branch coverage, which takes a good deal longer; arguments go to pytest."""
+    install_for_tests(session, "pytest-cov")
+    run_tests(session, "--cov", "--cov-report=term:skip-covered")
 
 
 @nox.session
 def nightly(session: nox.Session) -> None:
     """The tests that take minutes, such as 200 random compositions of a search; arguments go to pytest."""
-    install_all(session, *PYTEST)
+    install_for_tests(session)
     session.run("pytest", "-m", "nightly", *session.posargs, env={"NAS_NIGHTLY": "1"})
 
 
@@ -97,7 +129,9 @@ def isolated(session: nox.Session, package: str) -> None:
     fresh = [f"--refresh-package={each}" for each in PACKAGES] if session.venv_backend == "uv" else []
     wheel = str(next(wheels.glob(f"{module(package)}-*.whl")))
     session.install(*CONSTRAINTS, *fresh, "--find-links", str(wheels), wheel, *PYTEST)
-    session.run("pytest", "-m", "not slow", f"tests/{package.removeprefix('nas-')}", *session.posargs)
+    folder = f"tests/{package.removeprefix('nas-')}"
+    files = [f"{folder}/{name}" for name in ISOLATED.get(package, ("",))]
+    session.run("pytest", "-m", "not slow", *files, *session.posargs)
 
 
 @nox.session
