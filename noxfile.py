@@ -19,9 +19,30 @@ ONNX = ("onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20")
 REPORTS = ("tensorboard>=2.18", "selenium>=4.20")
 BENCH = ("pytest-benchmark>=5", "torchopt>=0.7.3", "kornia>=0.8", "pillow>=11")
 PYTEST = ("pytest>=9", "hypothesis>=6.140")
-# What is run of a package that needs nearly all that the environment of `tests` has: what imports all of it, runs a search, a
-# training, an export and a report, and asks for what is an extra. The leaves run all their tests alone.
+# What is run of a package alone, as all of it has run beside the others: what imports all of it, does its main work and asks for
+# what is an extra. nas-hypergrad, which needs torch and nothing else, runs all.
 ISOLATED = {
+    "nas-spaces": (
+        "test_public.py",
+        "test_catalog.py",
+        "test_conformance.py",
+        "test_counting.py",
+        "test_drawing.py",
+        "test_single.py",
+        "test_tables.py",
+        "test_testing.py",
+    ),
+    "nas-augment": (
+        "test_public.py",
+        "test_catalog.py",
+        "test_export.py",
+        "test_gallery.py",
+        "test_kornia_transform.py",
+        "test_learnable.py",
+        "test_policy.py",
+        "test_schema.py",
+        "test_testing.py",
+    ),
     "nas-search": (
         "test_public.py",
         "test_catalog.py",

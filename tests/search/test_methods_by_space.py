@@ -60,8 +60,7 @@ def one_step(name: str, space: SearchSpace, cells: int | None, data: ImageData, 
     assert space.parse(str(result.architecture)) == result.architecture
 
 
-@pytest.mark.parametrize("space", SMALL_SPACES)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("name", "space"), covering(METHODS, SMALL_SPACES, 2))
 def test_small_spaces(name: str, space: str, data: ImageData, small: dict[str, Any]) -> None:
     one_step(name, *SMALL_SPACES[space], data, small)
 
