@@ -151,6 +151,7 @@ def test_the_missing_package_names_the_extra(tmp_path: Path, monkeypatch: pytest
 
 
 def test_bytes_of_a_length_that_no_machine_has_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("nats_bench")
     path = tmp_path / "NATS-tss.pickle.pbz2"
     path.write_bytes(bz2.compress(b"\x80\x05\x96" + b"\xff" * 8 + b"."))  # BYTEARRAY8
     with pytest.raises(TableError, match=r"is damaged: OverflowError\("):

@@ -264,7 +264,7 @@ def _apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list
 
     Example:
         >>> _apart([50.0, 49.0, 0.0], 10.0, 0.0, 100.0)
-        [55.0, 45.0, 0.0]
+        [54.5, 44.5, 0.0]
     """
     order = sorted(range(len(wanted)), key=lambda index: wanted[index])
     blocks: list[tuple[float, list[int]]] = []  # the middle of each, and what it holds
