@@ -19,6 +19,7 @@ TESTED = {
     "python": "3.11.7",
     "botorch": "0.18.1",
     "click": "8.5.1",
+    "cloudpickle": "3.1.3",
     "filelock": "4.3.1",
     "google-crc32c": "1.9.0",
     "gpytorch": "1.15.2",
