@@ -205,8 +205,7 @@ def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
         AutoencoderSettings(**settings)
 
 
-@pytest.mark.slow
-@pytest.mark.no_cover
+@pytest.mark.nightly
 def test_nas_bench_201_comes_back_and_no_two_encodings_are_equal() -> None:
     """At least 99 % of the held-out tenth, and a distance between the means of any two of all 15,625."""
     space, settings = nas_bench_201(), AutoencoderSettings(epochs=8)
