@@ -1,28 +1,31 @@
 """The engine of one machine: so many processes at once."""
 
 import os
-import pickle
-import subprocess
 import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from queue import SimpleQueue
+from signal import SIGTERM
 from typing import Any
 
-import cloudpickle
+from loky import wrap_non_picklable_objects
+from loky.backend import get_context
 
 from nas_search.engines.engine import Outcome, Run, Task, one_line
-from nas_search.errors import ConfigError
+from nas_search.errors import ConfigError, SearchError
 from nas_search.run_state import check_positive
 
 __all__ = ["LocalEngine"]
 
 _POLL = 0.05
-_WORKER = Path(__file__).with_name("worker.py")
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class LocalEngine:
     @contextmanager
     def open(self, function: Callable[..., Any], *, fresh: bool = False) -> Iterator[Run]:
         """See `Engine.open`; what is running at the end gets SIGTERM, and is waited for: a run saves and ends."""
-        sent = _sent(function)
-        workers = [_Worker(sent, fresh, self.retries, _share(slot, self.workers)) for slot in range(self.workers)]
+        _check_sendable(function)
+        workers = [_Worker(function, fresh, self.retries, _share(slot, self.workers)) for slot in range(self.workers)]
         free: SimpleQueue[_Worker] = SimpleQueue()
         for worker in workers:
             free.put(worker)
@@ -86,22 +89,23 @@ class LocalEngine:
 class _Worker:
     """One process at a time: made when it is needed, and anew when it has died."""
 
-    def __init__(self, function: bytes, fresh: bool, retries: int, share: dict[str, str]) -> None:
+    def __init__(self, function: Callable[..., Any], fresh: bool, retries: int, share: dict[str, str]) -> None:
         self.function, self.fresh, self.retries, self.share = function, fresh, retries, share
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Any = None  # of multiprocessing
         self.stopped = False
         self.lock = threading.Lock()  # no process is begun after the others were stopped
 
     def call(self, task: Task) -> Outcome:
         """Make a call, again if the process is killed."""
-        arguments = _sent(task.arguments)
+        _check_sendable(task.arguments)
         for left in reversed(range(self.retries + 1)):
             process = self._running(task)
             if process is None:
                 break
             try:
-                value, error = self._ask(process, arguments)
-            except (OSError, EOFError, pickle.UnpicklingError):  # it ended before or within its answer
+                self.calls.send((_sendable(task.arguments), task.log))
+                value, error = self.calls.recv()
+            except (OSError, EOFError):  # it ended before or within its answer
                 status = self._end(process)
                 if status >= 0 or not left:
                     return Outcome(error=_reason(status, task.log))
@@ -111,44 +115,26 @@ class _Worker:
                 return Outcome(value, error)
         return Outcome(error="stopped")
 
-    def _running(self, task: Task) -> "subprocess.Popen[bytes] | None":
+    def _running(self, task: Task) -> Any:
         with self.lock:
             if self.process is None and not self.stopped:
-                self.process = self._start(task)
+                context = get_context("loky")
+                self.calls, theirs = context.Pipe()
+                self.process = context.Process(
+                    target=_serve, name=task.name, args=(self.function, theirs), env=self.share
+                )
+                self.process.start()
+                theirs.close()  # so that its end is the end of the pipe
             return self.process
 
-    def _start(self, task: Task) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, str(_WORKER), task.name]
-        with ExitStack() as stack:
-            log = None if task.log is None else stack.enter_context(task.log.open("ab"))
-            # A session of its own: Ctrl-C is for the program, which then asks its processes to stop.
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **self.share},
-                start_new_session=True,
-            )  # fmt: skip
-        assert process.stdin is not None
-        with suppress(OSError):  # it has ended already, as whoever asks it will see
-            pickle.dump(sys.path, process.stdin)
-            pickle.dump(self.function, process.stdin)
-            process.stdin.flush()
-        return process
-
-    @staticmethod
-    def _ask(process: "subprocess.Popen[bytes]", arguments: bytes) -> tuple[Any, str]:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        pickle.dump(arguments, process.stdin)
-        process.stdin.flush()
-        value, error = pickle.load(process.stdout)
-        return value, "" if error is None else one_line(*error)
-
-    def _end(self, process: "subprocess.Popen[bytes]") -> int:
-        """Let it end, if it has not, by having no more requests; its status."""
+    def _end(self, process: Any) -> int:
+        """Let it end, if it has not, by having no more calls; its status."""
         with self.lock:
             self.process = None
-        with suppress(OSError):  # what was not sent yet cannot be
-            process.communicate()
-        return process.wait()
+        self.calls.close()
+        while process.exitcode is None:  # another thread may have seen its end, and tell us a moment later
+            process.join(_POLL)
+        return int(process.exitcode)
 
     def stop(self) -> None:
         """Ask the process to stop, and begin no other."""
@@ -163,9 +149,61 @@ class _Worker:
             self._end(self.process)
 
 
-def _sent(what: Any) -> bytes:
+def _serve(function: Callable[..., Any], calls: Connection) -> None:
+    """Answer calls until there are no more: what a process does."""
+    if hasattr(os, "setsid"):
+        os.setsid()  # Ctrl-C is for the program, which then asks its processes to stop
+    threading.Thread(target=_stop_with_parent, args=(os.getppid(),), daemon=True).start()
+    _redirect(os.devnull, os.O_RDONLY, 0)
+    while True:
+        try:
+            arguments, log = calls.recv()
+        except EOFError:
+            return
+        if log is not None:
+            _redirect(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 2)
+        os.dup2(2, 1)
+        answer = _answer(function, arguments)
+        sys.stdout.flush()
+        try:
+            calls.send(_sendable(answer))
+        except OSError:
+            return  # nobody waits for it any more
+        except Exception as error:  # noqa: BLE001 - what was returned may raise anything
+            calls.send((None, one_line(type(error).__name__, str(error))))
+
+
+def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, str]:
     try:
-        return bytes(cloudpickle.dumps(what))
+        return function(*arguments), ""
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the engine goes on
+        if not isinstance(error, SearchError):  # those say all that there is to say
+            traceback.print_exc()
+        return None, one_line(type(error).__name__, str(error))
+
+
+def _redirect(path: str | Path, flags: int, number: int) -> None:
+    """Let a file stand for stdin, or for what is printed."""
+    opened = os.open(path, flags, 0o644)
+    os.dup2(opened, number)
+    os.close(opened)
+
+
+def _stop_with_parent(parent: int) -> None:
+    """Save and end when the engine was killed: when it is started again, no two processes may write to the same folder."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), SIGTERM)
+
+
+def _sendable(what: Any) -> Any:
+    """The same for a pipe, with functions of a script and those without a name."""
+    return wrap_non_picklable_objects(what, keep_wrapper=False)
+
+
+def _check_sendable(what: Any) -> None:
+    try:
+        ForkingPickler.dumps(_sendable(what))
     except Exception as error:  # a part of anybody's may raise anything
         reason = one_line(type(error).__name__, str(error))
         raise ConfigError(
