@@ -19,8 +19,8 @@ ONNX = ("onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20")
 REPORTS = ("tensorboard>=2.18", "selenium>=4.20")
 BENCH = ("pytest-benchmark>=5", "torchopt>=0.7.3", "kornia>=0.8", "pillow>=11")
 PYTEST = ("pytest>=9", "hypothesis>=6.140")
-# What is run of a package alone, as all of it has run beside the others: what imports all of it, does its main work and asks for
-# what is an extra. nas-hypergrad, which needs torch and nothing else, runs all.
+# What is run of a package alone every day, as all of it has run beside the others: what imports all of it, does its main work and
+# asks for what is an extra. nas-hypergrad, which needs torch and nothing else, runs all; so does every one with NAS_NIGHTLY=1.
 ISOLATED = {
     "nas-spaces": (
         "test_public.py",
@@ -151,7 +151,7 @@ def isolated(session: nox.Session, package: str) -> None:
     wheel = str(next(wheels.glob(f"{module(package)}-*.whl")))
     session.install(*CONSTRAINTS, *fresh, "--find-links", str(wheels), wheel, *PYTEST)
     folder = f"tests/{package.removeprefix('nas-')}"
-    files = [f"{folder}/{name}" for name in ISOLATED.get(package, ("",))]
+    files = [folder] if os.environ.get("NAS_NIGHTLY") else [f"{folder}/{name}" for name in ISOLATED.get(package, ("",))]
     session.run("pytest", "-m", "not slow", *files, *session.posargs)
 
 

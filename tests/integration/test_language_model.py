@@ -150,7 +150,7 @@ def test_there_is_one_cell(text: TextData) -> None:
         search(SPACE, text, methods.gdas(), **SMALL | {"cells": 2})
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_search_on_real_text_learns_more_than_how_often_words_come(real_data: Path, tmp_path: Path) -> None:
     """A part of WikiText-2's validation text: 34,000 tokens to train on, 5,226 words; see benchmarks/RESULTS.md."""
     lines = (real_data / "wikitext2" / "valid.txt").read_text(encoding="utf-8").splitlines(keepends=True)

@@ -23,7 +23,7 @@ def test_the_default_search_finds_a_good_network_for_real_digits(tmp_path: Path)
     assert (tmp_path / record["report"]).is_file()
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_search_on_real_images_is_judged_by_the_real_table(real_data: Path, tmp_path: Path) -> None:
     from PIL import Image
 

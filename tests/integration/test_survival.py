@@ -153,8 +153,9 @@ def search_survives(forks: Forks, name: str, folder: Path, kills: int) -> None:
     assert_same(content(parts), content(whole), name)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["daas", "e2nas", "nsas"])
+@pytest.mark.parametrize(
+    "name", [name if name == "darts" else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
+)
 def test_a_search_that_is_killed_goes_on_bit_for_bit(name: str, forks: Forks, tmp_path: Path) -> None:
     search_survives(forks, name, tmp_path, kills=2)
 

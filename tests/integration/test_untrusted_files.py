@@ -21,7 +21,7 @@ from nas_search.reports.html import write_report
 from nas_search.run_folder import RunFolder
 from nas_spaces import TableError, load_table
 
-FAST, SLOW = 5, 1000
+FAST, SLOW = 20, 1000
 
 
 @pytest.fixture(scope="module")

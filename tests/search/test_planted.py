@@ -101,7 +101,7 @@ def test_the_policy_of_a_given_network_finds_it(data: ImageData) -> None:
     assert ours > random + 0.4
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_joint_search_finds_it(data: ImageData) -> None:
     """Of `benchmarks/joint.md`: 0.98 against 0.18 and 0.08 after twice as long a search and training."""
     space = nas_bench_201()

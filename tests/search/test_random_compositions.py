@@ -386,7 +386,7 @@ def check_that_it_runs(composition: Composition) -> None:
         run(composition, Path(folder))
 
 
-@settings(max_examples=8, derandomize=True, **HOW)
+@settings(max_examples=20, derandomize=True, **HOW)
 @given(VALID.filter(lambda each: each.space in ("three nodes", "chain")))
 def test_what_fits_runs_and_resumes(composition: Composition) -> None:
     check_that_it_runs(composition)
