@@ -67,7 +67,7 @@ def test_images_and_labels_say_what_they_are(images: Any, labels: Any, words: st
         (
             lambda: SPACE.supernet(channels=4, cells=1, in_channels=1)(IMAGES, torch.full((6, 5), 0.2)),
             InputError,
-            "images are torch.uint8; .* divide uint8 by 255",
+            r"images are torch.uint8; .* floating-point numbers: images.float\(\) / 255",
         ),
     ],
 )
