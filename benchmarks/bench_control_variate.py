@@ -35,7 +35,7 @@ SPACE = Space("plain", tuple(Operation(name) for name in ("Invert", "Equalize", 
 def prepare(data: ImageData, steps: int, scale: float, seed: int) -> tuple[SearchState, Batch]:
     """A network after some steps, and a policy whose logits are normal with that standard deviation."""
     method = replace(
-        methods.augment_only("dada", architecture=PATH),
+        methods.augment_only("dada", network=PATH),
         policy=lambda: ControlledPolicy(SPACE, 2, choice="unordered", per="batch"),
         policy_optimizer=SGD(Constant(0.0), 0.0, 0.0, clip=None),
     )

@@ -42,7 +42,7 @@ def made(name: str, space: SearchSpace) -> SearchState | None:
     """A small search by a method with its defaults at its beginning; None where the space is refused."""
     method: Method = getattr(methods, name)()
     if name == "augment_only":  # an architecture has to be named
-        method = methods.augment_only(architecture=str(space.sample(torch.Generator().manual_seed(0))))
+        method = methods.augment_only(network=str(space.sample(torch.Generator().manual_seed(0))))
     if isinstance(method.relaxation, RelaxationOfSpace):  # an autoencoder that is trained at once
         settings = AutoencoderSettings(hidden=8, epochs=1, samples=50)
         method = replace(method, relaxation=replace(method.relaxation, settings=settings))  # type: ignore[type-var]

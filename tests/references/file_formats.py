@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -21,6 +22,7 @@ from nas_augment.fixed import Crop, Cutout, Flip
 from nas_augment.stages import Step, SubPolicies, SubPolicy, UniformOperations
 from nas_search import CheckpointError, ConfigError, DataError, RunFolderError, SearchError, SearchResult, methods
 from nas_search import catalog as search_catalog
+from nas_search.bundle import load_bundle, write_bundle
 from nas_search.checkpoint import load_checkpoint
 from nas_search.config import RunConfig
 from nas_search.data_sources import fake, load_data
@@ -158,6 +160,8 @@ FORMATS = {
     "examples in a report": Format("checkpoints/examples.npz", page, RunFolderError),
     "config": Format("config.toml", configured, ConfigError),
     "policy": Format("policy.json", policy, PolicyError),
+    "bundle": Format("bundle.zip", lambda folder: load_bundle(folder / "bundle.zip"), RunFolderError),
+    "policy of a bundle": Format("bundle/policy.json", lambda folder: load_bundle(folder / "bundle"), RunFolderError),
     "sweep": Format("sweep/sweep.json", swept, RunFolderError),
     "result in a sweep": Format("sweep/dha-seed0/result.json", swept, RunFolderError),
     "npz table": Format("table.npz", lambda folder: load_table(folder / "table.npz"), TableError),
@@ -200,6 +204,9 @@ def write_files(folder: Path) -> None:
     torch.save(
         torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["fingerprint"], folder / "fingerprint.pt"
     )
+    write_bundle(folder, folder / "bundle.zip")
+    with zipfile.ZipFile(folder / "bundle.zip") as archive:
+        archive.extractall(folder / "bundle")
     generator = torch.Generator().manual_seed(0)
     space = nas_bench_201()
     texts = sorted({str(space.sample(generator)) for _ in range(20)})

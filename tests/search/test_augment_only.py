@@ -47,17 +47,17 @@ def test_the_other_estimators_learn_for_any_network_too(policy: Any, settings: d
 
 
 def test_estimators_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ConfigError, match="estimator of augment_only is 'aa'; expected one of daas, dada, faster_aa"):
+    with pytest.raises(ConfigError, match="policy of augment_only is 'aa'; expected one of daas, dada, faster_aa"):
         methods.augment_only("aa")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="policies and baseline are settings of estimator='daas'"):
+    with pytest.raises(ConfigError, match="policies and baseline are settings of policy='daas'"):
         methods.augment_only("dada", policies=4)
 
 
 def test_a_policy_is_learned_for_one_architecture_of_a_space(data: ImageData, small: dict[str, Any]) -> None:
-    method = replace(methods.augment_only(architecture=PATH), steps=1)
+    method = replace(methods.augment_only(network=PATH), steps=1)
     result = search(nas_bench_201(), data, method, **small)
     assert str(result.architecture) == PATH
-    with pytest.raises(ConfigError, match=r"has 15,625: name one \(--set architecture=TEXT\)"):
+    with pytest.raises(ConfigError, match=r"has 15,625: name one \(--set network=TEXT\)"):
         search(nas_bench_201(), data, methods.augment_only(), **small)
 
 

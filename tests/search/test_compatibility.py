@@ -123,7 +123,7 @@ def test_a_network_that_is_not_given(
     text: str, match: str, data: ImageData, small: dict[str, Any], tmp_path: Path
 ) -> None:
     with pytest.raises((ConfigError, ArchitectureError), match=match):
-        search(nas_bench_201(), data, methods.augment_only(architecture=text), out=tmp_path / "run", **small)
+        search(nas_bench_201(), data, methods.augment_only(network=text), out=tmp_path / "run", **small)
     assert not (tmp_path / "run").exists()
 
 

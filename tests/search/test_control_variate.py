@@ -36,7 +36,7 @@ SMALL = Space(
 def make(data: ImageData, per: Literal["image", "batch"], space: Space = SMALL) -> tuple[SearchState, Batch]:
     """A search in float64 whose policy and control variate start anywhere, and move by minus their gradients."""
     method = replace(
-        methods.augment_only("dada", architecture=PATH, learning_rate=RATE),
+        methods.augment_only("dada", network=PATH, learning_rate=RATE),
         policy=lambda: ControlledPolicy(space, 2, choice="unordered", per=per, hidden=8),
         policy_optimizer=SGD(Constant(1.0), 0.0, 0.0, clip=None),
     )
@@ -216,9 +216,9 @@ def test_what_it_does_not_fit_is_refused(data: ImageData, small: dict[str, Any])
         ControlVariateStep(0)
     with pytest.raises(ConfigError, match="hidden is 0"):
         WithControlVariate(hidden=0)
-    with pytest.raises(ConfigError, match="control_variate is a setting of estimator='dada'; leave it out with 'daas'"):
+    with pytest.raises(ConfigError, match="control_variate is a setting of policy='dada'; leave it out with 'daas'"):
         methods.augment_only(control_variate=False)
-    method = methods.augment_only("dada", architecture=PATH)
+    method = methods.augment_only("dada", network=PATH)
     with pytest.raises(ConfigError, match=r"ControlVariateStep, which needs policy=WithControlVariate"):
         search(nas_bench_201(), data, replace(method, policy=LearnedOnTop(choice="unordered")), **small)
     with pytest.raises(ConfigError, match="has a ControlVariateStep, which needs a supernet, a LearnablePolicy"):

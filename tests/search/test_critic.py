@@ -23,7 +23,7 @@ PATH = "|nor_conv_1x1~0|+|nor_conv_3x3~0|skip_connect~1|+|avg_pool_3x3~0|nor_con
 def make(data: ImageData) -> tuple[SearchState, Batch, _Criticised, LearnablePolicy]:
     plain = SGD(Constant(1.0), 0.0, 0.0, clip=None)
     method = replace(
-        methods.augment_only("faster_aa", architecture=PATH, per="image"), weights=plain, policy_optimizer=plain
+        methods.augment_only("faster_aa", network=PATH, per="image"), weights=plain, policy_optimizer=plain
     )
     sizes: dict[str, Any] = {"epochs": 1, "batch_size": 6, "channels": 2, "cells": 1}
     state = SearchState(nas_bench_201(), data, method, seed=0, device=torch.device("cpu"), **sizes)
@@ -89,6 +89,6 @@ def test_what_does_not_fit_is_refused(data: ImageData, small: dict[str, Any]) ->
             part(**given)
     with pytest.raises(ConfigError, match="penalty is 0; expected a positive number"):
         CriticWeightStep(0)
-    method = replace(methods.augment_only("faster_aa", architecture=PATH), supernet=WholeChannels())
+    method = replace(methods.augment_only("faster_aa", network=PATH), supernet=WholeChannels())
     with pytest.raises(ConfigError, match=r"needs supernet=WithCritic\(\)"):
         search(nas_bench_201(), data, method, **small)

@@ -32,7 +32,7 @@ from nas_spaces import nas_bench_201
 SPACE = nas_bench_201()
 AUTOENCODER = {"autoencoder_epochs": 1, "autoencoder_samples": 64, "latent": 4, "hidden": 8}
 QUICK: dict[str, dict[str, Any]] = {
-    "augment_only": {"architecture": str(SPACE.architecture([3, 1, 2, 3, 1, 2]))},
+    "augment_only": {"network": str(SPACE.architecture([3, 1, 2, 3, 1, 2]))},
     "e2nas": AUTOENCODER,
     "e2nas_r": AUTOENCODER,
 }

@@ -24,7 +24,7 @@ from nas_spaces.mobile import mobile
 AUTOENCODER = {"autoencoder_epochs": 1, "autoencoder_samples": 64, "latent": 4, "hidden": 8}
 QUICK: dict[str, dict[str, Any]] = {
     **{name: {"samples": 10} for name in ("en2as", "enas", "random_nas", "setn")},
-    "augment_only": {"architecture": str(nas_bench_201().architecture([3, 1, 2, 3, 1, 2]))},
+    "augment_only": {"network": str(nas_bench_201().architecture([3, 1, 2, 3, 1, 2]))},
     "daas": {"architectures": 2, "weight_architectures": 2},
     "e2nas": AUTOENCODER,
     "e2nas_r": AUTOENCODER,

@@ -23,7 +23,7 @@ PATH = "|nor_conv_1x1~0|+|nor_conv_3x3~0|skip_connect~1|+|avg_pool_3x3~0|nor_con
 def test_the_gradient_is_that_through_one_step_of_the_weights(data: ImageData) -> None:
     """``d/dd L_valid(w - xi dL_train(w, x(d))/dw)``, every term of it differentiated, to rounding."""
     method = replace(
-        methods.augment_only("dada", architecture=PATH, per="image", learning_rate=0.3, control_variate=False),
+        methods.augment_only("dada", network=PATH, per="image", learning_rate=0.3, control_variate=False),
         policy_optimizer=SGD(Constant(1.0), 0.0, 0.0, clip=None),
     )
     sizes: dict[str, Any] = {"epochs": 1, "batch_size": 6, "channels": 2, "cells": 1}
@@ -62,7 +62,7 @@ def test_what_it_does_not_fit_is_refused(data: ImageData, small: dict[str, Any])
     with pytest.raises(ConfigError, match=r"temperature is 0; expected a positive number"):
         RelaxedStep(0)
     method = replace(
-        methods.augment_only("dada", architecture=PATH, control_variate=False), policy=None, policy_optimizer=None
+        methods.augment_only("dada", network=PATH, control_variate=False), policy=None, policy_optimizer=None
     )
     with pytest.raises(ConfigError, match="has a RelaxedStep, which needs a supernet, a LearnablePolicy"):
         search(nas_bench_201(), data, method, **small)

@@ -162,7 +162,7 @@ def _read(folder: Path, space: SearchSpace | None) -> Bundle:
     network, build = read_model(folder / _MODEL, space)
     _check_one(str(result.architecture), build["architecture"], folder)
     policy = folder / _POLICY
-    if policy.exists() and policy.read_text().strip() != result.policy.to_json():
+    if policy.is_file() and policy.read_bytes().strip() != result.policy.to_json().encode():
         raise RunFolderError(
             f"{policy} is not the policy of {folder / 'result.json'}; one of them was changed: export the run again."
         )

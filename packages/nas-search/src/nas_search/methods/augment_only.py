@@ -23,9 +23,9 @@ Estimator = Literal["daas", "dada", "faster_aa"]
 
 
 def augment_only(
-    estimator: Estimator = "daas",
+    policy: Estimator = "daas",
     *,
-    architecture: str = "",
+    network: str = "",
     policies: int = 2,
     warmup: float = 0.0,
     baseline: bool = True,
@@ -41,7 +41,7 @@ def augment_only(
 ) -> Method:
     """An augmentation policy for one network, without a search of the architecture (DAAS, Table 5).
 
-    For a network of your own, search in ``nas_spaces.single(network)``, a space that has no other; `architecture` chooses
+    For a network of your own, search in ``nas_spaces.single(make)``, a space that has no other; `network` chooses
     one in any other space. How the policy is learned:
 
     * ``daas``: by the policy gradient through one step of the weights, see `PolicyStep`;
@@ -50,8 +50,8 @@ def augment_only(
     * ``faster_aa``: by relaxed draws against a critic that tells augmented images from others, see `DensityStep`.
 
     Args:
-        estimator: how the policy is learned, see above.
-        architecture: the text of the network in the space; may be left empty in a space of one.
+        policy: how it is learned, see above.
+        network: its text in the space that is searched; may be left empty in a space of one.
         policies: n_aug of Eq. 13; of ``daas`` alone, as `baseline`.
         warmup: the part of the search in which no policy is used or learned.
         baseline: subtract the other policies' rewards from each (leave one out); the paper has no baseline.
@@ -66,16 +66,16 @@ def augment_only(
         clip: largest norm of the gradient of the weights.
 
     Raises:
-        ConfigError: an unknown `estimator`; a warm-up that leaves nothing for the policy; a setting does not fit.
+        ConfigError: an unknown `policy`; a warm-up that leaves nothing for the policy; a setting does not fit.
     """
-    if estimator not in get_args(Estimator):
+    if policy not in get_args(Estimator):
         raise ConfigError(
-            f"estimator of augment_only is {estimator!r}; expected one of {', '.join(get_args(Estimator))}."
+            f"policy of augment_only is {policy!r}; expected one of {', '.join(get_args(Estimator))}."
         )
-    if estimator != "daas" and (policies, baseline) != (2, True):
-        raise ConfigError(f"policies and baseline are settings of estimator='daas'; leave them out with {estimator!r}.")
-    if estimator != "dada" and not control_variate:
-        raise ConfigError(f"control_variate is a setting of estimator='dada'; leave it out with {estimator!r}.")
+    if policy != "daas" and (policies, baseline) != (2, True):
+        raise ConfigError(f"policies and baseline are settings of policy='daas'; leave them out with {policy!r}.")
+    if policy != "dada" and not control_variate:
+        raise ConfigError(f"control_variate is a setting of policy='dada'; leave it out with {policy!r}.")
     if not 0 <= warmup < 1:
         raise ConfigError(
             f"warmup is {warmup}; expected a part of the run from 0 to below 1, after which the policy is learned."
@@ -85,9 +85,9 @@ def augment_only(
         "dada": (ControlVariateStep() if control_variate else RelaxedStep(), WeightStep(), WholeChannels()),
         "faster_aa": (DensityStep(), CriticWeightStep(), WithCritic()),
     }
-    learn, weights, supernet = steps[estimator]
-    fixed = Fixed(architecture)
-    learnable = WithControlVariate if estimator == "dada" and control_variate else LearnedOnTop
+    learn, weights, supernet = steps[policy]
+    fixed = Fixed(network)
+    learnable = WithControlVariate if policy == "dada" and control_variate else LearnedOnTop
     return Method(
         name="augment_only",
         updates=(
@@ -98,7 +98,7 @@ def augment_only(
         supernet=supernet,
         sampler=fixed,
         selector=Given(fixed),
-        policy=learnable(operations, share=share, per=per, choice="unordered" if estimator == "dada" else "slots"),
+        policy=learnable(operations, share=share, per=per, choice="unordered" if policy == "dada" else "slots"),
         weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),
         policy_optimizer=Adam(Constant(policy_learning_rate), weight_decay=0.0),
     )

@@ -38,7 +38,7 @@ class Fixed:
         if space.size > 1:
             raise ConfigError(
                 f"method {state.method.name!r} searches for a given network, and space {space.name!r} has {space.size:,}: name "
-                "one (--set architecture=TEXT), or search in nas_spaces.single(...), a space of a network of your own."
+                "one (--set network=TEXT), or search in nas_spaces.single(...), a space of a network of your own."
             )
         return space.sample(state.generator)
 
