@@ -69,9 +69,7 @@ def augment_only(
         ConfigError: an unknown `policy`; a warm-up that leaves nothing for the policy; a setting does not fit.
     """
     if policy not in get_args(Estimator):
-        raise ConfigError(
-            f"policy of augment_only is {policy!r}; expected one of {', '.join(get_args(Estimator))}."
-        )
+        raise ConfigError(f"policy of augment_only is {policy!r}; expected one of {', '.join(get_args(Estimator))}.")
     if policy != "daas" and (policies, baseline) != (2, True):
         raise ConfigError(f"policies and baseline are settings of policy='daas'; leave them out with {policy!r}.")
     if policy != "dada" and not control_variate:
