@@ -243,7 +243,7 @@ class Store:
         saved = load_checkpoint(self.checkpoint, self.fingerprint)
         try:
             state.load_state_dict(saved)
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as error:
             raise CheckpointError(
                 f"{self.checkpoint} lacks parts of a checkpoint ({type(error).__name__}: {str(error)[:100]}); delete it, and "
                 f"--resume starts the run from the beginning."
