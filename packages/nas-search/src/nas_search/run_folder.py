@@ -133,7 +133,7 @@ class RunFolder:
         """The epochs' records, in order; an unfinished last line is left out.
 
         Raises:
-            RunFolderError: a line is not a JSON object.
+            RunFolderError: a line is not a JSON object, or its speed is no number.
         """
         if not self.events.exists():
             return []
@@ -147,6 +147,11 @@ class RunFolder:
             ) from error
         if not all(isinstance(record, dict) for record in records):
             raise RunFolderError(f"{self.events} has a line that is not a JSON object; it was changed or damaged.")
+        speeds = [record.get("images_per_second", 0) for record in records]
+        if wrong := [speed for speed in speeds if not isinstance(speed, int | float)]:
+            raise RunFolderError(
+                f"{self.events} has images_per_second {wrong[0]!r:.100}, which is no number; it was changed or damaged."
+            )
         return records
 
     def read_result(self) -> dict[str, Any]:
