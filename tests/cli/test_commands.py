@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from nas_cli.main import _COMMANDS
+from nas_search import catalog
 from nas_spaces import nas_bench_201
 
 ARCHITECTURE = "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
@@ -92,6 +93,8 @@ def test_sweep_puts_runs_side_by_side_and_repeats_nothing(nascli: Any) -> None:
     quick = ("--data", "fake:1x8x8", "--epochs", 1, "--train-epochs", 0, "--channels", 4, "--device", "cpu")
     refused = nascli(*sweep, "samples=2,nonsense", *quick)
     assert (refused.status, "samples" in refused.stderr) == (2, True)
+    refused = nascli(*sweep, "space=dart,darts", *quick)
+    assert (refused.status, "did you mean 'darts'" in refused.stderr, Path("s").exists()) == (2, True, False)
     arguments = (*sweep, "samples=2", *quick)
     done = nascli(*arguments)
     assert done.status == 0, done.stderr
@@ -198,7 +201,14 @@ def test_list_shows_the_settings_of_a_method(nascli: Any) -> None:
         == "InheritWeights(batches=50)"
     )
     assert nascli("list", "spaces", "nas_bench_201").status == 2
-    assert nascli("list", "method").status == 2
+    misspelt = nascli("list", "method")
+    assert (misspelt.status, "Did you mean 'methods'?" in misspelt.stderr) == (2, True)
+
+
+def test_the_settings_of_every_method_are_json(nascli: Any) -> None:
+    for name in catalog.methods():
+        record = json.loads(nascli("list", "methods", name, "--json").stdout)
+        assert record.keys() == {"roles", "text", "settings"} | record["settings"].keys()
 
 
 def test_doctor_names_versions_and_what_is_missing(nascli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

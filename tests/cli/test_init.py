@@ -52,6 +52,13 @@ def test_init_writes_once_and_search_takes_it(nascli: Any) -> None:
 def test_wrong_names_are_answered_with_the_nearest(nascli: Any) -> None:
     done = nascli("init", "--method", "dats")
     assert (done.status, "did you mean 'darts'" in done.stderr) == (2, True)
+    for option, name, near in (
+        ("--space", "dart", "darts"),
+        ("--data", "digit", "digits"),
+        ("--data", "npy:a", "npz:FILE"),
+    ):
+        done = nascli("init", option, name)
+        assert (done.status, f"did you mean '{near}'" in done.stderr) == (2, True), done.stderr
     assert not Path("nas.toml").exists()
     Path("c.toml").write_text("[settings]\nwarmupp = 0.1\n")
     done = nascli("search", "--config", "c.toml")

@@ -43,6 +43,8 @@ def test_the_help_of_search_has_each_option_under_one_heading(nascli: Any) -> No
         *(f"{heading}:" for heading in command.sections),
         "Options:",
     ]
+    # An argument stands in the first line alone.
+    assert nascli("train", "--help").stdout.count("RUN\n") == 1
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

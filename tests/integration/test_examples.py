@@ -7,10 +7,15 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
-from nas_search.methods import darts
+from nas_search import search
+from nas_search.data_sources import fake
+from nas_search.methods import darts, gdas
+from nas_spaces import nas_bench_201
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,6 +24,16 @@ def printed(folder: Path, name: str, *arguments: str) -> str:
     """What an example prints, run in a folder as a person would."""
     command = [sys.executable, str(ROOT / "examples" / name), *arguments]
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=600).stdout
+
+
+def loaded(name: str) -> ModuleType:
+    """An example as a module, of which nothing is run."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def percentages(text: str) -> list[float]:
@@ -52,15 +67,26 @@ def test_an_example_runs_and_gains_what_it_says(name: str, tmp_path: Path) -> No
         assert values[-1] > values[0] + 1
 
 
+def test_an_observer_hands_every_figure_of_an_epoch_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an installation of MLflow: what is called of it is written down."""
+    told: list[tuple[int, dict[str, float]]] = []
+    stand_in = ModuleType("mlflow")
+    stand_in.log_metrics = lambda figures, step: told.append((step, figures))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mlflow", stand_in)
+    example = loaded("mlflow_observer")
+    sizes: dict[str, Any] = {"epochs": 2, "batch_size": 32, "channels": 4, "cells": 1, "device": "cpu"}
+    search(nas_bench_201(), fake("1x8x8"), gdas(), observers=(example.observer,), **sizes)
+    assert [step for step, _ in told] == [1, 2]
+    for _, figures in told:
+        assert {"search/train_loss", "search/valid_accuracy", "search/entropy"} <= figures.keys()
+        assert all(type(value) is float for value in figures.values())
+
+
 def test_the_collapse_of_darts_is_run_once_drawn_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
-    spec = importlib.util.spec_from_file_location("collapse_of_darts", ROOT / "examples" / "collapse_of_darts.py")
-    assert spec is not None
-    assert spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    example = loaded("collapse_of_darts")
     # One skip connection is enough to be stopped by: a search of three epochs is.
     stopped_early = partial(darts, stop_skips=1)
     monkeypatch.setitem(

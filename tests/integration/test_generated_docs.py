@@ -51,5 +51,29 @@ def test_the_table_of_versions_is_that_of_the_packages() -> None:
             )
 
 
+def test_what_the_guides_import_stands_in_the_reference() -> None:
+    packages = {path.name: path for path in (ROOT / "packages").glob("*/src/*")}
+    pages = [
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "packages").glob("*/README.md"),
+        *(ROOT / "examples").rglob("*.py"),
+    ]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    reference = set(re.findall(r"automodule:: (\S+)", text)) | {
+        "nas_spaces.chain",
+        "nas_spaces.single",
+    }  # functions too
+    named = set(re.findall(r"(?:from |import |`)(nas_(?:spaces|hypergrad|augment|search)(?:\.\w+)+)", text))
+    for name in sorted(named):
+        package, *inner = name.split(".")
+        while inner and not _is_module(packages[package].joinpath(*inner)):
+            inner.pop()
+        assert ".".join([package, *inner]) in reference, f"{name} stands on no page of docs/api"
+
+
+def _is_module(path: Path) -> bool:
+    return path.is_dir() or path.with_suffix(".py").exists()
+
+
 def _parts(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]

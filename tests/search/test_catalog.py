@@ -35,6 +35,28 @@ def test_unknown_names_have_the_nearest() -> None:
         catalog.method("gdas", {"temprature": 1.0})
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "value", "near"),
+    [
+        ("augment_only", "estimator", "dad", "dada"),
+        ("augment_only", "per", "img", "image"),
+        ("bayesian_optimization", "kernel", "haming", "hamming"),
+        ("bayesian_optimization", "cost", "params", "parameters"),
+        ("daas", "share", "oper", "operation"),
+        ("dha", "learn", ["architecture", "augment"], "augmentation"),
+        ("dha", "weighting", "scores", "score"),
+        ("en2as", "encoding", "logit", "logits"),
+        ("en2as", "selection", "evolve", "evolution"),
+        ("enas", "reward", "acc", "accuracy"),
+        ("nsas", "base", "gads", "gdas"),
+        ("nsas", "strategy", "prev", "previous"),
+    ],
+)
+def test_a_word_that_is_none_of_those_known_has_the_nearest(name: str, key: str, value: Any, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"did you mean '{near}'"):
+        catalog.method(name, {key: value})
+
+
 @pytest.mark.parametrize("value", ["0.1", None, True, [0.1]])
 def test_a_value_of_the_wrong_type_is_refused(value: Any) -> None:
     with pytest.raises(ConfigError, match="expected float"):

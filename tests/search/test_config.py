@@ -54,6 +54,12 @@ def test_unknown_keys_name_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text("epoch = 3\n")
     with pytest.raises(ConfigError, match=r"unknown key 'epoch' in .*c\.toml; did you mean 'epochs'"):
         RunConfig.from_toml(tmp_path / "c.toml")
+    (tmp_path / "c.toml").write_text('method = "gdas"\ntemperature = 3.0\n')
+    with pytest.raises(ConfigError, match=r"it is a setting of gdas, and stands under \[settings\]"):
+        RunConfig.from_toml(tmp_path / "c.toml")
+    (tmp_path / "c.toml").write_text('method = "gads"\ntemperature = 3.0\n')
+    with pytest.raises(ConfigError, match="unknown key 'temperature'"):
+        RunConfig.from_toml(tmp_path / "c.toml")
 
 
 def test_files_that_are_no_configuration_are_refused(tmp_path: Path) -> None:
@@ -79,7 +85,7 @@ def test_files_that_are_no_configuration_are_refused(tmp_path: Path) -> None:
         ({"train_learning_rate": float("nan")}, "train_learning_rate is nan"),
         ({"train_epochs": -2}, "train_epochs is -2"),
         ({"space": 5}, "space is 5; expected str"),
-        ({"settings": [1]}, "settings is"),
+        ({"settings": [1]}, r"settings is \[1\]; expected a table"),
     ],
 )
 def test_values_of_the_wrong_type_or_size_are_refused(values: dict[str, Any], message: str) -> None:

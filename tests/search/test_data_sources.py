@@ -179,3 +179,11 @@ def test_a_path_in_place_of_a_source_is_told_what_to_write(tmp_path: Path) -> No
 def test_labels_that_are_one_hot_are_told_to_be_numbers(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"y_train .* has shape \(6, 3\); .* take argmax\(1\)"):
         load_data(f"npz:{write(tmp_path / 'x.npz', y_train=np.eye(3)[[0, 1, 2, 0, 1, 2]])}")
+
+
+@pytest.mark.parametrize(
+    ("source", "written"), [("npz", "npz:FILE"), ("wikitext:", "wikitext:FOLDER"), ("ptb", "ptb:FOLDER")]
+)
+def test_a_source_without_its_place_says_how_it_is_written(source: str, written: str) -> None:
+    with pytest.raises(ConfigError, match=f"lacks its (file|folder); write {written}"):
+        load_data(source)

@@ -3,10 +3,12 @@
 import doctest
 import importlib
 import pkgutil
+import re
 
 import pytest
 
 import nas_search
+from nas_search import roles
 
 MODULES = [module.name for module in pkgutil.walk_packages(nas_search.__path__, "nas_search.")]
 
@@ -23,3 +25,12 @@ def test_every_module_says_what_is_public_and_has_it(name: str) -> None:
 def test_examples_run(name: str) -> None:
     results = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert results.failed == 0
+
+
+def test_the_page_of_roles_has_all_of_them_in_one_table() -> None:
+    text = roles.__doc__ or ""
+    assert len(re.findall(r"^=+  =+  =+$", text, flags=re.M)) == 3, "above the heading, below it, and at the end"
+    named = re.findall(r"^`+(\w+)`+  ", text, flags=re.M)
+    currencies = {"ChoiceWeights", "Event"}
+    types = {name for name in roles.__all__ if isinstance(getattr(roles, name), type)}
+    assert set(named) - {"Data"} == types - currencies

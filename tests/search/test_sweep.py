@@ -86,6 +86,8 @@ def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
         plan(tmp_path, BASE, ["gdas", "gdas"], 1)
     with pytest.raises(ConfigError, match="unknown key 'learing_rate'; did you mean 'learning_rate'"):
         plan(tmp_path, BASE, ["gdas"], 1, {"learing_rate": (1.0,)})
+    with pytest.raises(ConfigError, match="unknown policy 'cutot'; did you mean 'cutout'"):
+        plan(tmp_path, BASE, ["gdas"], 1, {"policy": ("cutot",)})
 
 
 def test_one_that_fails_does_not_stop_the_others_and_what_is_done_is_not_repeated(drawn: None, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from nas_augment.decided import Policy
 from nas_augment.deciding import decide
 from nas_augment.decoding import decode
 from nas_augment.enumeration import every_draw
-from nas_augment.errors import PolicyError, is_count
+from nas_augment.errors import PolicyError, is_count, nearest
 from nas_augment.fixed import FixedPolicy, Stage
 from nas_augment.gallery import grid
 from nas_augment.geometry import Motion
@@ -93,9 +93,13 @@ class LearnablePolicy(AugmentationPolicy):
             raise PolicyError(f"count of operations is {count!r}; expected a whole number, 1 or more.")
         for name, given, known in (("choice", choice, Choice), ("share", share, Share), ("backend", backend, Backend)):
             if given not in get_args(known):
-                raise PolicyError(f"{name} is {given!r}; expected one of {', '.join(get_args(known))}.")
+                near = nearest(str(given), get_args(known))
+                raise PolicyError(
+                    f"{name} is {given!r}; expected one of {', '.join(get_args(known))}; did you mean {near!r}?"
+                )
         if per not in ("image", "batch"):
-            raise PolicyError(f"per is {per!r}; expected image or batch.")
+            near = nearest(str(per), ("image", "batch"))
+            raise PolicyError(f"per is {per!r}; expected image or batch; did you mean {near!r}?")
         if probability is not None and not 0 <= probability <= 1:
             raise PolicyError(f"probability is {probability}; expected 0 to 1, or None to learn it.")
         if choice == "unordered" and count > len(space.operations):

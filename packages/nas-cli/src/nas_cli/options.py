@@ -1,5 +1,6 @@
 """What the options of several commands share: headings in the help, and how much is printed."""
 
+import difflib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -8,9 +9,34 @@ import click
 if TYPE_CHECKING:
     from nas_search.engines import Engine
 
-__all__ = ["Sectioned", "engine_of", "engine_options", "json_option", "loudness", "weights_option"]
+    _Choice = click.Choice[str]
+else:
+    _Choice = click.Choice  # no generic class before click 8.2
+
+__all__ = [
+    "Choice",
+    "Sectioned",
+    "engine_of",
+    "engine_options",
+    "json_option",
+    "loudness",
+    "quiet_option",
+    "weights_option",
+]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Choice(_Choice):
+    """One of several words; another one is answered with the nearest."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See `click.ParamType`."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            near = difflib.get_close_matches(str(value), map(str, self.choices), n=1, cutoff=0.0)[0]
+            raise click.BadParameter(f"{error.message} Did you mean {near!r}?", ctx, param) from error
 
 
 class Sectioned(click.Command):
@@ -26,7 +52,9 @@ class Sectioned(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See `click.Command`."""
-        records = {parameter.name: parameter.get_help_record(ctx) for parameter in self.get_params(ctx)}
+        # Not the arguments, which the first line has: of these, new versions of click have records too.
+        options = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
+        records = {parameter.name: parameter.get_help_record(ctx) for parameter in options}
         named = {name for names in self.sections.values() for name in names}
         rest = tuple(name for name in records if name is not None and name not in named)
         for heading, names in {**self.sections, "Options": rest}.items():
@@ -40,7 +68,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 weights_option = click.option(
     "--weights",
-    type=click.Choice(["best", "last"]),
+    type=Choice(["best", "last"]),
     help="Of the epoch that validated best, or of the last one; by default those that the training chose.",
 )
 
@@ -57,7 +85,7 @@ def engine_options(what: str) -> Callable[[_Function], _Function]:
             click.option("--gpus", type=float, default=0.0, metavar="G", help="GPUs of each worker on Ray (0)."),
             click.option("--address", default="", metavar="HOST:PORT", help="A running Ray cluster."),
             click.option(
-                "--engine", type=click.Choice(["local", "ray"]), default="local", help="What runs the workers."
+                "--engine", type=Choice(["local", "ray"]), default="local", help="What runs the workers (local)."
             ),
             click.option("--workers", type=int, default=1, metavar="N", help=f"{what} (1)."),
         ):
@@ -87,15 +115,20 @@ def engine_of(engine: str, workers: int, address: str, gpus: float) -> "Engine":
     return LocalEngine(workers)
 
 
-def loudness(function: _Function) -> _Function:
-    """The options ``--quiet`` and ``--verbose``, of which one may be given."""
+quiet_option = click.option("--quiet", is_flag=True, help="Show nothing on the way, only the result.")
+
+
+def loudness(more: str) -> Callable[[_Function], _Function]:
+    """The options ``--quiet`` and ``--verbose``, of which one may be given.
+
+    Args:
+        more: what is shown if verbose, as a help text ends.
+    """
     quiet = click.option(
         "--quiet", is_flag=True, callback=_one_of_both, help="Show nothing on the way, only the result."
     )
-    verbose = click.option(
-        "--verbose", is_flag=True, callback=_one_of_both, help="Show everything that is recorded of every epoch."
-    )
-    return quiet(verbose(function))
+    verbose = click.option("--verbose", is_flag=True, callback=_one_of_both, help=f"Show {more}.")
+    return lambda function: quiet(verbose(function))
 
 
 def _one_of_both(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:

@@ -12,7 +12,7 @@ from nas_augment.adversarial import dha_loss
 from nas_augment.fixed import Cutout
 from nas_search.data import Data
 from nas_search.distributed import sample_part
-from nas_search.errors import ConfigError
+from nas_search.errors import ConfigError, did_you_mean
 from nas_search.objective import cross_entropy
 from nas_search.optimizers import apply_step
 
@@ -83,7 +83,10 @@ class AdversarialStep:
 
     def __post_init__(self) -> None:
         if self.weighting not in get_args(Weighting):
-            raise ConfigError(f"weighting is {self.weighting!r}; expected {' or '.join(get_args(Weighting))}.")
+            known = get_args(Weighting)
+            raise ConfigError(
+                f"weighting is {self.weighting!r}; expected {' or '.join(known)}; {did_you_mean(self.weighting, known)}"
+            )
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report ``augmented_loss``, the mean loss of the augmented images.

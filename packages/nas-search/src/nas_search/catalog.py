@@ -1,9 +1,8 @@
 """Methods by name: ours, and those registered under the entry point ``nas.methods``; and the policies of nas-augment."""
 
-import difflib
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -15,7 +14,7 @@ from nas_augment import catalog as augment_catalog
 from nas_search import methods as our_methods
 from nas_search.describe import describe
 from nas_search.docstrings import argument_texts
-from nas_search.errors import ConfigError
+from nas_search.errors import ConfigError, nearest
 from nas_search.method import Method
 
 __all__ = [
@@ -33,6 +32,8 @@ __all__ = [
 ]
 
 _METHODS = {name: f"nas_search.methods:{name}" for name in our_methods.__all__}
+# A setting that another method explains, and perhaps what is added to that: "as in `darts`; of one rung."
+_AS_IN = re.compile(r"as in `(\w+)`(.*)")
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,6 @@ class Documentation:
 
     text: str
     settings: tuple[Setting, ...]
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The name that looks most like `word`, or has it as the initials of its words.
-
-    Example:
-        >>> nearest("lr", ["clip", "learning_rate"]), nearest("dart", ["darts", "gdas"])
-        ('learning_rate', 'darts')
-    """
-    names = list(known)
-    meant = [name for name in names if len(word) > 1 and "".join(part[:1] for part in name.split("_")) == word]
-    return (meant or difflib.get_close_matches(word, names, n=1, cutoff=0.0))[0]
 
 
 def methods() -> dict[str, str]:
@@ -122,6 +111,8 @@ def settings(name: str) -> dict[str, Any]:
 def documentation(name: str) -> Documentation:
     """What a method and its settings are, from the signature and the docstring of its function.
 
+    A setting that is, in the docstring, "as in" another method has the text that it has there.
+
     Raises:
         ConfigError: as `settings`.
     """
@@ -129,8 +120,20 @@ def documentation(name: str) -> Documentation:
     make = _find(name)
     text = inspect.getdoc(make) or ""
     texts, parameters = argument_texts(text), inspect.signature(make).parameters
-    described = (Setting(key, value, _type(parameters[key]), texts.get(key, "")) for key, value in defaults.items())
+    described = (
+        Setting(key, value, _type(parameters[key]), _written_out(key, texts.get(key, "")))
+        for key, value in defaults.items()
+    )
     return Documentation(text, tuple(described))
+
+
+def _written_out(key: str, text: str) -> str:
+    """What is said of a setting; where it is `as in` another method, what is said there, and what is added to it."""
+    found = _AS_IN.fullmatch(text)
+    if found is None or found[1] not in methods():
+        return text
+    theirs = {each.name: each.text for each in documentation(found[1]).settings}.get(key)
+    return text if theirs is None else f"{theirs.removesuffix('.')}{found[2]}"
 
 
 def parts(name: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from nas_search.errors import ConfigError
+from nas_search.errors import ConfigError, did_you_mean
 
 __all__ = ["Computation", "deterministic", "placed"]
 
@@ -40,7 +40,8 @@ class Computation:
 
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "bfloat16", "float32"):
-            raise ConfigError(f"precision is {self.precision!r}; expected auto, bfloat16 or float32.")
+            near = did_you_mean(self.precision, ("auto", "bfloat16", "float32"))
+            raise ConfigError(f"precision is {self.precision!r}; expected auto, bfloat16 or float32; {near}")
 
     def resolved(self, device: torch.device) -> str:
         """``bfloat16`` or ``float32``."""

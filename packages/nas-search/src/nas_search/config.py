@@ -11,7 +11,7 @@ import tomli_w
 
 from nas_search import catalog
 from nas_search.computation import Computation
-from nas_search.errors import ConfigError
+from nas_search.errors import ConfigError, did_you_mean
 from nas_search.image_folder import split_options
 from nas_search.run_state import check_positive
 from nas_search.vision_sources import KINDS
@@ -134,6 +134,10 @@ class RunConfig:
             wanted = Mapping if item.name == "settings" else type(item.default)
             if wanted is float and isinstance(value, int) and not isinstance(value, bool):
                 object.__setattr__(self, item.name, value := float(value))
+            if item.name == "settings" and not isinstance(value, Mapping):
+                raise ConfigError(
+                    f"settings is {value!r}; expected a table of the method's settings, [settings] in TOML."
+                )
             if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
                 raise ConfigError(f"{item.name} is {value!r}; expected {wanted.__name__}, such as {item.default!r}.")
         check_positive(epochs=self.epochs, batch_size=self.batch_size, channels=self.channels, cells=self.cells)
@@ -242,7 +246,7 @@ class RunConfig:
         known = [item.name for item in fields(RunConfig)]
         for key in record:
             if key not in known:
-                raise ConfigError(f"unknown key {key!r} in {path}; did you mean {catalog.nearest(key, known)!r}?")
+                raise ConfigError(f"unknown key {key!r} in {path}; {_near_key(key, known, record.get('method'))}")
         return RunConfig(**_with_space_of_table(record))
 
 
@@ -250,6 +254,16 @@ def _with_space_of_table(values: Mapping[str, Any], present: str = RunConfig.spa
     own = space_of_table(str(values.get("table", "")))
     # A space that is not the default one was asked for: it is left, and refused where the table is read.
     return dict(values) if own is None or present != RunConfig.space else {"space": own, **values}
+
+
+def _near_key(key: str, known: list[str], method: Any) -> str:
+    """What was meant by a key that the configuration does not have, which may be a setting of its method in the wrong place."""
+    method = method if isinstance(method, str) else RunConfig.method
+    try:
+        is_setting = key in catalog.settings(method)
+    except ConfigError:
+        is_setting = False
+    return f"it is a setting of {method}, and stands under [settings]." if is_setting else did_you_mean(key, known)
 
 
 def _full_path(source: str) -> str:

@@ -8,9 +8,11 @@ import tomli_w
 
 from nas_search import catalog
 from nas_search.config import RunConfig
+from nas_search.data_sources import check_source
 from nas_search.docstrings import argument_texts, introduction
+from nas_search.mixed_space import named
 
-__all__ = ["commented_toml"]
+__all__ = ["check_names", "commented_toml"]
 
 _WIDTH = 110
 
@@ -25,8 +27,9 @@ def commented_toml(config: RunConfig) -> str:
         config: whose values are written.
 
     Raises:
-        ConfigError: an unknown method or setting.
+        ConfigError: an unknown method or setting, or as `check_names`.
     """
+    check_names(config)
     lines = _comment("What `nascli search --config FILE` does. Options of the command line override what stands here.")
     texts = argument_texts(RunConfig.__doc__)
     for item in fields(RunConfig):
@@ -34,6 +37,19 @@ def commented_toml(config: RunConfig) -> str:
             continue
         lines += ["", *_comment(f"{item.name}: {texts[item.name]}"), _line(item.name, getattr(config, item.name))]
     return "\n".join([*lines, "", *_settings(config)]) + "\n"
+
+
+def check_names(config: RunConfig) -> None:
+    """Refuse a space, a data source or a policy that is not installed, with the nearest one; nothing is read.
+
+    Raises:
+        ConfigError: no such source, policy, or setting of a mixed space.
+        UnknownSpaceError: no such space.
+    """
+    named(config.space)
+    check_source(config.data)
+    if config.policy != "default":
+        catalog.policy(config.policy)
 
 
 def _settings(config: RunConfig) -> list[str]:

@@ -1,6 +1,5 @@
 """Where data comes from, by the names of the command line: ``digits``, ``npz:FILE``, ``cifar10:FOLDER``, ``wikitext:DIR``, ..."""
 
-import difflib
 import re
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -16,13 +15,13 @@ from nas_augment.fixed import Crop, Flip
 from nas_search import catalog, distributed
 from nas_search.data import Data, Examples, ImageData, split_indices
 from nas_search.docstrings import summary
-from nas_search.errors import ConfigError, DataError
+from nas_search.errors import ConfigError, DataError, nearest
 from nas_search.image_folder import ImageFolder, image_folder
 from nas_search.lazy_images import ImageFolders
 from nas_search.text_sources import fake_text, ptb, wikitext
 from nas_search.vision_sources import KINDS, cifar10, cifar100, fashion_mnist, fetch, svhn
 
-__all__ = ["digits", "download", "fake", "image_folders", "load_data", "npz", "sources"]
+__all__ = ["check_source", "digits", "download", "fake", "image_folders", "load_data", "npz", "sources"]
 
 
 _OURS = {
@@ -70,29 +69,38 @@ def load_data(source: str) -> Data:
     kind, _, rest = source.partition(":")
     readers: dict[str, Callable[[], Data]] = {
         "digits": digits,
-        "npz": lambda: npz(rest),
+        "npz": lambda: npz(_place(kind, rest, "FILE")),
         "imagefolder": lambda: image_folder(*ImageFolder.parse(str(_folder(kind, rest)))),
         "cifar10": lambda: cifar10(_folder(kind, rest)),
         "cifar100": lambda: cifar100(_folder(kind, rest)),
         "svhn": lambda: svhn(_folder(kind, rest)),
         "fashion-mnist": lambda: fashion_mnist(_folder(kind, rest)),
         "fake": lambda: fake(rest or "3x8x8"),
-        "wikitext": lambda: wikitext(rest),
-        "ptb": lambda: ptb(rest),
+        "wikitext": lambda: wikitext(_folder(kind, rest)),
+        "ptb": lambda: ptb(_folder(kind, rest)),
         "fake-text": lambda: fake_text(rest or 20),
     }
-    if kind not in readers and (place := _others().get(kind)) is not None:
-        found: Data = catalog.load(place)(rest)
-        return found
-    if kind not in readers and (remedy := _source_of(Path(source))):
+    if kind in readers:
+        return readers[kind]()
+    check_source(source)
+    found: Data = catalog.load(_others()[kind])(rest)
+    return found
+
+
+def check_source(source: str) -> None:
+    """Refuse what is no data source by its name; nothing is read.
+
+    Raises:
+        ConfigError: no such source; the message has the nearest one.
+    """
+    kind = source.partition(":")[0]
+    if kind in {name.partition(":")[0] for name in _OURS} or kind in _others():
+        return
+    if remedy := _source_of(Path(source)):
         raise ConfigError(f"data source {source!r} says where, and not what the data are; write {remedy}.")
-    if kind not in readers:
-        near = difflib.get_close_matches(kind, [name.partition(":")[0] for name in sources()], n=1, cutoff=0.0)[0]
-        written = next(name for name in sources() if name.partition(":")[0] == near)
-        raise ConfigError(
-            f"unknown data source {source!r}; did you mean {written!r}? There are {', '.join(sources())}."
-        )
-    return readers[kind]()
+    near = nearest(kind, [name.partition(":")[0] for name in sources()])
+    written = next(name for name in sources() if name.partition(":")[0] == near)
+    raise ConfigError(f"unknown data source {source!r}; did you mean {written!r}? There are {', '.join(sources())}.")
 
 
 def _source_of(path: Path) -> str:
@@ -141,8 +149,12 @@ def download(source: str) -> None:
 
 
 def _folder(kind: str, rest: str) -> Path:
+    return _place(kind, rest, "FOLDER")
+
+
+def _place(kind: str, rest: str, what: str) -> Path:
     if not rest:
-        raise ConfigError(f"data source {kind!r} lacks its folder; write {kind}:FOLDER.")
+        raise ConfigError(f"data source {kind!r} lacks its {what.lower()}; write {kind}:{what}.")
     return Path(rest)
 
 

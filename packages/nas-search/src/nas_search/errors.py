@@ -14,6 +14,9 @@ SearchError
 `-- Interrupted                       stopped on request, after saving
 """
 
+import difflib
+from collections.abc import Iterable
+
 __all__ = [
     "WHERE_RUNS_ARE",
     "CheckpointError",
@@ -28,6 +31,8 @@ __all__ = [
     "RunFolderError",
     "SearchError",
     "WorkerError",
+    "did_you_mean",
+    "nearest",
 ]
 
 WHERE_RUNS_ARE = "give the folder that `nascli search` has written, runs/... where no --out was given"
@@ -80,3 +85,26 @@ class WorkerError(SearchError, RuntimeError):
 
 class Interrupted(SearchError):  # noqa: N818 - it is no error
     """The run was asked to stop, and has saved its state."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The name that looks most like `word`, or has it as the initials of its words, or begins with it.
+
+    Example:
+        >>> nearest("lr", ["clip", "learning_rate"]), nearest("dart", ["darts", "gdas"]), nearest("arch", ["clip", "archives"])
+        ('learning_rate', 'darts', 'archives')
+    """
+    names = list(known)
+    meant = [name for name in names if len(word) > 1 and "".join(part[:1] for part in name.split("_")) == word]
+    begun = [name for name in names if len(word) > 2 and name.startswith(word)]
+    return (meant or difflib.get_close_matches(word, begun or names, n=1, cutoff=0.0))[0]
+
+
+def did_you_mean(value: object, known: Iterable[str]) -> str:
+    """The end of a message about a value that is none of those known.
+
+    Example:
+        >>> did_you_mean("acc", ["accuracy", "loss"])
+        "did you mean 'accuracy'?"
+    """
+    return f"did you mean {nearest(str(value), known)!r}?"

@@ -20,7 +20,7 @@ from nas_augment import Policy
 from nas_augment.fixed import Crop, Flip
 from nas_search.data import Examples, ImageData, split_indices
 from nas_search.decoding import Failed, Workers, decoded
-from nas_search.errors import ConfigError, DataError
+from nas_search.errors import ConfigError, DataError, did_you_mean
 from nas_spaces.countdown import Countdown
 
 __all__ = ["ImageFolder", "Listing", "cache_folder", "image_folder", "open_image", "split_options"]
@@ -80,9 +80,10 @@ class ImageFolder:
         for option in given:
             name, _, value = option.partition("=")
             if name not in known or not value.removeprefix("-").isdecimal():
+                near = "" if name in known else f" Of {name!r}, {did_you_mean(name, known)}"
                 raise ConfigError(
                     f"option {option!r} of imagefolder:{text}; expected one of {', '.join(known)} with a whole number, such as "
-                    "size=64."
+                    f"size=64.{near}"
                 )
             options[name] = int(value)
         return Path(path), ImageFolder(**options)

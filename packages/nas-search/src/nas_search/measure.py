@@ -8,7 +8,7 @@ import torch
 
 __all__ = ["choose_device", "peak_memory_mib", "versions"]
 
-from nas_search.errors import ConfigError
+from nas_search.errors import ConfigError, did_you_mean
 
 
 def choose_device(name: str) -> torch.device:
@@ -22,7 +22,8 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"unknown device {name!r}; expected auto, cpu or cuda.") from error
+        near = did_you_mean(name, ("auto", "cpu", "cuda"))
+        raise ConfigError(f"unknown device {name!r}; expected auto, cpu or cuda; {near}") from error
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"device {name!r} is not supported; expected auto, cpu or cuda.")
     if device.type == "cuda" and not torch.cuda.is_available():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nas_augment import Policy
 from nas_augment.published import randaugment
-from nas_search.errors import ConfigError
+from nas_search.errors import ConfigError, did_you_mean
 from nas_search.schedules import Cosine
 from nas_spaces import Architecture, ArchitectureError, Choices, SearchSpace, Supernet, catalog
 from nas_spaces.errors import InputError
@@ -112,7 +112,8 @@ class MixedSpace(SearchSpace):
     ) -> None:
         unknown = sorted(set(settings) - set(SETTINGS))
         if unknown or not settings:
-            raise ConfigError(f"settings {unknown} of a mixed space; expected some of {', '.join(SETTINGS)}.")
+            near = f"; {did_you_mean(unknown[0], SETTINGS)}" if unknown and unknown[0] else "."
+            raise ConfigError(f"settings {unknown} of a mixed space; expected some of {', '.join(SETTINGS)}{near}")
         self.base = base
         self.settings = {name: settings[name] if isinstance(settings, Mapping) else SETTINGS[name] for name in settings}
 

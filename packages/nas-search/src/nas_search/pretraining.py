@@ -208,7 +208,7 @@ def train_autoencoder(
 
     Raises:
         ConfigError: the space has no cells that it reads.
-        NonFiniteError: the loss became NaN or infinite.
+        nas_search.NonFiniteError: the loss became NaN or infinite.
         Interrupted: with a store, SIGINT or SIGTERM asked to stop; the training is saved.
         CheckpointError: what the store has is damaged, or of another training.
     """

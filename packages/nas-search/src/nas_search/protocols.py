@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from nas_search.errors import ConfigError
+from nas_search.errors import ConfigError, did_you_mean
 from nas_search.optimizers import SGD
 from nas_search.roles import Schedule
 from nas_search.run_state import check_positive
@@ -115,9 +115,11 @@ class TrainingProtocol:
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more, below 1.")
         if self.crop not in ("resized", "padded"):
-            raise ConfigError(f"crop is {self.crop!r}; expected 'resized' or 'padded'.")
+            near = did_you_mean(self.crop, ("resized", "padded"))
+            raise ConfigError(f"crop is {self.crop!r}; expected 'resized' or 'padded'; {near}")
         if self.stem not in ("cifar", "imagenet"):
-            raise ConfigError(f"stem is {self.stem!r}; expected 'cifar' or 'imagenet'.")
+            near = did_you_mean(self.stem, ("cifar", "imagenet"))
+            raise ConfigError(f"stem is {self.stem!r}; expected 'cifar' or 'imagenet'; {near}")
         self.optimizer()  # which has limits of its own
 
     def optimizer(self) -> SGD:
@@ -138,7 +140,8 @@ class TrainingProtocol:
         names = [item.name for item in fields(self)]
         for key in values:
             if key not in names:
-                raise ConfigError(f"unknown setting {key!r} of a training; there are {', '.join(names)}.")
+                near = did_you_mean(key, names)
+                raise ConfigError(f"unknown setting {key!r} of a training; there are {', '.join(names)}; {near}")
         return replace(self, **values)
 
 
@@ -183,5 +186,5 @@ def protocol(name: str, values: Mapping[str, Any] | None = None) -> TrainingProt
         ConfigError: no such protocol, or as `TrainingProtocol.changed`.
     """
     if name not in PROTOCOLS:
-        raise ConfigError(f"unknown preset {name!r}; there are {', '.join(PROTOCOLS)}.")
+        raise ConfigError(f"unknown preset {name!r}; there are {', '.join(PROTOCOLS)}; {did_you_mean(name, PROTOCOLS)}")
     return PROTOCOLS[name].changed(values or {})

@@ -3,7 +3,41 @@
 A method (`nas_search.method.Method`) names one part for each role, and the one loop (`nas_search.loop`) runs them. What
 learns is an ``nn.Module``; what does not is a function or a frozen dataclass that meets a ``Protocol`` of one method.
 
-=======================  ==========================================================  ==============================
+=======================  ==========================================================  =====================================
+role                     what it does                                                implementations in
+=======================  ==========================================================  =====================================
+`Relaxation`             architecture parameters -> choice weights                   ``relaxations/``
+`RelaxationOfSpace`      a space -> its `Relaxation`, where choices are not enough   ``latent_space``
+`Data`                   examples of a kind, in their parts                          ``data``, ``text``
+``Supernet``             images and choice weights -> logits                         nas_spaces
+`SupernetFactory`        a space and sizes -> the ``Supernet`` that is trained       ``supernets``, ``critic``
+``AugmentationPolicy``   images -> augmented images and their log-probability        nas_augment
+`DataPolicyFactory`      the data -> the ``AugmentationPolicy`` that is learned      ``policies``, ``adversarial``
+``Hypergradient``        a bilevel problem -> gradient of the outer variables        nas_hypergrad
+`HypergradientFactory`   the search at a step -> its ``Hypergradient``               ``estimators/``
+`Sampler`                the choice weights that a weight step trains                ``samplers/``
+`BatchSampler`           the same, for several candidates of a black-box method      ``samplers/``
+`SupernetLoss`           the loss of a weight step                                   ``losses/``
+`OuterLoss`              validation and training loss -> outer loss                  ``losses/``
+`Regularizer`            a term added to the outer loss                              ``regularizers``, ``gates``
+`RegularizerFactory`     the search at a step -> its `Regularizer`                   ``exploration``
+`Update`                 what one step of the search does, in order                  ``updates``, ``recovery``,
+                                                                                     ``score_function``, ``halving``,
+                                                                                     ``policy_gradient``, ``adversarial``,
+                                                                                     ``relaxed_policy``, ``critic``,
+                                                                                     ``control_variate``
+`Checked`                what a part refuses before a search begins                  any part
+`Selector`               the finished search -> architecture                         ``selection/``, ``halving``
+`Ranks`                  the finished search -> what else it might have found        ``selection/``, ``halving``
+`NetworkFactory`         the finished search -> a trained network                    ``selection/``
+`Evaluator`              architecture -> score                                       ``evaluation/``
+`Schedule`               progress of the run -> value                                ``schedules``
+`Observer`               is told of every step and epoch                             ``diagnostics/``, ``evaluation/``,
+                                                                                     ``tensorboard``, third parties
+`StopRule`               the records of the epochs -> end now?                       ``stopping``, ``recovery``
+`HyperparameterFactory`  parameter names -> options of their optimiser that learn    ``hyperparameters``
+=======================  ==========================================================  =====================================
+
 Letters: `images` ``(batch, channels, height, width)``, `labels` ``(batch,)``, `weights` ``(choices, options)``,
 `progress` in [0, 1]: the part of the run that is done. In a space that reads tokens, `images` are tokens ``(batch,
 time)``, `labels` the tokens that follow, ``(batch, time)``, and logits ``(batch, classes, time)``: as cross-entropy takes

@@ -3,11 +3,13 @@
 import click
 from click.shell_completion import get_completion_class
 
+from nas_cli.options import Choice
+
 __all__ = ["command"]
 
 
 @click.command("completion")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="bash|zsh|fish")
+@click.argument("shell", type=Choice(["bash", "zsh", "fish"]), metavar="bash|zsh|fish")
 def command(shell: str) -> None:
     """Print what makes a shell complete the commands, options and files of `nascli`.
 

@@ -20,6 +20,10 @@ _OPTIONAL = {
     "onnxscript": ("the same", 'pip install "nas-cli[onnx]"'),
     "onnxruntime": ("the same", 'pip install "nas-cli[onnx]"'),
     "ray": ("sweeps on a cluster (`nascli sweep --engine ray`)", 'pip install "nas-cli[ray]"'),
+    "tensorboard": (
+        "the figures of a search, live (`nascli search --tensorboard`)",
+        'pip install "nas-cli[tensorboard]"',
+    ),
     "nats-bench": ("the official NATS-Bench files (`--table`)", 'pip install "nas-cli[tables]"'),
 }
 

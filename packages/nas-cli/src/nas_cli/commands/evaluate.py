@@ -5,8 +5,8 @@ from typing import Literal
 
 import click
 
-from nas_cli.options import json_option, weights_option
-from nas_cli.output import print_json
+from nas_cli.options import json_option, quiet_option, weights_option
+from nas_cli.output import notices, print_json
 
 __all__ = ["command"]
 
@@ -17,7 +17,10 @@ __all__ = ["command"]
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute.")
 @weights_option
 @json_option
-def command(run: Path, data: str | None, device: str, weights: Literal["best", "last"] | None, as_json: bool) -> None:
+@quiet_option
+def command(
+    run: Path, data: str | None, device: str, weights: Literal["best", "last"] | None, as_json: bool, quiet: bool
+) -> None:
     """Say how many of the test images of a data set the trained network of RUN classifies rightly.
 
     \b
@@ -27,7 +30,8 @@ def command(run: Path, data: str | None, device: str, weights: Literal["best", "
     """
     from nas_search.runs import run_evaluation
 
-    record = run_evaluation(run, data=data, device=device, weights=weights)
+    with notices(quiet or as_json):  # the images of folders may have to be decoded first
+        record = run_evaluation(run, data=data, device=device, weights=weights)
     if as_json:
         print_json(record)
         return

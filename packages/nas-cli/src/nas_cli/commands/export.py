@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from nas_cli.options import json_option, weights_option
+from nas_cli.options import Choice, json_option, weights_option
 from nas_cli.output import print_json
 
 __all__ = ["command"]
@@ -15,7 +15,7 @@ __all__ = ["command"]
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["onnx", "torch", "json", "bundle"]),
+    type=Choice(["onnx", "torch", "json", "bundle"]),
     default="onnx",
     show_default=True,
     help="Of the file.",

@@ -1,10 +1,12 @@
 """``nascli list``."""
 
+import math
 import textwrap
+from typing import Any
 
 import click
 
-from nas_cli.options import json_option
+from nas_cli.options import Choice, json_option
 from nas_cli.output import print_json
 from nas_cli.source import told_data, told_estimators, told_methods, told_parts
 
@@ -15,7 +17,7 @@ _KINDS = ("spaces", "methods", "policies", "data", "hypergradients")
 
 
 @click.command("list")
-@click.argument("kind", type=click.Choice(_KINDS), metavar="|".join(_KINDS))
+@click.argument("kind", type=Choice(_KINDS), metavar="|".join(_KINDS))
 @click.argument("name", required=False)
 @click.option("--parts", is_flag=True, help="Of every method, the parts that it is composed of, by their role.")
 @json_option
@@ -110,10 +112,11 @@ def _settings(kind: str, name: str, as_json: bool) -> None:
         raise ConfigError(f"only methods have settings to list; leave out {name!r}.")
     documented, parts = catalog.documentation(name), catalog.parts(name)
     if as_json:
+        defaults = {each.name: _plain(each.default) for each in documented.settings}
         told = {
-            each.name: {"type": each.type, "default": each.default, "text": each.text} for each in documented.settings
+            each.name: {"type": each.type, "default": defaults[each.name], "text": each.text}
+            for each in documented.settings
         }
-        defaults = {each.name: each.default for each in documented.settings}
         print_json({**defaults, "roles": parts, "text": documented.text, "settings": told})
         return
     click.echo(f"{introduction(documented.text)}\n\nSettings, by --set or under [settings] of a configuration:\n")
@@ -126,3 +129,8 @@ def _settings(kind: str, name: str, as_json: bool) -> None:
     click.echo("\nIts parts, by their role (nas_search/roles.py):\n")
     for role, part in parts.items():
         click.echo(f"  {role:<17} {part}")
+
+
+def _plain(value: Any) -> Any:
+    """A default as JSON has it: infinity, for which JSON has no number, as TOML and --set write it."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,7 +2,7 @@
 
 import click
 
-from nas_cli.options import json_option
+from nas_cli.options import json_option, quiet_option
 from nas_cli.output import notices, print_json
 
 __all__ = ["command"]
@@ -18,7 +18,8 @@ __all__ = ["command"]
     "--space", metavar="S", help="Space of the architecture's text (nas_bench_201, or that of a shipped table)."
 )
 @json_option
-def command(architecture: str, table: str, dataset: str | None, space: str | None, as_json: bool) -> None:
+@quiet_option
+def command(architecture: str, table: str, dataset: str | None, space: str | None, as_json: bool, quiet: bool) -> None:
     """Say what a tabular benchmark knows of an architecture.
 
     \b
@@ -28,7 +29,7 @@ def command(architecture: str, table: str, dataset: str | None, space: str | Non
     from nas_spaces import catalog, load_table, space_of_table
 
     parsed = catalog.space(space or space_of_table(table) or "nas_bench_201").parse(architecture)
-    with notices(quiet=False):
+    with notices(quiet or as_json):
         loaded = load_table(table, dataset)
     record = {
         "architecture": str(parsed),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_cli.options import Sectioned, engine_of, engine_options, json_option, loudness
+from nas_cli.options import Choice, Sectioned, engine_of, engine_options, json_option, loudness
 from nas_cli.output import print_json, print_search, progress, resumable
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ __all__ = ["command"]
 @click.option("--device", metavar="auto|cpu|cuda", help="Where to compute (auto).")
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "bfloat16", "float32"]),
+    type=Choice(["auto", "bfloat16", "float32"]),
     help="auto: bfloat16 autocast on CUDA, unless the method takes second derivatives; float32 elsewhere.",
 )
 @engine_options(
@@ -66,7 +66,7 @@ __all__ = ["command"]
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option("--tensorboard", is_flag=True, help="Write the figures to RUN/tensorboard as well, epoch by epoch.")
 @json_option
-@loudness
+@loudness("everything that is recorded of every epoch")
 def command(
     out: Path | None,
     config: Path | None,

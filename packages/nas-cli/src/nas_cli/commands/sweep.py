@@ -44,7 +44,7 @@ __all__ = ["command"]
 @click.option("--device", metavar="auto|cpu|cuda", help="As in `nascli search`.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="What all runs have in common.")
 @json_option
-@loudness
+@loudness("of every run its architecture, its figures and its log")
 def command(
     methods: str,
     seeds: int,

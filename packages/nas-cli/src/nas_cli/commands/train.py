@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nas_cli.options import Sectioned, json_option, loudness
+from nas_cli.options import Choice, Sectioned, json_option, loudness
 from nas_cli.output import print_json, progress, remembering, resumable
 
 __all__ = ["command"]
@@ -55,13 +55,13 @@ _LESS_MEMORY_OF_RUN = (
 )
 @click.option(
     "--weights",
-    type=click.Choice(["best", "last"]),
+    type=Choice(["best", "last"]),
     help="Which become model.pt: of the epoch that validated best (where something validates), or of the last one.",
 )
 @click.option("--test-every", type=int, default=0, metavar="N", help="Test every N epochs, for the record alone (0).")
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "bfloat16", "float32"]),
+    type=Choice(["auto", "bfloat16", "float32"]),
     default="auto",
     help="auto: bfloat16 autocast on CUDA, float32 elsewhere.",
 )
@@ -80,7 +80,7 @@ _LESS_MEMORY_OF_RUN = (
 @click.option("--download", is_flag=True, help="Download the data into its folder first, where they are missing.")
 @click.option("--resume", is_flag=True, help="Go on with a training that was interrupted.")
 @json_option
-@loudness
+@loudness("everything that is recorded of every epoch")
 def command(
     run: Path,
     preset: str | None,

@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 from nas_search.control_variate import ControlVariateStep, WithControlVariate
 from nas_search.critic import CriticWeightStep, DensityStep, WithCritic
-from nas_search.errors import ConfigError
+from nas_search.errors import ConfigError, did_you_mean
 from nas_search.method import Method
 from nas_search.optimizers import SGD, Adam
 from nas_search.policies import LearnedOnTop
@@ -65,11 +65,20 @@ def augment_only(
         momentum: of the weights.
         clip: largest norm of the gradient of the weights.
 
+    Differs from the papers:
+        1. `baseline`, see there; and what the steps say of themselves.
+        2. DADA and Faster AutoAugment learn with a network of their own, Wide-ResNet-40-2, on 4,000 images; here it is the one
+           that is asked for, on the images that there are.
+        3. All pairs, or sets, are kept with their probabilities, as in DAAS; DADA keeps the 25 most probable.
+
     Raises:
         ConfigError: an unknown `policy`; a warm-up that leaves nothing for the policy; a setting does not fit.
     """
     if policy not in get_args(Estimator):
-        raise ConfigError(f"policy of augment_only is {policy!r}; expected one of {', '.join(get_args(Estimator))}.")
+        raise ConfigError(
+            f"policy of augment_only is {policy!r}; expected one of {', '.join(get_args(Estimator))}; "
+            f"{did_you_mean(policy, get_args(Estimator))}"
+        )
     if policy != "daas" and (policies, baseline) != (2, True):
         raise ConfigError(f"policies and baseline are settings of policy='daas'; leave them out with {policy!r}.")
     if policy != "dada" and not control_variate:

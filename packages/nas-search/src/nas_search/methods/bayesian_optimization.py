@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from nas_search.diagnostics import CandidateCost
-from nas_search.errors import ConfigError
+from nas_search.errors import ConfigError, did_you_mean
 from nas_search.evaluation import NetworkCost, TrainAndValidate
 from nas_search.method import Method
 from nas_search.methods.random_search import black_box
@@ -22,6 +22,7 @@ _KERNELS: dict[str, ArchitectureKernel] = {
     "weisfeiler_lehman": WeisfeilerLehman(),
     "paths": Paths(),
 }
+_COSTS = ("none", "parameters", "multiply_adds")
 
 
 def bayesian_optimization(
@@ -41,8 +42,9 @@ def bayesian_optimization(
 ) -> Method:
     """Bayesian optimisation: a Gaussian process over architectures, log expected improvement.
 
-    An epoch scores `parallel` candidates: those of which together the largest improvement is expected (see
-    `nas_search.surrogate.suggest`).
+    An epoch scores `parallel` candidates a: those of which together the largest improvement ``log E[max(0, f(a) - best)]`` is
+    expected (Ament et al., NeurIPS 2023; see `nas_search.surrogate.suggest`), f being the process of the scores so far, as
+    BoTorch has it (Balandat et al., NeurIPS 2020).
 
     With a cost it looks for the front of accuracy against cost (see `nas_search.surrogate.suggest_pareto`), which the report
     shows, and ends with the most accurate architecture within the limit.
@@ -53,7 +55,7 @@ def bayesian_optimization(
         kernel: how alike two architectures are: ``hamming``, ``weisfeiler_lehman`` or ``paths``.
         cost: ``none``, ``parameters`` or ``multiply_adds`` of the network that is searched. With one a suggestion takes
             longer, in proportion to `pool`.
-        cost_limit: what the result may cost at most.
+        cost_limit: what the result may cost at most, in parameters or multiply-adds as `cost` says; inf for no limit.
         candidate_epochs: as in `random_search`.
         learning_rate: as in `random_search`.
         weight_decay: as in `random_search`.
@@ -61,11 +63,20 @@ def bayesian_optimization(
         clip: as in `random_search`.
         parallel: as in `random_search`.
         evaluator: as in `random_search`.
+
+    Differs from the papers:
+        1. Architectures are no vectors: the kernel is one over architectures, and the maximum is looked for among `pool`
+           candidates, not by gradients.
+        2. The improvement is over the best posterior mean of what was scored, since scores are noisy.
     """
     if kernel not in _KERNELS:
-        raise ConfigError(f"kernel of bayesian_optimization is {kernel!r}; expected {', '.join(_KERNELS)}.")
-    if cost not in ("none", "parameters", "multiply_adds"):
-        raise ConfigError(f"cost of bayesian_optimization is {cost!r}; expected none, parameters or multiply_adds.")
+        raise ConfigError(
+            f"kernel of bayesian_optimization is {kernel!r}; expected {', '.join(_KERNELS)}; {did_you_mean(kernel, _KERNELS)}"
+        )
+    if cost not in _COSTS:
+        raise ConfigError(
+            f"cost of bayesian_optimization is {cost!r}; expected {', '.join(_COSTS)}; {did_you_mean(cost, _COSTS)}"
+        )
     if cost == "none" and cost_limit < math.inf:
         raise ConfigError(
             f"cost_limit is {cost_limit:g}, but there is no cost; give it one, such as cost='parameters'."

@@ -47,8 +47,9 @@ def daas(
     Paths are drawn by Gumbel, one operation a row, and two inputs a node where the space has rows of inputs. A step updates,
     each at the point that the update before it left (Algorithm 1):
 
-    * the policy by its policy gradient through one step of the weights, in the mean over `architectures` paths (Eq. 10 to
-      13), after the warm-up;
+    * the policy by its policy gradient through one step of the weights, ``- xi <h, g> d log p`` with the gradients g of the
+      loss of the augmented images and h of the validation loss after the step, in the mean over `architectures` paths (Eq. 10
+      to 13), after the warm-up;
     * the architecture by the mean of the straight-through gradients of as many paths (Eq. 9);
     * the weights by the gradient accumulated over `weight_architectures` other paths on one augmented batch (Eq. 14).
 

@@ -30,7 +30,10 @@ def darts(
 ) -> Method:
     """Differentiable architecture search: a softmax mixture of all operations (Liu, Simonyan and Yang, ICLR 2019).
 
-    One step of the architecture parameters on a validation batch, then one of the weights on a train batch.
+    ``min_a L_valid(w*(a), a)`` with ``w*(a) = argmin_w L_train(w, a)`` (Eq. 3 and 4), every edge being the mixture
+    ``sum_o softmax(a)_o o(x)`` (Eq. 2). One step of the architecture parameters on a validation batch, along
+    ``d L_valid(w - xi d L_train(w, a) / dw, a) / da`` (Eq. 6) with xi = 0 or the learning rate of the weights, then one of
+    the weights on a train batch.
 
     Args:
         order: 1, the gradient at the current weights (the paper's xi = 0), or 2, through one step of the weights' optimiser.
@@ -39,11 +42,18 @@ def darts(
             0 for never.
         stop_skips: stop when the normal cell has so many skip connections, 2 in DARTS+; 0 for never.
         learning_rate: of the weights at the beginning; cosine to a twenty-fifth of it.
-        weight_decay: of the weights; 3e-4 in the paper, 5e-4 in NAS-Bench-201.
+        weight_decay: of the weights; 3e-4 in the paper, 5e-4 in NAS-Bench-201. All other defaults are those of the authors' code.
         architecture_learning_rate: of Adam on the architecture parameters.
         architecture_weight_decay: of the architecture parameters.
         momentum: of the weights.
         clip: largest norm of the gradient of the weights.
+
+    Differs from the paper:
+        1. The second derivative of order 2 is exact; see `OneStep` for this and for what its virtual step is.
+        2. The momentum is Nesterov's, as in NAS-Bench-201's searches, and the learning rate falls at every step, not once an
+           epoch.
+        3. `stop_eigenvalue` and `stop_skips` are of papers that came later; see `stopped_by_eigenvalue` and
+           `stopped_by_skips`.
     """
     if order not in (1, 2):
         raise ConfigError(

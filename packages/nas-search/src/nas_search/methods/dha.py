@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from nas_search.adversarial import AdversarialStep, UniformPairs, Weighting
-from nas_search.errors import ConfigError
+from nas_search.errors import ConfigError, did_you_mean
 from nas_search.hyperparameters import LearnedHyperparameters, Range
 from nas_search.method import Method
 from nas_search.optimizers import SGD, Adam
@@ -60,9 +60,10 @@ def dha(
     """Architecture, augmentation, learning rate and weight decay in one stage, with a trained network at the end (DHA, 2021).
 
     Zhou et al., "DHA: End-to-End Joint Optimization of Data Augmentation Policy, Hyper-parameter and Architecture",
-    Algorithm 1, on all train images. In every step the policy moves towards what the network does badly (Eq. 2), then the
-    weights (Eq. 3) and the measurements of the sparse codes (Eq. 5 to 7) along one gradient, and then learning rate and weight
-    decay along that through the weights' step (Eq. 4). The codes are recovered after every epoch.
+    Algorithm 1, on all train images. In every step the policy p moves towards what the network does badly, ``min - sum_k p_k
+    L_k`` over its draws (Eq. 2), then the weights w (Eq. 3) and the measurements of the sparse codes (Eq. 5 to 7) along one
+    gradient, and then learning rate and weight decay h along that through the weights' step, ``h - beta d L(w'(h)) / dh``
+    (Eq. 4). The codes are recovered after every epoch.
 
     Args:
         learn: what is; ``("architecture", "augmentation")`` is the paper's ablation NAS + DA, ``("architecture",
@@ -73,16 +74,16 @@ def dha(
         cutout: side of the square cut out after them, as a part of the image's.
         augmentation_learning_rate: of SGD on the policy.
         sparsity: inputs that a node keeps.
-        penalty: of the 1-norm in the recovery.
+        penalty: of the 1-norm in the recovery of the codes, see `SparseCode`.
         freeze: the largest movement of a node's codes in an epoch at which it is frozen.
         architecture_learning_rate: of Adam on the measurements.
         architecture_weight_decay: of the measurements.
         learning_rate: of the weights at the beginning; it has no schedule.
-        lowest_learning_rate: the end of its range.
-        highest_learning_rate: the other end.
+        lowest_learning_rate: the least that it may become.
+        highest_learning_rate: the most that it may become.
         weight_decay: of the weights at the beginning.
-        lowest_weight_decay: the end of its range.
-        highest_weight_decay: the other end.
+        lowest_weight_decay: the least that it may become.
+        highest_weight_decay: the most that it may become.
         logarithmic: learn logarithms by Adam, so that `hyperparameter_learning_rate` is the factor less 1 by which a step may
             change them; 0.01 is a good one. The paper's raw form moves them by a learning rate of 1e-8, which needs very many
             steps.
@@ -103,9 +104,11 @@ def dha(
             given; a setting does not fit.
     """
     given = dict(locals())
-    if any(part not in PARTS for part in learn) or "architecture" not in learn:
+    unknown = [part for part in learn if part not in PARTS]
+    if unknown or "architecture" not in learn:
+        near = f"; of {unknown[0]!r}, {did_you_mean(unknown[0], PARTS)}" if unknown else "."
         raise ConfigError(
-            f"learn of dha is {tuple(learn)}; expected the architecture and any others of {', '.join(PARTS)}."
+            f"learn of dha is {tuple(learn)}; expected the architecture and any others of {', '.join(PARTS)}{near}"
         )
     _refuse_idle(learn, given)
     augments = "augmentation" in learn

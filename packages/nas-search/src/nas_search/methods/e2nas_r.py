@@ -42,22 +42,26 @@ def e2nas_r(
         depth: zeta.
         depth_samples: M, the draws of the expectation.
         depth_deviation: of the noise on the point in them, which the paper does not give.
-        exploration: see `e2nas`, as all that follow.
-        epsilon: the share of the replayed paths.
-        archive: how many architectures are remembered.
-        manifold: False leaves all but the density of the points out of the novelty.
-        temperature: of the decoder's softmax.
-        autoencoder: the file where the autoencoder is kept.
-        autoencoder_epochs: of its training.
-        autoencoder_samples: architectures that it is trained on.
-        latent: coordinates of a cell.
-        hidden: size of its states.
-        learning_rate: of the weights.
-        weight_decay: of the weights.
-        architecture_learning_rate: of Adam on the point.
-        architecture_weight_decay: of the point.
-        momentum: of the weights.
-        clip: largest norm of the gradient of the weights.
+        exploration: as in `e2nas`.
+        epsilon: as in `e2nas`.
+        archive: as in `e2nas`.
+        manifold: as in `e2nas`.
+        temperature: as in `e2nas`.
+        autoencoder: as in `e2nas`.
+        autoencoder_epochs: as in `e2nas`.
+        autoencoder_samples: as in `e2nas`.
+        latent: as in `e2nas`.
+        hidden: as in `e2nas`.
+        learning_rate: as in `e2nas`.
+        weight_decay: as in `e2nas`.
+        architecture_learning_rate: as in `e2nas`.
+        architecture_weight_decay: as in `e2nas`.
+        momentum: as in `e2nas`.
+        clip: as in `e2nas`.
+
+    Differs from the paper:
+        1. As `e2nas`.
+        2. The noise on the point, `depth_deviation`, is not given there; see `DecodedDepth`.
     """
     check_positive(depth_samples=depth_samples)
     method = e2nas(

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from nas_search.errors import ConfigError
+from nas_search.errors import ConfigError, did_you_mean
 from nas_search.evaluation import SupernetAccuracy
 from nas_search.method import Method
 from nas_search.objective import accuracy
@@ -34,8 +34,10 @@ def enas(
 ) -> Method:
     """Efficient neural architecture search: an LSTM draws paths, and learns from their accuracy (Pham et al., ICML 2018).
 
-    A step of the weights on a path of the controller, then one of the controller by REINFORCE on the validation batch. At
-    the end the best of the controller's draws by the shared weights is taken.
+    A step of the weights on a path a of the controller, then one of the controller by REINFORCE on the validation batch,
+    along ``E_a[(R(a) - b) d log p(a)] + entropy dH(p)`` with the reward R and the moving average b of those before. At
+    the end the best of the controller's draws by the shared weights is taken. The defaults are those of NAS-Bench-201's
+    searches.
 
     Args:
         samples: architectures that are drawn and scored at the end.
@@ -60,7 +62,8 @@ def enas(
     """
     rewards = {"accuracy": accuracy, "loss": negative_loss}
     if reward not in rewards:
-        raise ConfigError(f"reward of enas is {reward!r}; expected 'accuracy' or 'loss'.")
+        near = did_you_mean(reward, ("accuracy", "loss"))
+        raise ConfigError(f"reward of enas is {reward!r}; expected 'accuracy' or 'loss'; {near}")
     return Method(
         name="enas",
         updates=(WeightStep(), ScoreFunctionStep(controller_samples, rewards[reward], baseline_decay, entropy)),

@@ -27,7 +27,9 @@ def gdas(
     """Gradient-based search using a differentiable architecture sampler: one path a step (Dong and Yang, CVPR 2019).
 
     One step of the weights on a train batch, then one of the architecture parameters on a validation batch, each with
-    a path of its own.
+    a path of its own: the weights of a row are ``onehot(argmax(log softmax(a) + g))``, with the gradient of
+    ``softmax((log softmax(a) + g) / temperature)`` and g standard Gumbel noise (Eq. 3 to 6). The defaults are those of
+    NAS-Bench-201's searches.
 
     Args:
         temperature: of the Gumbel-softmax at the beginning.
@@ -38,6 +40,10 @@ def gdas(
         architecture_weight_decay: of the architecture parameters.
         momentum: of the weights.
         clip: largest norm of the gradient of the weights.
+
+    Differs from the paper:
+        1. An option that is not drawn has no gradient but that of the softmax; see `HardGumbel`.
+        2. The variant with a reduction cell that is fixed, and not searched, is left out.
     """
     return Method(
         name="gdas",

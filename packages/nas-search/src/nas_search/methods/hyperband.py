@@ -34,7 +34,8 @@ def successive_halving(
 ) -> Method:
     """Train many for a short while, one in three again for three times as long (Jamieson and Talwalkar, AISTATS 2016).
 
-    An epoch makes `parallel` evaluations: 13 of them are a whole race with the defaults; then the next begins.
+    Rung i trains ``candidates / eta^i`` of them for ``shortest eta^i`` epochs. An epoch makes `parallel` evaluations: 13 of
+    them are a whole race with the defaults; then the next begins.
 
     Args:
         candidates: of the first rung.
@@ -46,6 +47,10 @@ def successive_halving(
         clip: as in `random_search`.
         parallel: as in `random_search`; of one rung, so less where it ends.
         evaluator: what scores a candidate at a budget of so many epochs, instead of training it.
+
+    Differs from the paper:
+        1. One in `eta` goes on, three by default; in the paper one in two.
+        2. A candidate that goes on is trained from the beginning, and not from where it stood.
     """
     brackets = (successive_halving_bracket(candidates, shortest, eta),)
     optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
@@ -65,7 +70,9 @@ def hyperband(
 ) -> Method:
     """Successive halving with every trade-off between many candidates and long training (Li et al., JMLR 2018).
 
-    An epoch makes `parallel` evaluations: 22 of them are all brackets with the defaults; then the first begins again.
+    Bracket s of ``s_max = floor(log_eta(longest))`` to 0 is a `successive_halving` of ``ceil((s_max + 1) / (s + 1) eta^s)``
+    candidates, trained at first for ``longest eta^-s`` epochs (Algorithm 1). An epoch makes `parallel` evaluations: 22 of them
+    are all brackets with the defaults; then the first begins again.
 
     Args:
         longest: the most epochs that a candidate is trained.
@@ -76,6 +83,10 @@ def hyperband(
         clip: as in `random_search`.
         parallel: as in `random_search`; of one rung, so less where it ends.
         evaluator: as in `successive_halving`.
+
+    Differs from the paper:
+        1. A candidate that goes on is trained from the beginning, and not from where it stood.
+        2. The result is the best of those that were trained longest, and not the best of all.
     """
     optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
     return _race("hyperband", hyperband_brackets(longest, eta), optimizer, evaluator, parallel)

@@ -27,6 +27,9 @@ def idarts(
 ) -> Method:
     """Stochastic implicit gradients: some real weight steps, then the Neumann series (Zhang et al., ICML 2021; thesis, ch. 6).
 
+    ``d L_valid / da - gamma v d2 L_train / (dw da)`` with ``v = sum_{k=0..K} (I - gamma H)^k d L_valid / dw``, H the Hessian of
+    L_train in w (thesis, Eq. 6.8), and gamma the learning rate of the weights.
+
     Weight steps, each on a fresh train batch; then one of the architecture parameters at the weights that they lead to, on a
     validation batch, with the second derivatives of yet another train batch. An epoch has as many steps of the architecture
     as DARTS, and sees ``inner_steps + 1`` times the train batches.

@@ -30,10 +30,12 @@ def ista(
     """Architecture search by sparse coding (Yang et al., "ISTA-NAS", NeurIPS 2020): the supernet is as sparse as the result.
 
     The measurements `b` of every node are learned by gradients, and at the end of every epoch the codes are recovered from
-    them; see `SparseCode`. With two stages, `b` is learned on validation and the weights on train batches; what is found is
-    trained anew. With one stage both are learned by one loss on all train images, and a node is frozen when its codes stop
-    moving. When all are, the search is over, and the remaining epochs train the weights of what was found, which ends as a
-    trained network (`InheritWeights`).
+    them, ``argmin_x |A x - b|^2 / 2 + penalty |x|_1``; see `SparseCode`.
+
+    With two stages, `b` is learned on validation and the weights on train batches; what is found is trained anew. With one
+    stage both are learned by one loss on all train images, and a node is frozen when its codes stop moving. When all are, the
+    search is over, and the remaining epochs train the weights of what was found, which ends as a trained network
+    (`InheritWeights`).
 
     Args:
         stages: 1 or 2.

@@ -23,7 +23,8 @@ def local_search(
 ) -> Method:
     """Climb from neighbour to better neighbour, again and again from the start (White et al., UAI 2021).
 
-    An epoch scores `parallel` neighbours.
+    From the architecture a to a neighbour a' with ``score(a') > score(a)``; where there is none, to a random one. An epoch
+    scores `parallel` neighbours.
 
     Args:
         candidate_epochs: as in `random_search`.
@@ -33,6 +34,10 @@ def local_search(
         clip: as in `random_search`.
         parallel: as in `random_search`.
         evaluator: as in `random_search`.
+
+    Differs from the paper:
+        1. A neighbour that is better is moved to at once; the paper's plain form scores all neighbours first.
+        2. See `nas_search.samplers.Local` for what it knows of climbs before, and for several neighbours at a time.
     """
     optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
     return black_box("local_search", Local(), evaluator or TrainAndValidate(candidate_epochs, optimizer), parallel)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from nas_search.errors import ConfigError
+from nas_search.errors import ConfigError, did_you_mean
 from nas_search.losses import Archive, Constraints, Pieces, Replay, complement, diverse, previous, random_path
 from nas_search.method import Method
 from nas_search.methods.gdas import gdas
@@ -26,6 +26,9 @@ def nsas(
 ) -> Method:
     """Weight sharing without forgetting: a few diverse architectures are replayed in every weight step (thesis chapter 3).
 
+    The loss of a weight step on the path a_t is ``(1 - beta) L(a_t) + beta / M sum_i L(a_i)``, over the same batch (Eq. 3.6);
+    see `Replay`. The optimisers' settings are those of NAS-Bench-201's searches.
+
     Args:
         base: ``random``, `random_nas` (M = 5, beta = 0.5 in the thesis), or ``gdas`` (M = 2, beta = 0.2).
         strategy: ``nsas``, diverse paths made anew in every step; ``g``, so that they cover the current path; ``lg``,
@@ -39,9 +42,17 @@ def nsas(
         architecture_weight_decay: of the same.
         momentum: of the weights.
         clip: largest norm of the gradient of the weights.
+
+    Differs from the paper:
+        1. All losses that are replayed have a gradient. In the released code they have none with GDAS, nor in the DARTS
+           space: there nothing acts on the weights but the loss of the path that is trained.
+        2. ``nsas`` makes its paths anew, as the released code for NAS-Bench-201 does; ``archive`` is that of Algorithms 2 and
+           3, see `nas_search.losses.Archive`.
+        3. The result is chosen as in `random_nas` or `gdas`; see there.
     """
     if base not in ("random", "gdas"):
-        raise ConfigError(f"base of nsas is {base!r}; expected 'random' or 'gdas'.")
+        near = did_you_mean(base, ("random", "gdas"))
+        raise ConfigError(f"base of nsas is {base!r}; expected 'random' or 'gdas'; {near}")
     if base == "random":
         method = random_nas(learning_rate=learning_rate, weight_decay=weight_decay, momentum=momentum, clip=clip)
     else:
@@ -70,5 +81,5 @@ def _strategy(name: str, count: int) -> Constraints:
         "previous+random": Pieces((previous, random_path)),
     }
     if name not in known:
-        raise ConfigError(f"strategy of nsas is {name!r}; expected {', '.join(known)}.")
+        raise ConfigError(f"strategy of nsas is {name!r}; expected {', '.join(known)}; {did_you_mean(name, known)}")
     return known[name]

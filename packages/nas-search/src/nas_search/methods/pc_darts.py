@@ -23,9 +23,10 @@ def pc_darts(
 ) -> Method:
     """Partial channel connections (Xu et al., ICLR 2020): DARTS on a part of the channels, with normalised edges.
 
-    One of `parts` parts of the channels goes through the mixed operations (Eq. 2), which saves memory and allows larger
-    batches: 256 in the paper. Edges compete by weights of their own (Eq. 3), which makes up for the noise of sampled
-    channels.
+    One of `parts` parts of the channels, S x, goes through the mixed operations, and the rest passes by: ``sum_o softmax(a)_o
+    o(S x) + (1 - S) x`` (Eq. 2), which saves memory and allows larger batches: 256 in the paper. Edges compete by weights of
+    their own, ``softmax(b)`` over the edges of a node (Eq. 3), which makes up for the noise of sampled channels. The step of
+    the architecture is that of first-order `darts`; learning rates, weight decays and the warm-up are the released code's.
 
     Args:
         parts: K; the supernet's channels must be divisible by it.

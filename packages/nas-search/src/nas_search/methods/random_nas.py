@@ -22,6 +22,9 @@ def random_nas(
 ) -> Method:
     """Random search with weight sharing: uniform paths train the supernet (Li and Talwalkar, UAI 2019).
 
+    ``min_w E_a[L_train(w, a)]`` over uniform paths a, one a step; then the architecture of the highest validation accuracy with
+    these weights, of random ones. The defaults are those of NAS-Bench-201's searches.
+
     Args:
         samples: random architectures that are scored with the shared weights at the end; the best is taken.
         validation_images: images that each of them is scored on.
@@ -29,6 +32,10 @@ def random_nas(
         weight_decay: of the weights.
         momentum: of the weights.
         clip: largest norm of the gradient of the weights.
+
+    Differs from the paper:
+        1. Every sample is scored once on the same images; the authors' code scores 1000 on ten batches each, and the best ten
+           of them on all validation images.
     """
     return Method(
         name="random_nas",

@@ -25,10 +25,11 @@ def random_search(
 ) -> Method:
     """Score random architectures, and take the best: the baseline of every black-box method.
 
-    An epoch scores `parallel` of them.
+    Uniform draws, independent of each other (Bergstra and Bengio, JMLR 2012), ``argmax_i score(a_i)``. An epoch scores
+    `parallel` of them.
 
     Args:
-        candidate_epochs: how long each candidate is trained; an epoch costs as many passes over the training part.
+        candidate_epochs: epochs that each candidate is trained; each of them costs a pass over the training part.
         learning_rate: of the candidates at the beginning; cosine to 0.
         weight_decay: of the candidates.
         momentum: of the candidates.
@@ -36,6 +37,9 @@ def random_search(
         parallel: candidates that are proposed together, from the scores of those before, and scored in one epoch; by as many
             processes at most (`--workers`), on whose number the result does not depend.
         evaluator: what scores a candidate instead of training it, such as `nas_search.evaluation.TableScore`.
+
+    Differs from the paper:
+        1. What is drawn are architectures; hyper-parameters only in a `nas_search.mixed_space.MixedSpace`.
     """
     optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
     return black_box("random_search", Uniform(), evaluator or TrainAndValidate(candidate_epochs, optimizer), parallel)

@@ -25,11 +25,12 @@ def regularized_evolution(
 ) -> Method:
     """Regularised evolution: mutate one of the best of the youngest (Real et al., AAAI 2019).
 
-    An epoch scores `parallel` children of one population.
+    The population are the youngest; of `tournament` of them, drawn at random, the best is mutated, and the oldest dies. An
+    epoch scores `parallel` children of one population.
 
     Args:
-        population: how many are alive; the first ones are random.
-        tournament: how many of them are drawn, the best of which is mutated.
+        population: how many are alive; the first ones are random. 10 in NAS-Bench-201's runs, 100 in the paper.
+        tournament: how many of them are drawn, the best of which is mutated; 3 in NAS-Bench-201's runs, 25 in the paper.
         candidate_epochs: as in `random_search`.
         learning_rate: as in `random_search`.
         weight_decay: as in `random_search`.
@@ -37,6 +38,10 @@ def regularized_evolution(
         clip: as in `random_search`.
         parallel: as in `random_search`.
         evaluator: as in `random_search`.
+
+    Differs from the paper:
+        1. A mutation is a neighbour in the space, each being as likely.
+        2. With `parallel` above 1 the children of an epoch have parents of the population before it.
     """
     optimizer = SGD(Cosine(learning_rate), momentum, weight_decay, clip=clip)
     sampler = Evolution(population, tournament)

@@ -41,20 +41,20 @@ def sequential_dha(
         learn: what is; ``("architecture", "augmentation")`` is the paper's sequential NAS + DA, ``("architecture",
             "hyperparameters")`` its sequential NAS + HPO.
         share: the part of the run that searches the architecture.
-        weighting: as of `dha`, and so the rest.
-        customary: see there.
-        cutout: see there.
-        augmentation_learning_rate: see there.
-        architecture_learning_rate: see there.
-        learning_rate: see there; also that of the first stage.
-        lowest_learning_rate: see there.
-        highest_learning_rate: see there.
-        weight_decay: see there; also that of the first stage.
-        logarithmic: see there.
-        hyperparameter_learning_rate: see there.
-        max_parameters: see there.
-        max_multiply_adds: see there.
-        limits: see there.
+        weighting: as in `dha`.
+        customary: as in `dha`.
+        cutout: as in `dha`.
+        augmentation_learning_rate: as in `dha`.
+        architecture_learning_rate: as in `dha`.
+        learning_rate: as in `dha`; also that of the first stage.
+        lowest_learning_rate: as in `dha`.
+        highest_learning_rate: as in `dha`.
+        weight_decay: as in `dha`; also that of the first stage.
+        logarithmic: as in `dha`.
+        hyperparameter_learning_rate: as in `dha`.
+        max_parameters: as in `dha`.
+        max_multiply_adds: as in `dha`.
+        limits: as in `dha`.
 
     Differs from the paper:
         1. The first stage is ISTA-NAS of one level on all train images, on a network of the final size; the released code has

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_search.config import RunConfig
+from nas_search.config_template import check_names
 from nas_search.errors import ConfigError, RunFolderError
 from nas_search.files import write_atomically
 
@@ -109,7 +110,7 @@ def plan(
         grid: values of each key of the configuration or setting of the methods.
 
     Raises:
-        ConfigError: no method or seed, or a key or value that a method does not have.
+        ConfigError: no method or seed, a key or value that a method does not have, or as `check_names`.
     """
     if not methods or seeds < 1:
         raise ConfigError(f"a sweep of methods {list(methods)} and {seeds} seeds has no run; give one or more of both.")
@@ -123,6 +124,7 @@ def plan(
             changed = dict(zip(grid, values, strict=True))
             for seed in range(base.seed, base.seed + seeds):
                 config = base.updated({"method": method}).updated(changed).updated({"seed": seed}).resolved()
+                check_names(config)
                 marks = [f"{key}={value}" for key, value in changed.items()]
                 name = "-".join([config.method, *marks, f"seed{seed}"])
                 trials.append(Trial("".join(c if c.isalnum() or c in "-_.=" else "_" for c in name), config))
