@@ -130,7 +130,7 @@ def run(data: ImageData, plant: str, seed: int, options: argparse.Namespace) -> 
         share="operation",
         per=options.per,
         learning_rate=options.learning_rate,
-        architecture_learning_rate=0.01,
+        architecture_learning_rate=options.architecture_learning_rate,
         policy_learning_rate=options.policy_learning_rate,
     )
     state = SearchState(
@@ -216,6 +216,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=float, default=0.2)
     parser.add_argument("--per", default="image")
     parser.add_argument("--learning-rate", type=float, default=0.025)
+    parser.add_argument("--architecture-learning-rate", type=float, default=0.01)
     parser.add_argument("--policy-learning-rate", type=float, default=0.05)
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()

@@ -38,7 +38,7 @@ def test_unknown_names_have_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("name", "key", "value", "near"),
     [
-        ("augment_only", "estimator", "dad", "dada"),
+        ("augment_only", "policy", "dad", "dada"),
         ("augment_only", "per", "img", "image"),
         ("bayesian_optimization", "kernel", "haming", "hamming"),
         ("bayesian_optimization", "cost", "params", "parameters"),
