@@ -100,8 +100,10 @@ def write_bundle(
     model = folder.model_of(weights)
     _, build = read_model(model, space)
     _check_one(str(result.architecture), build["architecture"], folder.root)
+    # The accuracy of the result is that of the weights that the training chose.
+    tested = model.read_bytes() == folder.model.read_bytes()
     texts = {
-        "README.md": _readme(path.name, result, build),
+        "README.md": _readme(path.name, result, build, tested),
         "architecture.txt": f"{result.architecture}\n",
         _POLICY: result.policy.to_json() + "\n",
         "hyperparameters.json": json.dumps(dict(result.hyperparameters), indent=2, allow_nan=False) + "\n",
@@ -177,13 +179,13 @@ def _check_one(found: str, trained: str, place: Path) -> None:
         )
 
 
-def _readme(name: str, result: SearchResult, build: dict[str, Any]) -> str:
+def _readme(name: str, result: SearchResult, build: dict[str, Any], tested: bool) -> str:
     tokens = len(build.get("shape") or ()) == 1
     shape = ", ".join(map(str, build.get("shape") or ("channels", "height", "width")))
     images = f"(batch, {shape}), int64" if tokens else f"(batch, {shape}), uint8, or float in [0, 1]"
     accuracy = result.metrics.get("test_accuracy")
     title = f"A network found by {result.method or 'a search'}"
-    if isinstance(accuracy, float):
+    if isinstance(accuracy, float) and tested:
         title += f", {accuracy:.2%} of the test examples"
     schedule = result.hyperparameters.get("schedule", {})
     learned = f"{', '.join(schedule)} over the search, which `nas_search.hyperparameters.with_learned` trains by"

@@ -125,7 +125,10 @@ class EvaluateRungs:
         check_positive(parallel=self.count)
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
-        """Report the mean of the scores as ``valid_accuracy``, and ``budget``, the epochs of training."""
+        """Report the mean of the scores as ``valid_accuracy``, the largest so far as ``best_accuracy``, and ``budget``.
+
+        The budget is the epochs of training.
+        """
         done = state.memory.setdefault(_MEMORY, [])
         rung = _rung(self.brackets, done)
         count = min(self.count, rung.left)
@@ -138,7 +141,11 @@ class EvaluateRungs:
         done += [[text, rung.budget, found] for text, found in zip(texts, scores, strict=True)]
         if rung.budget == max(bracket.budgets[-1] for bracket in self.brackets):
             state.archive += zip(texts, scores, strict=True)
-        return {"valid_accuracy": torch.tensor(scores).mean(), "budget": torch.tensor(float(rung.budget))}
+        return {
+            "valid_accuracy": torch.tensor(scores).mean(),
+            "best_accuracy": torch.tensor(max(found for *_, found in done)),
+            "budget": torch.tensor(float(rung.budget)),
+        }
 
 
 class _Rung(NamedTuple):

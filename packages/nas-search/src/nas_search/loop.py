@@ -136,7 +136,7 @@ def complete(
 
     Returns:
         The result, which is also saved. Metrics that a result in the folder has of the same architecture, such as those
-        of a training, are kept.
+        of a training, are kept, and so is the network of that training.
 
     Raises:
         CheckpointError, NonFiniteError, WorkerError, Interrupted, RunFolderError: as `search`.
@@ -150,12 +150,14 @@ def complete(
         result = _finish(state)
     if folder is None:
         return result
-    if result.network is not None:
-        save_model(folder.model, result.network, {**_build(state, result), "inherits": True})
+    trained = False  # anew, since the search ended
     if folder.result.exists():
         before = SearchResult.load(folder.root, state.space)
         if before.architecture == result.architecture:
             result = replace(result, metrics={**before.metrics, **result.metrics})
+            trained = "train_epochs" in before.metrics and "trained_in_search" not in before.metrics
+    if result.network is not None and not (trained and folder.model.exists()):
+        save_model(folder.model, result.network, {**_build(state, result), "inherits": True})
     result.save(folder.root)
     return result
 
@@ -220,8 +222,13 @@ def _finish(state: SearchState) -> SearchResult:
     scores = [score for text, score in state.archive if text == str(architecture)]
     if scores:
         metrics["selected_accuracy"] = max(scores)  # one that was scored again, by another training, has several
+    if "skip_share" in metrics:  # of what was found, which need not be what the last epoch would have derived
+        metrics["skip_share"] = state.skip_share(architecture)
     settled = settle(state.space, architecture, state.policy.decide())
     candidates, ranked_by = _candidates(state)
+    if state.supernet is None and state.relaxation is None and candidates:
+        # Of the network that was found: the last epoch has the accuracies of those that were tried last.
+        metrics["valid_accuracy"] = candidates[0].score
     learned = settled.hyperparameters if state.hyperparameters is None else state.hyperparameters.learned(state.history)
     return SearchResult(
         architecture=settled.architecture,
@@ -264,6 +271,7 @@ def drive(state: RunState, *, observers: Sequence[Observer] = (), store: Store |
         RunFolderError: saving failed; what was saved before is intact.
     """
     look = 1 if state.device.type == "cpu" else _LOOK
+    state.start_clock()
     with StopSignals(active=store is not None) as stop:
         while not state.finished:
             while state.step < state.steps:

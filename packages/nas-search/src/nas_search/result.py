@@ -135,12 +135,18 @@ class SearchResult:
             space: the space of the architecture; found by its name when left out.
 
         Raises:
-            RunFolderError: there is no result, or it was changed or damaged.
+            RunFolderError: there is no result, or it was changed or damaged, or its space is not installed and not given.
         """
         folder = RunFolder(directory)
         record = folder.read_result()
         try:
             space = space or catalog.space(record["space"])
+        except (KeyError, TypeError, AttributeError, UnknownSpaceError) as error:
+            raise RunFolderError(
+                f"{folder.result} is not a whole result, or of a space that is not installed ({error}); it was changed or damaged, "
+                "or is to be read with its own space: SearchResult.load(folder, space)."
+            ) from error
+        try:
             architecture = space.parse(record["architecture"])
             policy = Policy.from_json(json.dumps(record["policy"]))
             for name, kind in _KINDS.items():
@@ -166,7 +172,6 @@ class SearchResult:
             AttributeError,
             ArchitectureError,
             PolicyError,
-            UnknownSpaceError,
             ValueError,
         ) as error:
             raise RunFolderError(

@@ -137,9 +137,9 @@ class RunFolder:
         """
         if not self.events.exists():
             return []
-        lines = self.events.read_text().split("\n")
         # What follows the last line break is a line that was being written when the run was killed.
         try:
+            lines = self.events.read_text(encoding="utf-8").split("\n")
             records = [json.loads(line) for line in lines[:-1] if line]
         except (ValueError, RecursionError) as error:
             raise RunFolderError(

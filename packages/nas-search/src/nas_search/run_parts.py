@@ -13,7 +13,8 @@ from nas_search.lazy_images import ImageFolders, Reading
 from nas_search.measure import choose_device
 from nas_search.method import Method
 from nas_search.mixed_space import MixedSpace, named
-from nas_spaces import SearchSpace
+from nas_spaces import Architecture, SearchSpace
+from nas_spaces.counting import count
 
 __all__ = ["RunParts"]
 
@@ -66,3 +67,14 @@ class RunParts:
             "cells": self.config.cells,
             "in_channels": self.source.in_channels,
         }
+
+    def counts(self, architecture: Architecture, shape: tuple[int, ...], stem: str = "cifar") -> dict[str, int]:
+        """The ``parameters`` and ``multiply_adds`` of the network of an architecture, for an example of a shape."""
+        if stem == "cifar":
+            sizes = {key: value for key, value in self.sizes.items() if key != "in_channels"}
+            counts = self.space.count(architecture, image=shape, **sizes)
+        else:
+            with torch.device("meta"):
+                network = self.space.network(architecture, **self.sizes, stem=stem)  # type: ignore[call-arg]
+            counts = count(network, (1, *shape))
+        return {"parameters": counts.parameters, "multiply_adds": counts.multiply_adds}

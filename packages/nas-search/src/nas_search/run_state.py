@@ -100,6 +100,10 @@ class RunState(ABC):
         means = self.meter.means()
         return means | perplexities(means) if self.tokens else means
 
+    def start_clock(self) -> None:
+        """Count from now on: what was prepared before is not of the first epoch."""
+        self._clock = time.perf_counter()
+
     def tick(self) -> None:
         """Add the time since the last call to the seconds of this epoch."""
         now = time.perf_counter()

@@ -113,7 +113,10 @@ def _run_search(
         write_atomically(folder.config, config.to_toml())
     _keep_examples(parts.data, folder)
     result = complete(state, folder, observers=[*watchers, *observers], engine=engine)
-    metrics: dict[str, Any] = {**result.metrics, **_counts(parts, result.architecture)}
+    metrics: dict[str, Any] = {
+        **result.metrics,
+        **parts.counts(result.architecture, tuple(parts.data.train.images.shape[1:])),
+    }
     if result.network is not None and "test_accuracy" not in metrics:
         metrics["test_accuracy"] = top1(result.network, parts.data.test, parts.device)
         metrics.update(train_epochs=config.epochs, trained_in_search=True)
@@ -167,13 +170,6 @@ class TableValue:
         """See `Observer`."""
         if event.kind == "epoch" and "architecture" in event.record:
             event.record["table_test"] = self.table.query(self.space.parse(event.record["architecture"]))
-
-
-def _counts(parts: RunParts, architecture: Architecture) -> dict[str, int]:
-    sizes = {key: value for key, value in parts.sizes.items() if key != "in_channels"}
-    shape = tuple(parts.data.train.images.shape[1:])
-    counts = parts.space.count(architecture, image=shape, **sizes)
-    return {"parameters": counts.parameters, "multiply_adds": counts.multiply_adds}
 
 
 def _table_metrics(table: Table, architecture: Architecture) -> dict[str, Any]:

@@ -346,10 +346,10 @@ class SearchState(RunState):
             record["architecture"] = str(architecture)
             record["entropy"] = float(entropy(probabilities / probabilities.sum(dim=1, keepdim=True)))
             record["uniform_entropy"] = float(entropy(_uniform(self.space.choices.mask)))
-            record["skip_share"] = self._skip_share(architecture)
+            record["skip_share"] = self.skip_share(architecture)
         return record
 
-    def _skip_share(self, architecture: Architecture) -> float:
+    def skip_share(self, architecture: Architecture) -> float:
         """The share of skip connections among the operations taken: the sign of the collapse of DARTS."""
         taken = sum(len(options) for options in architecture.options)
         return self.space.choices.skip_connections(architecture.options) / max(1, taken)

@@ -1,5 +1,6 @@
 """Training one architecture of a run from scratch: what is kept, how it is judged on the way, and what is written."""
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -105,7 +106,7 @@ class Recipe:
 def trained_figures(record: Mapping[str, Any]) -> dict[str, Any]:
     """What the metrics of a result say of a training."""
     figures = {name: record[name] for name in ("test_accuracy", "test_perplexity") if name in record}
-    kept = {f"train_{name}": record[name] for name in ("epochs", "weights", "computation")}
+    kept = {f"train_{name}": record[name] for name in ("epochs", "weights", "computation", "recipe")}
     return {**figures, **kept}
 
 
@@ -248,6 +249,14 @@ def train_architecture(
         store.restore(state)
         drive(state, observers=observers, store=store)
     figures = _judge("test", data.test, parts)(state.trained(chosen))
+    # Whatever two architectures must have in common to be compared by their trainings.
+    alike = {name: value for name, value in values.items() if name not in ("architecture", "computation")}
+    alike |= {
+        "protocol": protocol,
+        "averaging": keeping.averaging,
+        "valid_share": keeping.valid_share,
+        "weights": chosen,
+    }
     record: dict[str, Any] = {
         "architecture": str(architecture),
         **figures,
@@ -258,6 +267,7 @@ def train_architecture(
         "weights": chosen,
         "averaging": None if keeping.averaging is None else describe(keeping.averaging),
         "valid_share": keeping.valid_share,
+        "recipe": hashlib.sha256(describe(sorted(alike.items())).encode()).hexdigest()[:16],
         "computation": computation.record(device) | {"workers": 0 if parts.reading is None else parts.reading.workers},
         "seconds": sum(epoch["seconds"] for epoch in state.history),
         "history": state.history,

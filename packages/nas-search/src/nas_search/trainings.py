@@ -161,7 +161,9 @@ def run_training(
             Recipe(optimizer, protocol, keeping, computation),
         )
     kept = {name: value for name, value in result.metrics.items() if name != "trained_in_search"}
-    replace(result, metrics={**kept, **trained_figures(record)}).save(run)
+    stem = "cifar" if protocol is None else protocol.stem
+    size = parts.counts(result.architecture, tuple(material.train.images.shape[1:]), stem)
+    replace(result, metrics={**kept, **size, **trained_figures(record)}).save(run)
     write_report_if_possible([folder.root], folder.report)
     return record
 

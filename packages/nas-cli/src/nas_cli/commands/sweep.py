@@ -70,6 +70,7 @@ def command(
       nascli sweep --methods darts,gdas,random_nas --seeds 3 --workers 2
       nascli sweep --methods darts --grid architecture_learning_rate=0.001,0.01 --out lr
     """
+    from nas_search import ConfigError
     from nas_search.config import RunConfig
     from nas_search.run_state import check_positive
     from nas_search.sweep import plan, run_sweep, summarize
@@ -80,7 +81,12 @@ def command(
     base = RunConfig() if config is None else RunConfig.from_toml(config)
     base = base.updated({key: value for key, value in given.items() if value is not None})
     names = [name.strip() for name in methods.split(",") if name.strip()]
-    planned = plan(out, base, names, seeds, dict(_values(text) for text in grid))
+    values = [_values(text) for text in grid]
+    if repeated := sorted({key for key, _ in values if [each for each, _ in values].count(key) > 1}):
+        raise ConfigError(
+            f"--grid {repeated[0]} is given twice; give all values of it in one, with commas between them."
+        )
+    planned = plan(out, base, names, seeds, dict(values))
 
     before = sum(finished(planned.folder(trial), trial.config) for trial in planned.trials)
     with (

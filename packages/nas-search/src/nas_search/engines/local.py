@@ -92,6 +92,7 @@ class _Worker:
     def __init__(self, function: Callable[..., Any], fresh: bool, retries: int, share: dict[str, str]) -> None:
         self.function, self.fresh, self.retries, self.share = function, fresh, retries, share
         self.process: Any = None  # of multiprocessing
+        self.told = False  # whether it has the function
         self.stopped = False
         self.lock = threading.Lock()  # no process is begun after the others were stopped
 
@@ -103,16 +104,21 @@ class _Worker:
             if process is None:
                 break
             try:
+                if not self.told:
+                    self.calls.send(_sendable(self.function))
+                    self.told = True
                 self.calls.send((_sendable(task.arguments), task.log))
                 value, error = self.calls.recv()
             except (OSError, EOFError):  # it ended before or within its answer
                 status = self._end(process)
                 if status >= 0 or not left:
                     return Outcome(error=_reason(status, task.log))
-            else:
-                if self.fresh:
-                    self._end(process)
-                return Outcome(value, error)
+                continue
+            except Exception as reason:  # noqa: BLE001 - what was returned may raise anything where it is made again
+                value, error = None, one_line(type(reason).__name__, str(reason))
+            if self.fresh:
+                self._end(process)
+            return Outcome(value, error)
         return Outcome(error="stopped")
 
     def _running(self, task: Task) -> Any:
@@ -120,11 +126,12 @@ class _Worker:
             if self.process is None and not self.stopped:
                 context = get_context("loky")
                 self.calls, theirs = context.Pipe()
-                self.process = context.Process(
-                    target=_serve, name=task.name, args=(self.function, theirs), env=self.share
-                )
-                self.process.start()
+                # Without the function: loky waits for ever where a process dies before it has read what it starts with, unless
+                # that is short.
+                process = context.Process(target=_serve, name=task.name, args=(theirs,), env=self.share)
+                process.start()
                 theirs.close()  # so that its end is the end of the pipe
+                self.process, self.told = process, False
             return self.process
 
     def _end(self, process: Any) -> int:
@@ -149,12 +156,17 @@ class _Worker:
             self._end(self.process)
 
 
-def _serve(function: Callable[..., Any], calls: Connection) -> None:
-    """Answer calls until there are no more: what a process does."""
+def _serve(calls: Connection) -> None:
+    """Answer calls of the function that comes first, until there are no more: what a process does."""
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C is for the program, which then asks its processes to stop
     threading.Thread(target=_stop_with_parent, args=(os.getppid(),), daemon=True).start()
     _redirect(os.devnull, os.O_RDONLY, 0)
+    os.dup2(2, 1)
+    try:
+        function = calls.recv()
+    except EOFError:
+        return
     while True:
         try:
             arguments, log = calls.recv()
@@ -227,6 +239,7 @@ def _share(slot: int, workers: int) -> dict[str, str]:
 def _reason(status: int, log: Path | None) -> str:
     if status < 0:
         return f"killed by signal {-status}"
-    lines = [] if log is None else log.read_text(encoding="utf-8", errors="replace").split("\n")
+    # It may have ended before it made the log, or for want of room for it.
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log is not None and log.exists() else []
     last = next((line for line in reversed(lines) if line.strip()), "")
     return last[:300] or f"its process ended with status {status}"

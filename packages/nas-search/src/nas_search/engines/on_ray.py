@@ -55,7 +55,13 @@ class RayEngine:
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **room)
             except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
                 raise ConfigError(f"there is no Ray cluster at {self.address!r}: {error}") from error
-        shared = ray.put(function)
+        try:
+            shared = ray.put(function)
+        except Exception as error:  # a part of anybody's may raise anything
+            if ours:
+                ray.shutdown()
+            reason = one_line(type(error).__name__, str(error))
+            raise ConfigError(f"what is to be computed in another process cannot be sent there ({reason}).") from error
         alone: dict[str, Any] = {"max_calls": 1} if fresh else {}
         call = ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=self.retries, **alone)(_call)
         running: dict[Any, Task] = {}

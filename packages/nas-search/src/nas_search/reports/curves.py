@@ -1,6 +1,7 @@
 """How the figures of a run moved, epoch by epoch, as charts; several runs stand in the same ones."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -74,8 +75,8 @@ def curves(pen: Pen, runs: Sequence[ReportedRun], part: Literal["events", "train
 
     Args:
         pen: draws them.
-        runs: stand in the same charts. Of more than eight, those whose names differ in their seed alone are one line, which is
-            their mean, with a band from the least to the largest.
+        runs: stand in the same charts. Of more than eight, those whose names and configurations differ in their seed alone are
+            one line, which is their mean, with a band from the least to the largest.
         part: of the run.
     """
     series = _series(runs)
@@ -89,13 +90,15 @@ def curves(pen: Pen, runs: Sequence[ReportedRun], part: Literal["events", "train
 
 
 def _series(runs: Sequence[ReportedRun]) -> list[_Series]:
-    together: dict[str, list[ReportedRun]] = {}
+    together: dict[tuple[str, str], list[ReportedRun]] = {}
     if len(runs) <= _MOST_RUNS:
         groups = [(run.name, [run]) for run in runs]
     else:
         for run in runs:
-            together.setdefault(re.sub(r"-?seed\d+(-\d+)?$", "", run.name) or run.result["method"], []).append(run)
-        groups = list(together.items())
+            name = re.sub(r"-?seed\d+(-\d+)?$", "", run.name) or run.result["method"]
+            together.setdefault((name, repr({**run.config, "seed": 0, "device": ""})), []).append(run)
+        often = Counter(name for name, _ in together)
+        groups = [(name if often[name] == 1 else same[0].name, same) for (name, _), same in together.items()]
     return [
         _Series(name if len(same) == 1 else f"{name} x{len(same)}", tuple(same), index)
         for index, (name, (_, same)) in enumerate(zip(_apart([name for name, _ in groups]), groups, strict=True))
@@ -139,9 +142,11 @@ def _own(series: _Series, chart: _Chart, part: str) -> Iterator[Line]:
     found = {key: points for key in chart.keys if (points := _points(series.records(part), key, chart.scale))}
     for index, (key, points) in enumerate(found.items()):
         if key == "valid_accuracy" and part == "events" and len(found) == 1 and len(points) > 1:
-            # Nothing was trained from epoch to epoch: each is another network, and the best of them was found.
-            yield Line("candidate", points, 0, "dots")
-            yield Line("best", _best(points), 1, "steps")
+            # Nothing was trained from epoch to epoch: each is another network, or the mean of several that were scored
+            # together, and the best of them was found.
+            best = _points(series.records(part), "best_accuracy", chart.scale) or _best(points)
+            yield Line("candidate" if best == _best(points) else "mean of candidates", points, 0, "dots")
+            yield Line("best", best, 1, "steps")
         else:
             yield Line(_kind(chart, key), points, index)
 

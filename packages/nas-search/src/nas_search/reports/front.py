@@ -37,5 +37,5 @@ def front_table(pen: Pen, events: Sequence[Mapping[str, Any]]) -> str:
         for text, score, cost in front
     )
     head = f"<tr><th>{escape(name)}</th><th>validation accuracy</th><th>architecture</th></tr>"
-    drawn = figure(caption, chart, "rings: all that were tried; the line: the best for so much, or less")
+    drawn = figure(caption, chart, "rings: what was tried; the line: the best for so much, or less")
     return f'<section class="beside">{drawn}<div class="wide"><table>{head}{rows}</table></div></section>'

@@ -15,7 +15,7 @@ from nas_search.reports.curves import curves, operation_weights
 from nas_search.reports.figures import comparison, headline, table
 from nas_search.reports.front import front_table
 from nas_search.reports.policy import example_images, heat_map
-from nas_search.reports.reading import ReportedRun, read_run
+from nas_search.reports.reading import ReportedRun, read_runs
 from nas_search.reports.remarks import remarks
 from nas_search.reports.style import STYLE, themed
 from nas_search.reports.words import asked, found
@@ -50,7 +50,7 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
     if not distributed.is_first():
         return path
     require_drawing()
-    read = [read_run(run) for run in runs]
+    read = read_runs(runs)
     try:
         page = _page(read)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError, ArithmeticError) as error:

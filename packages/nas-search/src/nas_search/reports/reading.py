@@ -1,7 +1,8 @@
 """What a report knows of a run: what its folder holds."""
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from nas_search.errors import RunFolderError
 from nas_search.result import SearchResult
 from nas_search.run_folder import RunFolder
 
-__all__ = ["ReportedRun", "read_run"]
+__all__ = ["ReportedRun", "read_run", "read_runs"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class ReportedRun:
     """One run.
 
     Args:
-        name: of its folder.
+        name: of its folder; of several runs whose folders have one name, with those of the folders that they are in.
         result: the content of ``result.json``.
         events: a record for every epoch of the search, with the hyper-parameters that were learned beside the other figures.
         training: the same of the training of what was found; empty if there was none.
@@ -36,6 +37,20 @@ class ReportedRun:
     training: Sequence[Mapping[str, Any]]
     config: Mapping[str, Any]
     images: Tensor | None
+
+
+def read_runs(roots: Sequence[str | Path]) -> list[ReportedRun]:
+    """Read run folders, and tell those apart by their names that are of one name in different places.
+
+    Raises:
+        RunFolderError: as `read_run`.
+    """
+    runs = [read_run(root) for root in roots]
+    paths = [Path(root).resolve() for root in roots]
+    if len({run.name for run in runs}) == len(set(paths)):
+        return runs
+    common = Path(os.path.commonpath(paths))
+    return [replace(run, name=path.relative_to(common).as_posix()) for run, path in zip(runs, paths, strict=True)]
 
 
 def read_run(root: str | Path) -> ReportedRun:

@@ -47,5 +47,5 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
 
 def trained_alike(metrics: Mapping[str, Any]) -> bool:
     """Whether the random architecture had the training of the one that was found."""
-    same = metrics.get("train_epochs") == metrics.get("random_train_epochs")
+    same = all(metrics.get(f"train_{name}") == metrics.get(f"random_train_{name}") for name in ("epochs", "recipe"))
     return same and not metrics.get("trained_in_search", False)

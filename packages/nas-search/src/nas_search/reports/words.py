@@ -52,7 +52,11 @@ def found(result: Mapping[str, Any]) -> str:
 
 def trained_like(metrics: Mapping[str, Any]) -> str:
     """How the random architecture was trained beside the one that was found."""
-    return "trained alike" if trained_alike(metrics) else f"trained for {metrics.get('random_train_epochs')} epochs"
+    if trained_alike(metrics):
+        return "trained alike"
+    epochs = metrics.get("random_train_epochs")
+    otherwise = " otherwise" if metrics.get("train_epochs") == epochs and "trained_in_search" not in metrics else ""
+    return f"trained{otherwise} for {epochs} epochs"
 
 
 def number(value: float) -> str:

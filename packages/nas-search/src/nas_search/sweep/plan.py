@@ -10,7 +10,7 @@ from typing import Any
 from nas_search.config import RunConfig
 from nas_search.config_template import check_names
 from nas_search.errors import ConfigError, RunFolderError
-from nas_search.files import write_atomically
+from nas_search.files import is_temporary, write_atomically
 
 __all__ = ["Plan", "Trial", "plan"]
 
@@ -80,7 +80,7 @@ class Plan:
                 )
         elif self.root.exists() and not self.root.is_dir():
             raise RunFolderError(f"{self.root} is a file, and no folder; choose another one with --out.")
-        elif self.root.exists() and any(self.root.iterdir()):
+        elif self.root.exists() and not all(self._is_beginning(path) for path in self.root.iterdir()):
             raise RunFolderError(f"{self.root} exists and holds other files; choose another folder with --out.")
         try:
             (self.root / "logs").mkdir(parents=True, exist_ok=True)
@@ -91,6 +91,10 @@ class Plan:
         write_atomically(file, content)
         for trial in self.trials:
             write_atomically(self.config_file(trial), trial.config.to_toml())
+
+    def _is_beginning(self, path: Path) -> bool:
+        """Whether it is what a sweep leaves that was killed at once."""
+        return is_temporary(path) or (path == self.root / "logs" and path.is_dir() and not any(path.iterdir()))
 
 
 def plan(
@@ -110,7 +114,8 @@ def plan(
         grid: values of each key of the configuration or setting of the methods.
 
     Raises:
-        ConfigError: no method or seed, a key or value that a method does not have, or as `check_names`.
+        ConfigError: no method or seed, a key or value that a method does not have, the method or the seed as a key, two
+            trials of one name, or as `check_names`.
     """
     if not methods or seeds < 1:
         raise ConfigError(f"a sweep of methods {list(methods)} and {seeds} seeds has no run; give one or more of both.")
@@ -118,7 +123,12 @@ def plan(
     if repeated:
         raise ConfigError(f"method {repeated[0]!r} is given twice.")
     grid = dict(grid or {})
-    trials = []
+    for key in ("method", "seed"):
+        if key in grid:
+            raise ConfigError(
+                f"a grid of {key!r}: a sweep has its own {key}s (--{key}s), of which every trial has one."
+            )
+    trials: list[Trial] = []
     for method in methods:
         for values in itertools.product(*grid.values()):
             changed = dict(zip(grid, values, strict=True))
@@ -128,4 +138,11 @@ def plan(
                 marks = [f"{key}={value}" for key, value in changed.items()]
                 name = "-".join([config.method, *marks, f"seed{seed}"])
                 trials.append(Trial("".join(c if c.isalnum() or c in "-_.=" else "_" for c in name), config))
+    names = [trial.name for trial in trials]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"two trials would be called {twice[0]!r}, and share a folder: the values of a grid must differ in more than "
+            "punctuation; give each of them once."
+        )
     return Plan(Path(root), tuple(trials))
