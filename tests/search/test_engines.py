@@ -59,6 +59,32 @@ def test_a_killed_call_is_made_again_and_one_that_ends_is_told(tmp_path: Path) -
     assert left == Outcome(error="its process ended with status 3")
 
 
+class _Deadly:
+    """What cannot be read: the process that does is aborted."""
+
+    def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
+        return os.abort, ()
+
+
+class _Unreadable:
+    """What can be sent, and not be read."""
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return int, ("no number",)
+
+
+def test_a_process_that_dies_while_it_reads_its_function_is_told(tmp_path: Path) -> None:
+    deadly, long = _Deadly(), bytes(1 << 20)  # longer than a pipe holds
+    (found,) = outcomes(LocalEngine(1), lambda: (deadly, long), ())
+    assert found == Outcome(error="killed by signal 6")
+
+
+def test_an_answer_that_cannot_be_read_is_told_and_the_next_one_comes() -> None:
+    found = outcomes(LocalEngine(1), lambda number: _Unreadable() if number else number, (1,), (0,))
+    assert found[0].error.startswith("ValueError: invalid literal")
+    assert found[1] == Outcome(0)
+
+
 def test_calls_end_when_they_are_asked_to(tmp_path: Path) -> None:
     def linger(mark: str) -> None:
         Path(mark).write_text(str(os.getpid()))

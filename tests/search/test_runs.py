@@ -176,6 +176,28 @@ def test_resuming_after_a_longer_training_keeps_everything(tmp_path: Path) -> No
     assert (tmp_path / "run" / "model.pt").read_bytes() == model
 
 
+def test_resuming_after_a_training_of_what_the_search_had_trained_keeps_the_network(tmp_path: Path) -> None:
+    config = replace(CONFIG, method="ista", settings={"stages": 1}, train_epochs=0)
+    run_search(config, tmp_path / "run")
+    searched = (tmp_path / "run" / "model.pt").read_bytes()
+    run_training(tmp_path / "run", epochs=1)
+    trained = (tmp_path / "run" / "model.pt").read_bytes()
+    assert trained != searched
+    run_search(config, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "model.pt").read_bytes() == trained
+
+
+def test_a_random_architecture_is_said_to_be_trained_alike_only_if_it_was(drawn: None, tmp_path: Path) -> None:
+    from nas_search.reports.remarks import trained_alike
+
+    metrics = run_search(CONFIG, tmp_path / "run")["metrics"]
+    assert trained_alike(metrics)
+    run_training(tmp_path / "run", epochs=2, ema=0.9)
+    metrics = SearchResult.load(tmp_path / "run").metrics
+    assert metrics["train_epochs"] == metrics["random_train_epochs"]
+    assert not trained_alike(metrics)
+
+
 def test_a_table_that_lacks_architectures_of_the_space_is_refused_at_once(tmp_path: Path) -> None:
     np.savez(tmp_path / "part.npz", arch=np.array([str(next(iter(nas_bench_201())))]), cifar10_test_200=np.zeros(1))
     with pytest.raises(TableError, match="is not a table of the whole space nas_bench_201"):

@@ -85,6 +85,12 @@ def test_workers_find_what_one_process_finds(name: str, data: ImageData, small: 
     together = search(SPACE, data, method, **settings, engine=engine, out=tmp_path, resume=True)
     assert engine.batches == [2 if name == "trained" else 3] * 2  # the epoch that was not saved is scored again
     assert lasting(together) == lasting(alone)
+    # What is told of the run is told of what was found, and not of the last that were tried.
+    best = [record["best_accuracy"] for record in alone.history]
+    assert best == sorted(best)
+    assert alone.metrics["valid_accuracy"] == alone.candidates[0].score
+    if name != "successive_halving":  # which takes the best of the last rung alone
+        assert alone.candidates[0].score == pytest.approx(best[-1])
 
 
 @pytest.mark.nightly

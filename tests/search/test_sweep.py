@@ -88,6 +88,19 @@ def test_what_cannot_be_planned_is_refused(tmp_path: Path) -> None:
         plan(tmp_path, BASE, ["gdas"], 1, {"learing_rate": (1.0,)})
     with pytest.raises(ConfigError, match="unknown policy 'cutot'; did you mean 'cutout'"):
         plan(tmp_path, BASE, ["gdas"], 1, {"policy": ("cutot",)})
+    with pytest.raises(ConfigError, match=r"a grid of 'seed': a sweep has its own seeds \(--seeds\)"):
+        plan(tmp_path, BASE, ["gdas"], 1, {"seed": (1, 2)})
+    with pytest.raises(
+        ConfigError, match="two trials would be called 'gdas-data=npz_a_b.npz-seed0', and share a folder"
+    ):
+        plan(tmp_path, BASE, ["gdas"], 1, {"data": ("npz:a/b.npz", "npz:a_b.npz")})
+
+
+def test_a_sweep_that_was_killed_before_it_had_a_plan_begins_again(tmp_path: Path) -> None:
+    planned = plan(tmp_path / "s", BASE, ["gdas"], 1)
+    (planned.root / "logs").mkdir(parents=True)
+    planned.claim()
+    assert (planned.root / "sweep.json").exists()
 
 
 def test_one_that_fails_does_not_stop_the_others_and_what_is_done_is_not_repeated(drawn: None, tmp_path: Path) -> None:
