@@ -116,7 +116,7 @@ _COLLAPSE = (
 )
 _COLLAPSED = "1,000 CIFAR-10 images of 8 x 8, 160 epochs of 7 steps"
 _DHA = "python benchmarks/bench_hyperparameters.py components --out components.json"
-_DHA_CIFAR = "python benchmarks/bench_hyperparameters.py components --data npz:c10.npz --images 2000 --side 16 --out components.json"
+_DHA_CIFAR = "python benchmarks/bench_hyperparameters.py components --data npz:c10.npz --images 2000 --side 16"
 _SMALL = "2,000 CIFAR-10 images of 16 x 16, 8 channels, one cell a stage, 30 epochs"
 _DIGITS = "scikit-learn's digits, 8 channels, one cell a stage, 30 epochs"
 _JOINT = "python benchmarks/bench_joint.py --data npz:c10.npz --images 2000 --side 16 --epochs 12 --train-epochs 20 ..."
