@@ -111,7 +111,7 @@ def test_random_policies_of_two_operations_equal_pillow(
     assert different(apply_operations(images, draw, backend="dense"), expected) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_compiled_random_policies_of_two_operations_equal_pillow(
     pillow: Callable[..., Tensor], contents: Callable[..., Tensor]
 ) -> None:

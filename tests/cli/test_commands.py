@@ -11,9 +11,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from here import Here
 
 from nas_cli.main import _COMMANDS
+from nas_cli.options import engine_of
 from nas_search import catalog
+from nas_search.engines import LocalEngine
 from nas_spaces import nas_bench_201
 
 ARCHITECTURE = "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
@@ -87,15 +90,21 @@ def test_evaluate_and_export(nascli: Any, run: Path) -> None:
     assert nascli("evaluate", "nowhere").status == 1
 
 
-@pytest.mark.slow
-def test_sweep_puts_runs_side_by_side_and_repeats_nothing(nascli: Any) -> None:
+def test_sweep_puts_runs_side_by_side_and_repeats_nothing(nascli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def engine(*options: Any) -> Here:
+        """In place of the engine that the options stand for, whose processes have tests of their own."""
+        chosen = engine_of(*options)
+        assert isinstance(chosen, LocalEngine)
+        return Here(chosen.workers)
+
+    monkeypatch.setattr("nas_cli.commands.sweep.engine_of", engine)
     sweep = ("sweep", "--methods", "random_nas", "--seeds", 1, "--out", "s", "--grid")
     quick = ("--data", "fake:1x8x8", "--epochs", 1, "--train-epochs", 0, "--channels", 4, "--device", "cpu")
     refused = nascli(*sweep, "samples=2,nonsense", *quick)
     assert (refused.status, "samples" in refused.stderr) == (2, True)
     refused = nascli(*sweep, "space=dart,darts", *quick)
     assert (refused.status, "did you mean 'darts'" in refused.stderr, Path("s").exists()) == (2, True, False)
-    arguments = (*sweep, "samples=2", *quick)
+    arguments = (*sweep, "samples=2", *quick, "--workers", "2")
     done = nascli(*arguments)
     assert done.status == 0, done.stderr
     assert "random_nas-samples=2" in done.stdout

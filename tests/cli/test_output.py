@@ -1,13 +1,12 @@
 """What is shown of long steps."""
 
 import logging
-import os
-import pty
 import re
 import sys
 from collections.abc import Iterator
 
 import pytest
+from terminals import terminal
 
 from nas_cli.output import _Left, _Lines, counted, notices
 from nas_search.roles import Event
@@ -36,13 +35,11 @@ def test_lines_say_how_many_and_nothing_is_said_if_quiet(capsys: pytest.CaptureF
 
 
 def test_a_terminal_has_the_lines_above_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    leader, follower = pty.openpty()
-    with os.fdopen(follower, "w") as terminal:
-        monkeypatch.setattr(sys, "stderr", terminal)
+    with terminal() as (stderr, shown):
+        monkeypatch.setattr(sys, "stderr", stderr)
         with counted("sweep", 2, 0) as tell:
             tell("gdas-seed0  [not a mark]")
-    with os.fdopen(leader, "rb", buffering=0) as shown:
-        text = shown.read(65536).decode()
+    text = shown.decode()
     assert "gdas-seed0  [not a mark]" in text
     assert re.search(r"1 of 2, about \d+ s left", text)
 

@@ -1,12 +1,12 @@
 """The example package of a third party, installed for real."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,17 +33,10 @@ def _installer() -> list[str]:
     pytest.skip("neither pip nor uv is there to install the example with")
 
 
-# Several commands in one process, which imports torch once.
-PROGRAM = """
-import json, sys
-from nas_cli.main import nascli
-for line in json.loads(sys.argv[1]):
-    nascli.main(line.split(), prog_name="nascli", standalone_mode=False)
-"""
-
-
 @pytest.mark.slow
-def test_the_example_is_installed_listed_and_searched_with(tmp_path: Path) -> None:
+def test_the_example_is_installed_listed_and_searched_with(
+    nascli: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     if not _installed("setuptools"):
         pytest.skip("setuptools, which builds the example, is not there")
     # Building writes into the source.
@@ -61,15 +54,13 @@ def test_the_example_is_installed_listed_and_searched_with(tmp_path: Path) -> No
         "search --space tiny-chain --method patient-gumbel --set policy=small_shifts --set patience=0.0 --cells 3 "
         "--data fake:1x8x8 --epochs 1 --train-epochs 1 --channels 8 --device cpu --out run --json",
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(lines)],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    spaces, methods, policies, documented, data, found = map(json.loads, done.stdout.splitlines())
+    monkeypatch.syspath_prepend(target)
+    records = []
+    for line in lines:
+        outcome = nascli(*line.split())
+        assert outcome.status == 0, outcome.stderr
+        records.append(json.loads(outcome.stdout))
+    spaces, methods, policies, documented, data, found = records
     assert spaces["tiny_chain"].startswith("Three layers in a row")
     assert methods["patient_gumbel"] == "GDAS that trains the weights alone for a while."
     assert "daas" in methods

@@ -6,17 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from here import Here
 
 from nas_augment import Policy
-from nas_search.engines import Outcome, Run
+from nas_search.engines import Engine
 
 QUICK = (
     "--data",
@@ -62,19 +61,9 @@ def test_a_joint_search_prints_and_reports_the_augmentation_that_it_found(nascli
 def test_workers_score_candidates_and_the_run_keeps_how_many_are_proposed_together(
     nascli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Here:
-        """An engine that stays in this process."""
-
-        def __init__(self, workers: int) -> None:
-            self.workers = workers
-
-        @contextmanager
-        def open(self, function: Callable[..., Any], *, fresh: bool = False) -> Iterator[Run]:
-            yield lambda tasks, stopping: ((task, Outcome(function(*task.arguments))) for task in tasks)
-
     asked: list[tuple[object, ...]] = []
 
-    def engine_of(engine: str, workers: int, address: str, gpus: float) -> Here:
+    def engine_of(engine: str, workers: int, address: str, gpus: float) -> Engine:
         asked.append((engine, workers, address, gpus))
         return Here(workers)
 
@@ -296,71 +285,70 @@ def test_nan_stops_with_the_step_and_the_remedy(nascli: Any) -> None:
     assert "Start a new run with a smaller learning rate" in outcome.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_real_process_saves_on_a_signal_and_resumes_to_the_same_result(
-    nascli: Any, tmp_path: Path, number: int
-) -> None:
-    search = ["search", *QUICK, "--epochs", "20", "--batch-size", "16"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nas_cli", *search, "--out", "parts"], cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stderr is not None
-    assert process.stderr.readline().startswith("search epoch 1/20")
-    time.sleep(0.05)
-    process.send_signal(number)
-    _, message = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "saved in parts/checkpoints/last.pt" in message
-    assert "Go on with: nascli search --out parts --resume" in message
-    records = []
-    for arguments in (["search", "--out", "parts", "--resume"], [*search, "--out", "whole"]):
-        done = nascli(*arguments, "--json")
-        assert done.status == 0, done.stderr
-        records.append(json.loads(done.stdout))
-    assert records[0]["architecture"] == records[1]["architecture"]
-    assert records[0]["metrics"] == records[1]["metrics"]
-
-
-# Twice in one process, which imports torch once.
-WITH_AND_WITHOUT_COLOURS = """
-import os, sys
-from nas_cli.main import nascli
-for turn in range(2):
-    nascli.main(sys.argv[1:], prog_name="nascli", standalone_mode=False)
-    os.write(2, b"\\0")
-    os.environ["NO_COLOR"] = "1"
+# One search after the other in one process, which imports torch once.
+STOPPED_TWICE = """
+import sys
+from nas_cli.main import main
+arguments = sys.argv[1:]
+for out in ("by-2", "by-15"):
+    sys.argv[1:] = [*arguments, "--out", out]
+    try:
+        main()
+    except SystemExit as leave:
+        print("left with", leave.code, file=sys.stderr, flush=True)
 """
 
 
 @pytest.mark.slow
-def test_a_terminal_shows_a_bar_with_loss_accuracy_throughput_and_time_left(tmp_path: Path) -> None:
-    pty = pytest.importorskip("pty")
-    ours, theirs = pty.openpty()
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "TERM": "xterm-256color"}
-    environment.pop("NO_COLOR", None)
-    command = [sys.executable, "-c", WITH_AND_WITHOUT_COLOURS, "search", *QUICK]
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            read = os.read(ours, 65536)
-        except OSError:  # the other side has closed
-            break
-        if not read:
-            break
-        shown += read
-    os.close(ours)
-    assert process.wait() == 0
-    with_colours, without, end = shown.decode().split("\0")
-    assert end == ""
-    for text, colours in ((with_colours, True), (without, False)):
-        for part in ("search", "train loss", "valid acc", "img/s", "0:00:00", "━"):
-            assert part in text, part
-        # Colours of the 8, 16 or 256: 30 to 37, 90 to 97, 38;5.
-        assert bool(re.search(r"\x1b\[(\d+;)*(3[0-8]|9[0-7])(;\d+)*m", text)) == colours
+def test_a_real_process_saves_on_a_signal_and_resumes_to_the_same_result(nascli: Any, tmp_path: Path) -> None:
+    search = ["search", *QUICK, "--epochs", "20", "--batch-size", "16"]
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED_TWICE, *search], cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            assert process.stderr.readline().startswith("search epoch 1/20")
+            time.sleep(0.05)  # between two epochs' ends
+            process.send_signal(number)
+            message = ""
+            while not message.endswith("left with 130\n"):
+                line = process.stderr.readline()
+                assert line, message
+                message += line
+            assert f"saved in by-{number:d}/checkpoints/last.pt" in message
+            assert f"Go on with: nascli search --out by-{number:d} --resume" in message
+    assert process.returncode == 0
+    records = []
+    for arguments in (["search", "--out", "by-2", "--resume"], ["search", "--out", "by-15", "--resume"], search):
+        done = nascli(*arguments, "--json")
+        assert done.status == 0, done.stderr
+        records.append(json.loads(done.stdout))
+    for record in records[:2]:
+        assert record["architecture"] == records[2]["architecture"]
+        assert record["metrics"] == records[2]["metrics"]
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_a_terminal_shows_a_bar_with_loss_accuracy_throughput_and_time_left(
+    nascli: Any, monkeypatch: pytest.MonkeyPatch, colours: bool
+) -> None:
+    pytest.importorskip("pty")
+    from terminals import terminal
+
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if not colours:
+        monkeypatch.setenv("NO_COLOR", "1")
+    with terminal() as (stderr, shown):
+        monkeypatch.setattr(sys, "stderr", stderr)
+        assert nascli("search", *QUICK).status == 0
+    text = shown.decode()
+    for part in ("search", "train loss", "valid acc", "img/s", "0:00:00", "━"):
+        assert part in text, part
+    # Colours of the 8, 16 or 256: 30 to 37, 90 to 97, 38;5.
+    assert bool(re.search(r"\x1b\[(\d+;)*(3[0-8]|9[0-7])(;\d+)*m", text)) == colours
 
 
 def test_only_image_sets_with_a_folder_are_downloaded(nascli: Any, tmp_path: Path) -> None:

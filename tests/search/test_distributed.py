@@ -3,9 +3,13 @@
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ from nas_search.runs import run_search
 from nas_spaces.twice import batch_norm
 
 SEARCH = [
-    "-m", "nas_cli", "search", "--data", "fake:1x8x8", "--method", "gdas", "--batch-size", "32", "--channels", "4",
+    "search", "--data", "fake:1x8x8", "--method", "gdas", "--batch-size", "32", "--channels", "4",
     "--train-epochs", "0", "--device", "cpu",
 ]  # fmt: skip
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -31,11 +35,47 @@ def torchrun(*arguments: str, restarts: int = 0) -> list[str]:
     return [sys.executable, "-m", *launch, *arguments]
 
 
-def run(command: list[str]) -> str:
-    """What a command prints that has to succeed."""
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
+@contextmanager
+def with_another(*command: str) -> Iterator["subprocess.Popen[str]"]:
+    """Be the first of two ranks; the second is the process of a command, as torchrun would start it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    both = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    ranks = [both | {"RANK": number, "LOCAL_RANK": number} for number in ("0", "1")]
+    threads = torch.get_num_threads()
+    with started([sys.executable, *command], **ranks[1]) as other, pytest.MonkeyPatch.context() as patch:
+        for name, value in ranks[0].items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "excepthook", sys.excepthook)  # a process group puts another one around it
+        torch.set_num_threads(1)  # as the other one
+        try:
+            yield other
+        finally:
+            torch.set_num_threads(threads)
+            other.kill()
+            if torch.distributed.is_initialized():  # left so by an error
+                torch.distributed.destroy_process_group()
+
+
+def nascli(*arguments: str) -> int:
+    """What ``nascli`` leaves with, called in this process."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["nascli", *arguments])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_module("nas_cli", run_name="__main__")
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    return int(left.value.code or 0)
+
+
+def on_two_ranks(*arguments: str) -> None:
+    """``nascli`` by this process and another one."""
+    with with_another("-m", "nas_cli", *arguments) as other:
+        assert nascli(*arguments) == 0
+        _, printed = other.communicate(timeout=300)
+    assert other.returncode == 0, printed
 
 
 def largest_difference(a: Any, b: Any) -> float:
@@ -81,11 +121,15 @@ def test_two_ranks_compute_what_one_process_does_with_the_whole_batch(
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()
-    run(torchrun(script, str(two)))
     # The script replaces it, here for the time of the test.
     monkeypatch.setattr("nas_spaces.nas_bench_201_supernet.batch_norm", batch_norm)
     monkeypatch.setattr(sys, "argv", [script, str(one)])
     runpy.run_path(script, run_name="__main__")
+    with with_another(script, str(two)) as other:
+        monkeypatch.setattr(sys, "argv", [script, str(two)])
+        runpy.run_path(script, run_name="__main__")
+        _, printed = other.communicate(timeout=300)
+    assert other.returncode == 0, printed
     names = sorted(path.name for path in one.iterdir())
     assert len(names) == 8
     for name in names:
@@ -95,15 +139,16 @@ def test_two_ranks_compute_what_one_process_does_with_the_whole_batch(
 
 def begun(process: "subprocess.Popen[str]", out: Path) -> None:
     """Wait until a run has saved its first epoch."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not RunFolder(out).events.exists():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def started(command: list[str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+def started(command: list[str], **variables: str) -> "subprocess.Popen[str]":
+    environment = ENVIRONMENT | variables
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def ranks_of(process: "subprocess.Popen[str]") -> list[int]:
@@ -123,10 +168,10 @@ def ranks_of(process: "subprocess.Popen[str]") -> list[int]:
 def test_a_run_of_two_ranks_is_stopped_saved_once_and_goes_on_in_one_process_and_back(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [*SEARCH, "--epochs", "16", "--out", str(out)]
-    process = started(torchrun(*command))
+    process = started(torchrun("-m", "nas_cli", *command))
     begun(process, out)
     process.send_signal(signal.SIGTERM)
-    _, printed = process.communicate(timeout=60)
+    _, printed = process.communicate(timeout=120)
     assert process.returncode != 0
     assert printed.count("nascli: stopped") == 1, printed
     assert "--resume" in printed
@@ -139,29 +184,49 @@ def test_a_run_of_two_ranks_is_stopped_saved_once_and_goes_on_in_one_process_and
     with pytest.raises(Interrupted):
         run_search(RunConfig.from_toml(RunFolder(out).config), out, resume=True, observers=[stop])
     assert len(RunFolder(out).read_events()) == first + 1
-    run(torchrun(*command, "--resume"))
+    on_two_ranks(*command, "--resume")
     assert [line["epoch"] for line in RunFolder(out).read_events()] == list(range(1, 17))
     assert RunFolder(out).read_result()["architecture"]
 
 
+# The processes of one attempt come one after the other; after the restart one meets what the killed ones have left.
+LATE = """
+import os, runpy, time
+import nas_search
+if os.environ["RANK"] != os.environ["TORCHELASTIC_RESTART_COUNT"]:
+    time.sleep(2)
+runpy.run_module("nas_cli", run_name="__main__")
+"""
+
+
 @pytest.mark.slow
-def test_a_rank_that_is_killed_ends_the_job_which_goes_on_by_hand_or_by_torchrun(tmp_path: Path) -> None:
+def test_a_rank_that_is_killed_ends_the_job_which_goes_on_by_hand_or_by_torchrun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     by_hand, by_itself = RunFolder(tmp_path / "by-hand"), RunFolder(tmp_path / "by-itself")
     command = [*SEARCH, "--epochs", "16", "--out", str(by_hand.root)]
-    process = started(torchrun(*command))
-    begun(process, by_hand.root)
-    os.kill(ranks_of(process)[1], signal.SIGKILL)
-    start = time.monotonic()
-    _, printed = process.communicate(timeout=60)
-    assert time.monotonic() - start < 30
-    assert process.returncode != 0
-    assert "nascli: rank 0 lost the others" in printed or "Signal 9 (SIGKILL)" in printed, printed
-    run(torchrun(*command, "--resume"))
+    with with_another("-m", "nas_cli", *command) as other:
+        killed: list[float] = []
 
-    process = started(torchrun(*SEARCH, "--epochs", "16", "--out", str(by_itself.root), restarts=1))
+        def kill() -> None:
+            begun(other, by_hand.root)
+            other.kill()
+            killed.append(time.monotonic())
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        assert nascli(*command) == 1
+        killer.join()
+        assert time.monotonic() - killed[0] < 60  # and not after the time-out of half an hour
+    assert "nascli: rank 0 lost the others" in capsys.readouterr().err
+    on_two_ranks(*command, "--resume")
+
+    script = tmp_path / "late.py"
+    script.write_text(LATE)
+    process = started(torchrun(str(script), *SEARCH, "--epochs", "16", "--out", str(by_itself.root), restarts=1))
     begun(process, by_itself.root)
     os.kill(ranks_of(process)[0], signal.SIGKILL)  # the rank that saves
-    _, printed = process.communicate(timeout=300)
+    _, printed = process.communicate(timeout=600)
     assert process.returncode == 0, printed
 
     states = []
@@ -169,23 +234,3 @@ def test_a_rank_that_is_killed_ends_the_job_which_goes_on_by_hand_or_by_torchrun
         assert [line["epoch"] for line in folder.read_events()] == list(range(1, 17))
         states.append(torch.load(folder.last, weights_only=True)["state"]["modules"])
     assert largest_difference(*states) == 0
-
-
-LATE = """
-import os, time, torch
-from nas_search import distributed
-rank, attempt = int(os.environ["RANK"]), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
-if attempt != rank:  # at first the first rank, after the restart the second one comes late
-    time.sleep(2)
-with distributed.joined("cpu"):
-    assert distributed.mean(torch.tensor(float(rank))) == 0.5
-    if attempt == 0:
-        os._exit(1)
-"""
-
-
-@pytest.mark.slow
-def test_a_rank_that_is_started_again_before_the_others_waits_for_them(tmp_path: Path) -> None:
-    script = tmp_path / "late.py"
-    script.write_text(LATE)
-    run(torchrun(str(script), restarts=1))

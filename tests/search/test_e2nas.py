@@ -217,6 +217,7 @@ def test_the_architecture_that_explains_the_labels_is_found(tmp_path: Path, smal
     method = methods.e2nas(
         autoencoder=str(tmp_path / "autoencoder.pt"),
         autoencoder_epochs=8,
+        autoencoder_samples=2000,
         architecture_learning_rate=0.05,
         learning_rate=0.1,
     )

@@ -82,7 +82,8 @@ def test_a_bundle_has_it_all_and_says_how_it_is_loaded(run: Path, images: Tensor
         assert found.shape == (1, 8, 8)
     again = export_run(run, "bundle")
     assert again == run / "bundle.zip"
-    assert export_run(run, "bundle").read_bytes() == again.read_bytes()
+    first = again.read_bytes()
+    assert export_run(run, "bundle").read_bytes() == first
 
 
 def test_bundles_that_were_changed_are_refused(run: Path, tmp_path: Path) -> None:

@@ -103,13 +103,13 @@ def test_the_policy_of_a_given_network_finds_it(data: ImageData) -> None:
 
 @pytest.mark.slow
 def test_a_joint_search_finds_it(data: ImageData) -> None:
-    """Of `benchmarks/joint.md`: 0.98 against 0.18 and 0.08 after twice as long a search and training."""
+    """Of `benchmarks/joint.md`: 0.98 against 0.18 and 0.08, after a longer search and training than here."""
     space = nas_bench_201()
     method = methods.daas(
-        2, 2, 4, warmup=0.2, share="operation", per="image", architecture_learning_rate=0.01, policy_learning_rate=0.05
+        2, 2, 1, warmup=0.2, share="operation", per="image", architecture_learning_rate=0.01, policy_learning_rate=0.05
     )
-    result, rise = found(space, data, method, epochs=10, channels=8)
+    result, rise = found(space, data, method, epochs=8, channels=8)
     assert rise > 2
-    ours, customary, random = compare(space, data, result, epochs=20, channels=8)
+    ours, customary, random = compare(space, data, result, epochs=10, channels=8)
     assert ours > customary + 0.3
     assert ours > random + 0.3

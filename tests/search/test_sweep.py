@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from nas_augment import Policy
-from nas_search import ConfigError, RunFolderError, SearchResult
+from nas_search import ConfigError, Interrupted, RunFolderError, SearchResult
 from nas_search.config import RunConfig
 from nas_search.engines import LocalEngine, Outcome, RayEngine, Run, Task
 from nas_search.sweep import Plan, Trial, plan, run_sweep, summarize
@@ -135,26 +135,42 @@ def test_the_folder_of_another_sweep_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "t").iterdir()] == ["mine.txt"]
 
 
-def _kill_when_it_searches(planned: Plan, trial: Trial) -> Callable[[], None]:
-    """Kill the process of a trial, once, as soon as it has saved a checkpoint."""
+def _process_of(trial: Trial, parent: int) -> int:
+    """That an engine runs a trial in: a child of the process that has the engine, of the name of the trial."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                name, _, fields = (folder / "stat").read_text().rpartition(")")
+            except OSError:
+                continue
+            if (trial.name.encode() in words and int(fields.split()[1]) == parent) or "(ray::random" in name:
+                return int(folder.name)
+    raise AssertionError("the trial's process was not found")
 
-    def kill() -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and not (planned.folder(trial) / "checkpoints" / "last.pt").exists():
+
+def _runs(process: int) -> bool:
+    """Whether it has not ended; one for which nobody waits may stay as a zombie."""
+    try:
+        return ") Z " not in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+
+
+def _when_it_has_saved(planned: Plan, trial: Trial, then: Callable[[], None]) -> threading.Thread:
+    """A thread that does something as soon as a trial has saved a checkpoint."""
+    saved = planned.folder(trial) / "checkpoints" / "last.pt"
+
+    def wait() -> None:
+        deadline = time.monotonic() + 300
+        while not saved.exists():
+            assert time.monotonic() < deadline
             time.sleep(0.02)
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdecimal():
-                try:
-                    words = (folder / "cmdline").read_bytes().split(b"\0")
-                    owner = (folder / "comm").read_text()
-                except OSError:
-                    continue
-                if (trial.name.encode() in words) or owner.startswith("ray::random"):
-                    os.kill(int(folder.name), signal.SIGKILL)
-                    return
-        raise AssertionError("the trial's process was not found")
+        then()
 
-    return kill
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
 
 
 @pytest.mark.slow
@@ -170,8 +186,8 @@ def test_a_killed_worker_is_taken_up_again_and_a_failure_is_told(engine: str, tm
         chosen: LocalEngine | RayEngine = RayEngine(2)
     else:
         chosen = LocalEngine(2)
-    killer = threading.Thread(target=_kill_when_it_searches(planned, planned.trials[0]))
-    killer.start()
+    first = planned.trials[0]
+    killer = _when_it_has_saved(planned, first, lambda: os.kill(_process_of(first, os.getpid()), signal.SIGKILL))
     good, failed = run_sweep(planned, chosen)
     killer.join()
     assert failed.status == "failed"
@@ -194,26 +210,28 @@ def test_a_sweep_that_is_stopped_or_killed_stops_its_trials_and_goes_on(tmp_path
     config = replace(BASE, epochs=400)
     planned = plan(tmp_path / "s", config, ["random_nas"], 1)
     (trial,) = planned.trials
+    stopper = _when_it_has_saved(planned, trial, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Interrupted, match="stopped the sweep in .* after 0 of 1 trials"):
+        run_sweep(planned, LocalEngine(1))
+    stopper.join()
+    assert not finished(planned.folder(trial), trial.config)
+
     program = (
         "from nas_search.sweep import plan, run_sweep; from nas_search.engines import LocalEngine\n"
         "from nas_search.config import RunConfig\n"
         f"run_sweep(plan({str(tmp_path / 's')!r}, {config!r}, ['random_nas'], 1), LocalEngine(1))\n"
     )
-    for number in (signal.SIGINT, signal.SIGKILL):
-        saved = planned.folder(trial) / "checkpoints" / "last.pt"
-        before = saved.stat().st_mtime_ns if saved.exists() else 0
-        sweep = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
-        while not saved.exists() or saved.stat().st_mtime_ns == before:
-            assert sweep.poll() is None, sweep.communicate()
-            time.sleep(0.05)
-        sweep.send_signal(number)
-        _, said = sweep.communicate(timeout=60)
-        assert sweep.returncode != 0
-        if number == signal.SIGINT:
-            assert "stopped the sweep in" in said
-        while True:  # nobody writes to the folder any more
-            stamp = saved.stat().st_mtime_ns
-            time.sleep(1.5)
-            if saved.stat().st_mtime_ns == stamp:
-                break
-        assert not finished(planned.folder(trial), trial.config)
+    saved = planned.folder(trial) / "checkpoints" / "last.pt"
+    before = saved.stat().st_mtime_ns
+    sweep = subprocess.Popen([sys.executable, "-c", program])
+    while saved.stat().st_mtime_ns == before:
+        assert sweep.poll() is None
+        time.sleep(0.05)
+    left = _process_of(trial, sweep.pid)
+    sweep.kill()
+    sweep.wait()
+    deadline = time.monotonic() + 120
+    while _runs(left):  # it saves and ends by itself
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not finished(planned.folder(trial), trial.config)

@@ -17,6 +17,7 @@ from nas_spaces import (
 )
 from nas_spaces.nas_bench_1shot1 import NasBench1Shot1
 from nas_spaces.testing import check_space, check_supernet
+from nas_spaces.vertex_network import OPERATIONS
 
 PARENTS = {1: (1, 2, 2, 2, 2), 2: (1, 1, 2, 2, 3), 3: (1, 1, 1, 2, 2, 2)}
 PUBLISHED = {1: 6_240, 2: 29_160, 3: 363_648}
@@ -55,8 +56,23 @@ def test_both_counting_rules(number: int, every: int, read: int, cells: int) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "cells"), [(2, 7_773), (3, 55_854)])
 def test_numbers_of_different_cells(number: int, cells: int) -> None:
-    space = nas_bench_1shot1(number)
-    assert len({space.cell(a) for a in space}) == cells
+    """Of the architectures that differ in what does not lead to the output alone, one is looked at."""
+    space, found = nas_bench_1shot1(number), set[Architecture]()
+    vertices = range(1, space.blocks + 2)
+    ranges = [
+        itertools.combinations(range(vertex), count) for vertex, count in zip(vertices, PARENTS[number], strict=True)
+    ]
+    wirings = dict[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]()
+    for wiring in itertools.product(*ranges):
+        leading = {space.blocks + 1}
+        for vertex in reversed(vertices):
+            if vertex in leading:
+                leading.update(wiring[vertex - 1])
+        wirings[tuple(wiring[vertex - 1] if vertex in leading else () for vertex in vertices)] = wiring
+    for kept, wiring in wirings.items():
+        blocks = [OPERATIONS if read else OPERATIONS[:1] for read in kept[:-1]]
+        found.update(space.cell(space.build(operations, wiring)) for operations in itertools.product(*blocks))
+    assert len(found) == cells
 
 
 @pytest.mark.parametrize("space", SPACES[:2], ids=NAMES[:2])
