@@ -16,6 +16,7 @@ from nas_search import ConfigError, DataError, ImageData, LoaderError, image_fol
 from nas_search.config import RunConfig
 from nas_search.data_sources import load_data
 from nas_search.image_folder import ImageFolder
+from nas_search.runs import run_evaluation, run_search
 
 
 def read(source: str) -> ImageData:
@@ -282,3 +283,19 @@ def test_the_path_in_a_configuration_is_whole_and_keeps_the_options(
         assert found == f"imagefolder:{tmp_path}/a,b{kept}"
     assert RunConfig(data="cifar10:here").resolved().data == f"cifar10:{tmp_path}/here"
     assert ImageFolder.parse("a,b,size=4")[0] == Path("a,b")
+
+
+def test_a_network_is_not_judged_by_other_classes_of_the_same_number(tmp_path: Path) -> None:
+    pets = folder(tmp_path / "pets", {"train/cat": 8, "train/dog": 8, "test/cat": 2, "test/dog": 2})
+    more = folder(tmp_path / "more", {"train/cat": 2, "train/dog": 2, "test/cat": 2, "test/dog": 2})
+    cars = folder(tmp_path / "cars", {"train/car": 2, "train/dog": 2, "test/car": 2, "test/dog": 2})
+    config = RunConfig(
+        method="random_search", data=f"imagefolder:{pets}", settings={"candidate_epochs": 1}, epochs=1, train_epochs=1,
+        batch_size=8, channels=2, cells=1, device="cpu",
+    )  # fmt: skip
+    run_search(config, tmp_path / "run")
+    assert list(run_evaluation(tmp_path / "run", data=f"imagefolder:{more}", device="cpu")["classes"]) == ["cat", "dog"]
+    with pytest.raises(
+        ConfigError, match=r"class 0 of cars is 'car', that of the network of .* 'cat'; the classes must"
+    ):
+        run_evaluation(tmp_path / "run", data=f"imagefolder:{cars}", device="cpu")

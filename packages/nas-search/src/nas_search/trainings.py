@@ -184,7 +184,7 @@ def run_evaluation(
 
     Raises:
         RunFolderError: there is no trained network.
-        ConfigError: the data have other channels or classes than the network.
+        ConfigError: the data have other channels or classes than the network, or the same ones in another order.
     """
     folder = RunFolder(run)
     network, build = read_model(folder.model_of(weights))
@@ -211,6 +211,14 @@ def run_evaluation(
             raise ConfigError(
                 f"{found.name} has {theirs} {name}, the network of {folder.root} {own}; choose other --data."
             )
+    names = tuple(map(str, getattr(found, "class_names", ())))
+    known = tuple(build.get("class_names") or names)
+    if names and found.kind != "tokens" and names != known:
+        place_of = next(index for index, pair in enumerate(zip(names, known, strict=False)) if pair[0] != pair[1])
+        raise ConfigError(
+            f"class {place_of} of {found.name} is {names[place_of]!r}, that of the network of {folder.root} {known[place_of]!r}; "
+            "the classes must be the same, in the same order: call the folders of the images alike."
+        )
     network = network.to(place)
     record: dict[str, Any] = {
         "test_accuracy": top1(network, part(torch.arange(len(labels))), place),
@@ -219,12 +227,11 @@ def run_evaluation(
     }
     if found.kind == "tokens" and not isinstance(found, ImageFolders):
         return {**record, "test_perplexity": perplexity(network, found.test, place)}
-    names = getattr(found, "class_names", ()) or tuple(map(str, range(found.classes)))
     shares = {}
-    for label, name in enumerate(names):
+    for label, name in enumerate(names or map(str, range(found.classes))):
         index = (labels == label).nonzero()[:, 0]
         if len(index):
-            shares[str(name)] = top1(network, part(index), place)
+            shares[name] = top1(network, part(index), place)
     return {**record, "classes": shares}
 
 

@@ -30,7 +30,8 @@ def run_sweep(plan: Plan, engine: Engine, tell: Callable[[Row], None] = lambda r
 
     Raises:
         RunFolderError: the folder holds another sweep, or cannot be written.
-        Interrupted: SIGINT or SIGTERM asked to stop; the trials have saved their state.
+        Interrupted: SIGINT or SIGTERM asked to stop; the trials of the local engine have saved their state, those on Ray go on from
+            their last checkpoint.
     """
     plan.claim()
     rows = {trial.name: read_row(plan, trial) for trial in plan.trials}
