@@ -23,9 +23,9 @@ from nas_spaces import (
     nas_bench_1shot1,
     nas_bench_101,
     nas_bench_201,
-    nas_bench_201_small,
 )
 from nas_spaces.mobile import Stage
+from nas_spaces.nas_bench_201_supernet import MixedCell
 from nas_spaces.supernet import Supernet
 
 STAGES: tuple[Stage, ...] = ((16, 1, 1), (24, 2, 2))
@@ -199,14 +199,14 @@ def test_both_forms_compile_without_graph_breaks(space: SearchSpace, drawn: bool
 
 @pytest.mark.slow
 def test_inductor_gives_the_same_numbers() -> None:
+    """Of a cell: the C++ compiler takes a second for each of fifty kernels, and a whole supernet has them several times."""
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         pytest.skip("torch.compile for a CPU needs a C++ compiler")
     torch.compiler.reset()
-    space = nas_bench_201_small()  # whose kernels are compiled in half the time of the whole space's
-    supernet = space.supernet(classes=3, channels=2, cells=1).double()
-    images = torch.randn(2, 3, 8, 8, dtype=torch.float64)
-    weights = torch.full(space.choices.shape, 0.2, dtype=torch.float64, requires_grad=True)
-    outputs = [network(images, weights) for network in (torch.compile(supernet, fullgraph=True), supernet)]
+    cell = MixedCell(2, nodes=3).double()
+    features = torch.randn(2, 2, 4, 4, dtype=torch.float64)
+    weights = torch.full((3, 5), 0.2, dtype=torch.float64, requires_grad=True)
+    outputs = [each(features, weights, None) for each in (torch.compile(cell, fullgraph=True), cell)]
     torch.testing.assert_close(*outputs)
     torch.testing.assert_close(*(torch.autograd.grad(y.square().sum(), [weights])[0] for y in outputs))
 
