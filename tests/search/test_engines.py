@@ -1,6 +1,7 @@
 """Engines: what calls return, what they print, and processes that fail or die."""
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -68,13 +69,6 @@ class _Deadly:
         return os.abort, ()
 
 
-class _Unreadable:
-    """What can be sent, and not be read."""
-
-    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
-        return int, ("no number",)
-
-
 def test_a_process_that_dies_while_it_reads_its_function_is_told(tmp_path: Path) -> None:
     deadly, long = _Deadly(), bytes(1 << 20)  # longer than a pipe holds
     (found,) = outcomes(LocalEngine(1), lambda: (deadly, long), ())
@@ -82,9 +76,27 @@ def test_a_process_that_dies_while_it_reads_its_function_is_told(tmp_path: Path)
 
 
 def test_an_answer_that_cannot_be_read_is_told_and_the_next_one_comes() -> None:
-    found = outcomes(LocalEngine(1), lambda number: _Unreadable() if number else number, (1,), (0,))
+    class Unreadable:
+        """What can be sent, and not be read."""
+
+        def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+            return int, ("no number",)
+
+    found = outcomes(LocalEngine(1), lambda number: Unreadable() if number else number, (1,), (0,))
     assert found[0].error.startswith("ValueError: invalid literal")
     assert found[1] == Outcome(0)
+
+
+def test_a_function_that_cannot_be_read_is_told() -> None:
+    class Unreadable:
+        def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+            return int, ("no number",)
+
+    unreadable = Unreadable()
+    found = outcomes(LocalEngine(1), lambda: unreadable, (), ())
+    assert all(
+        re.search(r"cannot be read in another process \(ValueError: invalid literal", each.error) for each in found
+    )
 
 
 def test_calls_end_when_they_are_asked_to(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -167,6 +168,8 @@ def _serve(calls: Connection) -> None:
         function = calls.recv()
     except EOFError:
         return
+    except Exception as error:  # noqa: BLE001 - what a part of anybody's is made of may be missing here
+        function = partial(_unreadable, one_line(type(error).__name__, str(error)))
     while True:
         try:
             arguments, log = calls.recv()
@@ -183,6 +186,10 @@ def _serve(calls: Connection) -> None:
             return  # nobody waits for it any more
         except Exception as error:  # noqa: BLE001 - what was returned may raise anything
             calls.send((None, one_line(type(error).__name__, str(error))))
+
+
+def _unreadable(reason: str, *_: object) -> object:
+    raise ImportError(f"what is to be computed cannot be read in another process ({reason})")
 
 
 def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, str]:
