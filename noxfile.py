@@ -121,7 +121,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def nightly(session: nox.Session) -> None:
     """The tests that take minutes, such as 200 random compositions of a search; arguments go to pytest."""
-    install_for_tests(session)
+    install_for_tests(session, "lightning>=2.6", "timm>=1.0")
     session.run("pytest", "-m", "nightly", *session.posargs, env={"NAS_NIGHTLY": "1"})
 
 
