@@ -1,11 +1,14 @@
-"""The blocks of docs/augmentation.md that need other frameworks, in real use of them."""
+"""The blocks of the documentation that need other frameworks or processes of their own, in real use of them."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from documentation import blocks
+from documentation import Block, blocks
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,7 +17,9 @@ from nas_augment import Policy, preset
 from nas_augment.stages import Step, SubPolicies, SubPolicy
 from nas_search.data_sources import digits
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "augmentation.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = DOCS / "augmentation.md"
+OF_ITS_OWN = [each for each in blocks(DOCS / "scaling.md") if "test_frameworks.py" in each.reason]
 NEGATIVE = Policy((SubPolicies(preset("fast_aa"), (SubPolicy((Step("Invert", 1.0),)),)),))
 
 
@@ -68,3 +73,29 @@ def test_timm_crops_and_flips_before_the_policy_and_makes_floats_behind_it() -> 
     dark, bright = found
     assert dark.shape == bright.shape == (3, 224, 224)
     assert float(dark.max()) < 0 < float(bright.min())  # black and white, normalised
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("block", OF_ITS_OWN, ids=lambda block: f"line {block.line}")
+def test_blocks_with_processes_of_their_own_run(block: Block, tmp_path: Path) -> None:
+    where = str(Path(sys.executable).parent)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PATH": where + os.pathsep + os.environ["PATH"]}
+    if block.kind == "python":
+        (tmp_path / "script.py").write_text(block.text)
+        command = f"{sys.executable} script.py"
+    else:
+        command = "set -e\n" + block.text
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1800,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_there_are_such_blocks() -> None:
+    assert len(OF_ITS_OWN) == 3
