@@ -226,7 +226,7 @@ def test_a_rank_that_is_killed_ends_the_job_which_goes_on_by_hand_or_by_torchrun
     process = started(torchrun(str(script), *SEARCH, "--epochs", "16", "--out", str(by_itself.root), restarts=1))
     begun(process, by_itself.root)
     os.kill(ranks_of(process)[0], signal.SIGKILL)  # the rank that saves
-    _, printed = process.communicate(timeout=600)
+    _, printed = process.communicate(timeout=300)
     assert process.returncode == 0, printed
 
     states = []

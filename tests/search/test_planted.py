@@ -94,7 +94,7 @@ def perceptron(*, classes: int, in_channels: int) -> nn.Module:
 def test_the_policy_of_a_given_network_finds_it(data: ImageData) -> None:
     space = single(perceptron)
     method = methods.augment_only(share="operation", per="image", policy_learning_rate=0.05)
-    result, rise = found(space, data, method, epochs=24, channels=1)
+    result, rise = found(space, data, method, epochs=16, channels=1)
     assert rise > 6
     ours, customary, random = compare(space, data, result, epochs=12)
     assert ours > customary + 0.4

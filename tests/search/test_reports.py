@@ -168,6 +168,8 @@ def test_labels_of_an_axis_have_the_digits_that_tell_them_apart() -> None:
     labels = re.findall(r"text-anchor: end[^>]*>([^<]*)<", chart)
     assert len(labels) == len(set(labels)) > 2
     assert all(label.startswith("1.6094") for label in labels)
+    coarse = Pen().chart([Line("a", [(1, 0.2), (2, 1.0)])], caption="loss")
+    assert 0 < max(len(label) for label in re.findall(r"text-anchor: end[^>]*>([^<]*)<", coarse)) <= 4
 
 
 def test_labels_that_would_cover_each_other_stand_apart_and_in_order() -> None:
