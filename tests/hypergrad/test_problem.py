@@ -203,7 +203,7 @@ def test_an_operation_without_second_derivative() -> None:
     torch.testing.assert_close(grads, exact, rtol=1e-2, atol=1e-3)
 
 
-@pytest.mark.nightly  # the compiler alone takes seconds
+@pytest.mark.slow  # the compiler alone takes seconds
 def test_a_compiled_loss_has_no_second_derivative() -> None:
     """Autograd raises for some products and gives zeros for others, as for the Hessian of this one."""
     problem, inner, outer = changed()

@@ -93,7 +93,7 @@ def test_workers_find_what_one_process_finds(name: str, data: ImageData, small: 
         assert alone.candidates[0].score == pytest.approx(best[-1])
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="asks for signals")
 def test_real_workers_find_the_same_and_one_that_is_killed_is_replaced(
     data: ImageData, small: dict[str, Any], tmp_path: Path

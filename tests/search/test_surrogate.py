@@ -118,7 +118,7 @@ def test_equal_scores_are_no_error() -> None:
     assert chosen in draw(5, seed=3)
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_first_suggestion_prints_no_warning_of_other_packages() -> None:
     program = (
         "import torch; from nas_search.surrogate import suggest; from nas_spaces import nas_bench_201\n"

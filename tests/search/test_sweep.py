@@ -175,7 +175,7 @@ def _when_it_has_saved(planned: Plan, trial: Trial, then: Callable[[], None]) ->
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
-@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.slow)])
 def test_a_killed_worker_is_taken_up_again_and_a_failure_is_told(engine: str, tmp_path: Path) -> None:
     config = replace(BASE, epochs=25)
     planned = plan(tmp_path / "s", config, ["random_nas"], 1)
