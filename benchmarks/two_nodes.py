@@ -127,7 +127,8 @@ def wait_for(condition: Callable[[], Any], process: "subprocess.Popen[str]") -> 
 
 def found_in(folder: Path) -> Any:
     record = json.loads((folder / "result.json").read_text())
-    return record["architecture"], record["metrics"], [strip(line) for line in record["history"]]
+    lines = (folder / "events.jsonl").read_text().splitlines()
+    return record["architecture"], strip(record["metrics"]), [strip(json.loads(line)) for line in lines]
 
 
 def strip(line: dict[str, Any]) -> dict[str, Any]:
@@ -169,7 +170,8 @@ def sweep_that_loses_a_node(folder: Path, epochs: int) -> str:
 
     trial: Path = wait_for(lost, sweep)
     end("nas-b")
-    before = {path: path.read_bytes() for path in out.glob("*/result.json")}
+    # The report comes last: without it a result may still get figures.
+    before = {path: path.read_bytes() for path in out.glob("*/result.json") if (path.parent / "report.html").exists()}
     epoch = len((trial / "events.jsonl").read_text().splitlines())
     finished = trial / "result.json" in before
     done(sweep)
