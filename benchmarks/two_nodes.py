@@ -161,11 +161,12 @@ def sweep_that_loses_a_node(folder: Path, epochs: int) -> str:
     sweep = start("nas-a", str(python), *command, "--seeds", "4", "--epochs", str(epochs), "--out", str(out), *SMALL)
 
     def lost() -> Path | None:
-        """The folder of a trial which the second node has begun, when another one has finished."""
+        """The folder of a trial of which the second node has not done half, when another one has finished."""
         names = [
             words.removeprefix("ray::") for words in running("nas-b").values() if words.startswith("ray::random_nas")
         ]
-        saved = [out / name for name in names if (out / name / "checkpoints" / "last.pt").exists()]
+        begun = [out / name for name in names if (out / name / "checkpoints" / "last.pt").exists()]
+        saved = [each for each in begun if len((each / "events.jsonl").read_text().splitlines()) <= epochs // 2]
         return saved[0] if saved and list(out.glob("*/report.html")) else None
 
     trial: Path = wait_for(lost, sweep)
