@@ -1,6 +1,5 @@
 """The examples run."""
 
-import importlib.util
 import json
 import re
 import runpy
@@ -12,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from scripts import loaded
 
 from nas_search import search
 from nas_search.data_sources import fake
@@ -37,16 +37,6 @@ def printed(
 
     yield run
     sys.modules.pop("digits", None)  # what examples import of each other
-
-
-def loaded(name: str) -> ModuleType:
-    """An example as a module, of which nothing is run."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def percentages(text: str) -> list[float]:
@@ -87,7 +77,7 @@ def test_an_observer_hands_every_figure_of_an_epoch_to_mlflow(monkeypatch: pytes
     stand_in = ModuleType("mlflow")
     stand_in.log_metrics = lambda figures, step: told.append((step, figures))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "mlflow", stand_in)
-    example = loaded("mlflow_observer")
+    example = loaded(ROOT / "examples" / "mlflow_observer.py")
     sizes: dict[str, Any] = {"epochs": 2, "batch_size": 32, "channels": 4, "cells": 1, "device": "cpu"}
     search(nas_bench_201(), fake("1x8x8"), gdas(), observers=(example.observer,), **sizes)
     assert [step for step, _ in told] == [1, 2]
@@ -100,7 +90,7 @@ def test_the_collapse_of_darts_is_run_once_drawn_and_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
-    example = loaded("collapse_of_darts")
+    example = loaded(ROOT / "examples" / "collapse_of_darts.py")
     # One skip connection is enough to be stopped by: a search of three epochs is.
     stopped_early = partial(darts, stop_skips=1)
     monkeypatch.setitem(

@@ -1,25 +1,16 @@
 """What is generated of the documentation without a search: the picture of the design, the table of versions."""
 
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 from xml.etree import ElementTree
+
+from scripts import loaded
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_picture_is_drawn_by_its_script_and_names_what_there_is() -> None:
-    drawing = script("design_picture")
+    drawing = loaded(ROOT / "docs" / "design_picture.py")
     text = (ROOT / "docs" / "_static" / "design.svg").read_text(encoding="utf-8")
     assert text == drawing.picture(), "run python docs/design_picture.py"
     words = " ".join(each.text or "" for each in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}text"))
@@ -40,7 +31,7 @@ def test_the_picture_is_drawn_by_its_script_and_names_what_there_is() -> None:
 
 
 def test_the_table_of_versions_is_that_of_the_packages() -> None:
-    versions, page = script("version_table"), ROOT / "docs" / "versions.md"
+    versions, page = loaded(ROOT / "docs" / "version_table.py"), ROOT / "docs" / "versions.md"
     assert versions.written(page) == page.read_text(encoding="utf-8"), "run python docs/version_table.py"
     assert versions.TESTED.keys() == versions.declared().keys()
     tested = {name: version for name, version in versions.TESTED.items() if version[0].isdigit()}

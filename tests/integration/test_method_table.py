@@ -1,10 +1,10 @@
 """The tables of methods in the README and in the documentation say what the code and the benchmarks say."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from scripts import loaded
 
 from nas_search import methods
 
@@ -13,12 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def table() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("method_table", ROOT / "docs" / "method_table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(ROOT / "docs" / "method_table.py")
 
 
 @pytest.mark.nightly

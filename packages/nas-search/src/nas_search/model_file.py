@@ -63,6 +63,8 @@ def read_model(path: str | Path, space: SearchSpace | None = None) -> tuple[nn.M
     try:
         record = torch.load(path, map_location="cpu", weights_only=True)
         build = dict(record["build"])
+        if not all(isinstance(name, str) for name in build.get("class_names", ())):
+            raise ValueError(f"class_names is {build['class_names']!r}")
         home = space or catalog.space(build["space"])
         sizes = {key: build[key] for key in ("classes", "channels", "cells", "in_channels")}
         sizes |= {"stem": build["stem"]} if "stem" in build else {}

@@ -212,12 +212,13 @@ def run_evaluation(
                 f"{found.name} has {theirs} {name}, the network of {folder.root} {own}; choose other --data."
             )
     names = tuple(map(str, getattr(found, "class_names", ())))
-    known = tuple(build.get("class_names") or names)
-    if names and found.kind != "tokens" and names != known:
-        place_of = next(index for index, pair in enumerate(zip(names, known, strict=False)) if pair[0] != pair[1])
+    known = build.get("class_names", ())
+    pairs = enumerate(zip(names, known, strict=False))
+    if found.kind != "tokens" and (differ := [(number, *pair) for number, pair in pairs if pair[0] != pair[1]]):
+        number, there, here = differ[0]
         raise ConfigError(
-            f"class {place_of} of {found.name} is {names[place_of]!r}, that of the network of {folder.root} {known[place_of]!r}; "
-            "the classes must be the same, in the same order: call the folders of the images alike."
+            f"class {number} of {found.name} is {there!r}, that of the network of {folder.root} {here!r}; the classes must be "
+            "the same, in the same order: call the folders of the images alike."
         )
     network = network.to(place)
     record: dict[str, Any] = {
