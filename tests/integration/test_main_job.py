@@ -18,8 +18,7 @@ def test_the_default_search_finds_a_good_network_for_real_digits(
     monkeypatch.chdir(tmp_path)
     nascli.main(["search", "--json"], prog_name="nascli", standalone_mode=False)
     record = json.loads(capsys.readouterr().out)
-    # Which cell is found depends on rounding, and so on the machine and its threads: 96.7 to 98.6 % were seen.
-    assert record["metrics"]["test_accuracy"] >= 0.95
+    assert record["metrics"]["test_accuracy"] >= 0.97
     assert record["metrics"]["random_test_accuracy"] > 0.9
     assert (tmp_path / record["report"]).is_file()
 
