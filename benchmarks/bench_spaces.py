@@ -12,17 +12,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from reference_darts import ReferenceSupernet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_spaces import darts
+from nas_spaces import darts, twice
 
 SPACE = darts()
 VARIANTS = ("reference", "ours", "checkpoint", "single path")
+clock = time.process_time
 
 
 def problem(batch: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -48,10 +49,10 @@ def step(network: nn.Module, batch: int, *, of: str) -> Callable[[], None]:
 
 
 def clocked(run: Callable[[], object]) -> float:
-    """CPU seconds of one call."""
-    start = time.process_time()
+    """CPU seconds of one call, or with ``--wall`` its seconds."""
+    start = clock()
     run()
-    return time.process_time() - start
+    return clock() - start
 
 
 def report(name: str, theirs: list[float], ours: list[float]) -> None:
@@ -101,10 +102,10 @@ def convolutions(network: nn.Module, batch: int, repeats: int) -> None:
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats + 1):
         runs = recorded(network, images, weights)
-        start = time.process_time()
+        start = clock()
         for run in runs:
             run()
-        times[0].append(time.process_time() - start)
+        times[0].append(clock() - start)
         del run
         runs.clear()
         times[1].append(clocked(whole))
@@ -112,8 +113,11 @@ def convolutions(network: nn.Module, batch: int, repeats: int) -> None:
 
 
 def recorded(network: nn.Module, images: Tensor, weights: Tensor) -> list[Callable[[], object]]:
-    """Every convolution of a forward pass as a function that does it again, forward and backward."""
-    originals: Any = F.conv2d
+    """Every convolution of a forward pass as a function that does it again, forward and backward, by PyTorch's routine.
+
+    Those that the supernet computes as matrix products are among them, as the convolutions that they are.
+    """
+    originals, is_product = cast(Any, F.conv2d), twice._is_product
     runs: list[Callable[[], object]] = []
 
     def spy(x: Tensor, w: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -123,12 +127,12 @@ def recorded(network: nn.Module, images: Tensor, weights: Tensor) -> list[Callab
         return y
 
     functional: Any = F
-    functional.conv2d = spy
+    functional.conv2d, twice._is_product = spy, lambda *_: False
     try:
         with torch.no_grad():
             network(images, weights)
     finally:
-        functional.conv2d = originals
+        functional.conv2d, twice._is_product = originals, is_product
     return runs
 
 
@@ -182,7 +186,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--peak", choices=VARIANTS)
+    parser.add_argument(
+        "--wall", action="store_true", help="seconds and not CPU seconds, on a machine that does nothing else"
+    )
     options = parser.parse_args()
+    global clock
+    clock = time.perf_counter if options.wall else time.process_time
     torch.set_num_threads(options.threads)
     if options.peak:
         peak(options.peak, options.batch)

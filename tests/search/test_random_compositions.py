@@ -85,6 +85,7 @@ RELAXATIONS: dict[str, Any] = {
     "none": None,
     "softmax": Softmax,
     "gumbel": partial(HardGumbel, temperature=Linear(2.0, 0.5)),
+    "gumbel, all options": partial(HardGumbel, temperature=Linear(2.0, 0.5), all_options=True),
     "concrete": partial(Concrete, temperature=Constant(1.0)),
     "dirichlet": Dirichlet,
     "edges": EdgeSoftmax,
@@ -92,7 +93,7 @@ RELAXATIONS: dict[str, Any] = {
     "sparse": SparseCode,
     "controller": partial(Autoregressive, hidden=8),
 }
-DRAWS = ("gumbel", "controller")
+DRAWS = ("gumbel", "gumbel, all options", "controller")
 """The relaxations whose every draw is one path; that of sparse codes is one too, of two inputs a node, and is not random."""
 
 STEPS: dict[str, Any] = {
@@ -362,6 +363,8 @@ def _of_step(c: Composition) -> list[tuple[bool, str]]:
 def _of_weight_step(c: Composition) -> list[tuple[bool, str]]:
     trains_mixture = c.relaxation not in ("none", "sparse", *DRAWS)
     mixture = trains_mixture and (c.step == "joint" or c.sampler in MIXTURES)
+    # A joint step differentiates what it trains.
+    mixture = mixture or (c.step == "joint" and c.relaxation == "gumbel, all options")
     return [
         (c.loss != "plain" and mixture, "trains mixtures of all operations; Replay"),
         (c.sampler == "archived" and trains_mixture, "trains mixtures of all operations; an archive"),

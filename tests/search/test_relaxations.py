@@ -3,12 +3,21 @@ from collections import Counter
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from nas_search.relaxations import Concrete, Dirichlet, HardGumbel, Softmax
 from nas_search.roles import Relaxation
 from nas_search.schedules import Constant
-from nas_spaces import Choices
+from nas_spaces import (
+    Choices,
+    Drawn,
+    SearchSpace,
+    allegro,
+    amended_s1,
+    darts,
+    nas_bench_201_small,
+)
 
 CHOICES = Choices(options=(("a", "b", "c"), ("a", "b")))
 
@@ -118,3 +127,61 @@ def test_without_noise_the_most_probable_options_are_taken() -> None:
     with torch.no_grad():
         relaxation.logits.copy_(torch.tensor([[0.0, 1.0, 0.5], [0.0, 0.1, 9.0]]))
     assert relaxation(None, 1.0).drawn == ((1,), (1,))
+
+
+# Those of NAS-Bench-101 pool what a ReLU has made zero: the maximum ties, and there is no derivative to compare with.
+SUPERNETS: dict[str, tuple[SearchSpace, int]] = {
+    "nas_bench_201": (nas_bench_201_small(), 1),
+    "darts_inputs": (darts(inputs=True), 3),
+    "allegro": (allegro(), 3),
+    "amended_s1": (amended_s1(), 3),
+}
+
+
+@pytest.mark.parametrize("name", SUPERNETS)
+def test_with_all_options_every_weight_of_a_draw_has_its_derivative(name: str) -> None:
+    """Along random directions of the weights, drawn or not, by central differences."""
+    space, cells = SUPERNETS[name]
+    torch.manual_seed(0)
+    supernet = space.supernet(classes=3, channels=4, cells=cells).double()
+    images, labels = torch.randn(4, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 1, 2, 1])
+
+    def loss(weights: Tensor, drawn: Drawn | None = None) -> Tensor:
+        logits = supernet(images, weights, drawn)
+        return F.cross_entropy(logits[0] if isinstance(logits, tuple) else logits, labels)
+
+    relaxation = HardGumbel(space.choices, all_options=True).double()
+    with torch.no_grad():  # a node of nothing but `none` is where a ReLU has no derivative
+        for row, options in enumerate(space.choices.options):
+            relaxation.logits[row, [i for i, option in enumerate(options) if option == "none"]] = -30.0
+    noise = relaxation.noise(torch.Generator().manual_seed(1))
+    weights, drawn = relaxation(noise, 0.5)
+    assert drawn is None
+    with torch.no_grad():
+        at, path = relaxation(noise, 0.5)
+        assert path is not None
+        torch.testing.assert_close(loss(at), loss(at, path))
+    (slopes,) = torch.autograd.grad(loss(weights), weights)
+    for seed in range(3):
+        along = torch.randn(at.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        along *= space.choices.mask
+        with torch.no_grad():
+            expected = (loss(at + 1e-6 * along) - loss(at - 1e-6 * along)) / 2e-6
+        torch.testing.assert_close((slopes * along).sum(), expected, atol=1e-7, rtol=1e-4)
+
+
+@pytest.mark.parametrize("all_options", [False, True])
+def test_a_drawn_none_is_compared_with_the_others_only_if_all_options_are_evaluated(all_options: bool) -> None:
+    space = nas_bench_201_small()
+    torch.manual_seed(0)
+    supernet = space.supernet(classes=3, channels=4, cells=1)
+    relaxation = HardGumbel(space.choices, all_options=all_options)
+    options = space.choices.options[0]
+    with torch.no_grad():
+        relaxation.logits[[0, 1], options.index("skip_connect")] = 8.0
+        relaxation.logits[2, options.index("none")] = 8.0
+    weights, drawn = relaxation(None, 0.0)
+    loss = F.cross_entropy(supernet(torch.randn(4, 3, 8, 8), weights, drawn), torch.tensor([0, 1, 2, 1]))
+    (grad,) = torch.autograd.grad(loss, relaxation.logits)
+    assert grad[:2].any()
+    assert bool(grad[2].any()) == all_options

@@ -29,7 +29,8 @@ __all__ = ["RunConfig", "parse_setting"]
 # would leave the architecture where it began. How the value was chosen stands in benchmarks/RESULTS.md.
 _FEW_STEPS = {"architecture_learning_rate": 0.01}
 # For the same reason the policy has one probability and one choice of levels for each operation, not for each of 225 pairs,
-# and draws for every image; and there are fewer paths, so that the default search with its trainings takes a minute.
+# and draws for every image; and there are fewer paths, so that the default search with its trainings takes a minute. What the
+# logits say after so few steps is worse than what the shared weights say of a hundred draws: see benchmarks/joint.md.
 _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     (method, "digits"): _FEW_STEPS
     for method in (
@@ -56,6 +57,7 @@ _PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     | {
         "architectures": 2,
         "weight_architectures": 4,
+        "samples": 100,
         "operations": "grey",
         "share": "operation",
         "per": "image",

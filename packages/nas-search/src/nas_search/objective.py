@@ -113,9 +113,11 @@ class Objective:
     def _choose(self, outer: Variables) -> ChoiceWeights:
         if self._fixed_choice is not None:
             return self._fixed_choice
-        relaxation = self._state.relaxation
+        relaxation, parameters = self._state.relaxation, _part(outer, "relaxation.")
         assert relaxation is not None
-        return functional_call(relaxation, _part(outer, "relaxation."), (self._noise, self._state.progress))
+        # Without its variables there is nothing to differentiate, and a relaxation may do less.
+        with torch.set_grad_enabled(bool(parameters) and torch.is_grad_enabled()):
+            return functional_call(relaxation, parameters, (self._noise, self._state.progress))
 
     def _augment(self, outer: Variables) -> Augmented:
         """The train batch under this step's draw, and the draw's log-probability under the outer variables."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_spaces.twice import EPSILON, batch_norm, by_hand, conv2d, dual
+from nas_spaces.twice import EPSILON, batch_norm, by_hand, conv2d, convolution_gradients, convolve, dual
 
 __all__ = ["add_normalized", "by_hand", "normalized", "normalized_relu"]
 
@@ -101,13 +101,6 @@ def _to_convolved(grad: Tensor, centered: Tensor, inverse: Tensor, factor: Tenso
     return centered.addcmul_(grad, slope)
 
 
-def _to_inputs(grad: Tensor, features: Tensor, kernel: Tensor, groups: int, wanted: tuple[bool, bool]) -> Any:
-    to_features, to_kernel, _ = torch.ops.aten.convolution_backward(
-        grad, features, kernel, None, [1, 1], [0, 0], [1, 1], False, [0, 0], groups, [*wanted, False]
-    )
-    return to_features, to_kernel
-
-
 class _Normalized(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> Tensor:
@@ -131,7 +124,7 @@ class _NormalizedReLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, kernel: Tensor, groups: int) -> Tensor:
         bias = _bias(features, kernel, groups)
-        centered = F.conv2d(features, kernel, bias, groups=groups)
+        centered = convolve(features, kernel, bias, (1, 0, 1, groups))
         inverse = _inverse_deviation(centered)
         output = centered.mul_(inverse).relu_()
         ctx.groups = groups
@@ -147,17 +140,17 @@ class _NormalizedReLU(torch.autograd.Function):
             parts = _differentiable(lambda x, k: _normalized_relu(x, k, ctx.groups), (features, kernel), grad, wanted)
             return *parts, None
         grad = torch.ops.aten.threshold_backward(grad, output, 0)
-        centered = F.conv2d(features, kernel, bias, groups=ctx.groups)
+        centered = convolve(features, kernel, bias, (1, 0, 1, ctx.groups))
         dot = (grad * centered).sum(_PIXELS, keepdim=True)
         to_convolved = _to_convolved(grad, centered, inverse, torch.ones_like(inverse), dot)
-        return *_to_inputs(to_convolved, features, kernel, ctx.groups, wanted), None
+        return *convolution_gradients(to_convolved, features, kernel, (1, 0, 1, ctx.groups), wanted), None
 
 
 class _AddNormalized(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, total: Tensor | None, features: Tensor, kernel: Tensor, scale: Tensor, groups: int) -> Tensor:
         bias = _bias(features, kernel, groups)
-        centered = F.conv2d(features, kernel, bias, groups=groups)
+        centered = convolve(features, kernel, bias, (1, 0, 1, groups))
         inverse = _inverse_deviation(centered)
         ctx.groups = groups
         ctx.save_for_backward(features, kernel, scale, bias, inverse)
@@ -177,12 +170,14 @@ class _AddNormalized(torch.autograd.Function):
             return grads[0] if to_total else None, *parts, None
         # Once for the whole sum, since the gradient that is handed on is the next one's.
         grad = grads[0].contiguous(memory_format=torch.channels_last)
-        centered = F.conv2d(features, kernel, bias, groups=ctx.groups)
+        centered = convolve(features, kernel, bias, (1, 0, 1, ctx.groups))
         dot = (grad * centered).sum(_PIXELS, keepdim=True)
         to_features = to_kernel = None
         if wanted[0] or wanted[1]:
             to_convolved = _to_convolved(grad, centered, inverse, scale, dot)
-            to_features, to_kernel = _to_inputs(to_convolved, features, kernel, ctx.groups, (wanted[0], wanted[1]))
+            to_features, to_kernel = convolution_gradients(
+                to_convolved, features, kernel, (1, 0, 1, ctx.groups), (wanted[0], wanted[1])
+            )
         to_scale = (dot * inverse).sum().reshape(scale.shape) if wanted[2] else None
         return grad if to_total else None, to_features, to_kernel, to_scale, None
 

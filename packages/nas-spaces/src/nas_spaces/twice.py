@@ -3,7 +3,7 @@
 PyTorch has both, but slowly: the second derivative of a batch normalisation is a chain of elementwise operations in another
 memory format, which the operations after it inherit, and that of a convolution takes the features for a kernel as large as
 they are. Here the gradient is a function of its own, whose derivative is written by hand; forward and first derivative are
-PyTorch's own kernels.
+PyTorch's own kernels, of which the matrix product is the faster one for pointwise kernels on features that fit in a cache.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-__all__ = ["EPSILON", "batch_norm", "by_hand", "conv2d", "convolution_gradients", "dual"]
+__all__ = ["EPSILON", "batch_norm", "by_hand", "conv2d", "convolution_gradients", "convolve", "dual"]
 
 EPSILON = 1e-5
-_PIXELS = (0, 2, 3)
+_CACHED = 2**18
+"""Values of a tensor up to which a pointwise convolution is faster as a matrix product (a mebibyte in float32)."""
 
 
 def by_hand(*tensors: Tensor) -> bool:
@@ -78,12 +79,50 @@ _Sizes: TypeAlias = tuple[int, int, int, int]
 """Stride, padding, dilation and groups."""
 
 
+def convolve(features: Tensor, kernel: Tensor, bias: Tensor | None, sizes: _Sizes) -> Tensor:
+    """``F.conv2d(features, kernel, bias, *sizes)``, without a derivative.
+
+    A pointwise kernel on small channels-last features is a matrix product of pixels and channels, whose routine starts
+    quicker: with 16 to 64 channels the convolution takes 1.1 to 2 times as long, its gradients 1.6 to 2 times.
+    """
+    if not _is_product(features, kernel, sizes):
+        return F.conv2d(features, kernel, bias, *sizes)
+    b, _, h, w = features.shape
+    output = _channels_last(features, (b, len(kernel), h, w))
+    if bias is None:
+        torch.mm(_rows(features), kernel.flatten(1).t(), out=_rows(output))
+    else:
+        torch.addmm(bias, _rows(features), kernel.flatten(1).t(), out=_rows(output))
+    return output
+
+
+def _is_product(features: Tensor, kernel: Tensor, sizes: _Sizes) -> bool:
+    channels = max(kernel.shape[:2])
+    return (
+        sizes[0] == 1
+        and sizes[1:] == (0, sizes[2], 1)
+        and kernel.shape[2:] == (1, 1)
+        and features.numel() // features.shape[1] * channels <= _CACHED
+        and features.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def _rows(features: Tensor) -> Tensor:
+    """``(pixels, channels)``, a view of channels-last features."""
+    return features.permute(0, 2, 3, 1).view(-1, features.shape[1])
+
+
+def _channels_last(like: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
+    """Room for features: no view of other room, since whoever adds to them in place later could not."""
+    return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+
+
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, kernel: Tensor, sizes: _Sizes) -> Tensor:
         ctx.save_for_backward(features, kernel)
         ctx.sizes = sizes
-        return F.conv2d(features, kernel, None, *sizes)
+        return convolve(features, kernel, None, sizes)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
@@ -111,6 +150,16 @@ def convolution_gradients(
 def _gradients(
     grad: Tensor, features: Tensor, kernel: Tensor, sizes: _Sizes, wanted: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
+    if _is_product(features, kernel, sizes):
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        to_features = to_kernel = None
+        if wanted[0]:
+            to_features = _channels_last(features, features.shape)
+            torch.mm(_rows(grad), kernel.flatten(1), out=_rows(to_features))
+        if wanted[1]:
+            to_kernel = torch.empty_like(kernel)
+            torch.mm(_rows(grad).t(), _rows(features), out=to_kernel.flatten(1))
+        return to_features, to_kernel
     stride, padding, dilation, groups = sizes
     to_features, to_kernel, _ = torch.ops.aten.convolution_backward(
         grad,
@@ -154,7 +203,7 @@ class _ConvolutionBackward(torch.autograd.Function):
         if pairs and ctx.needs_input_grad[0]:
             if ctx.sizes[-1] == 1:  # both sums over the input channels as one
                 pairs = [(torch.cat([x for x, _ in pairs], dim=1), torch.cat([k for _, k in pairs], dim=1))]
-            terms = [F.conv2d(x, k, None, *ctx.sizes) for x, k in pairs]
+            terms = [convolve(x, k, None, ctx.sizes) for x, k in pairs]
             to_grad = sum(terms[1:], terms[0])
         to_features_wanted = ctx.needs_input_grad[1] and along_kernel is not None
         to_kernel_wanted = ctx.needs_input_grad[2] and along_features is not None

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Literal
 
 from nas_search.errors import ConfigError
+from nas_search.evaluation import SupernetAccuracy
 from nas_search.method import Method
 from nas_search.optimizers import SGD, Adam
 from nas_search.policies import LearnedOnTop
@@ -12,9 +13,9 @@ from nas_search.policy_gradient import PolicyStep
 from nas_search.relaxations import HardGumbel
 from nas_search.roles import Sampler, Update
 from nas_search.run_state import check_positive
-from nas_search.samplers import Relaxed, Settled
+from nas_search.samplers import Categorical, Relaxed, Settled
 from nas_search.schedules import Constant, Cosine, Linear
-from nas_search.selection import Derive
+from nas_search.selection import BestSampled, Derive
 from nas_search.updates import After, OuterStep, Until, WeightStep
 
 __all__ = ["daas"]
@@ -34,6 +35,9 @@ def daas(
     per: Literal["image", "batch"] = "batch",
     temperature: float = 10.0,
     final_temperature: float = 0.1,
+    all_options: bool = False,
+    samples: int = 0,
+    validation_images: int = 512,
     learning_rate: float = 0.025,
     weight_decay: float = 3e-4,
     architecture_learning_rate: float = 3e-4,
@@ -70,6 +74,11 @@ def daas(
         per: one policy for each ``batch``, as in the paper, or for each ``image``.
         temperature: of the Gumbel-softmax at the beginning.
         final_temperature: and at the end, linearly.
+        all_options: differentiate the validation loss with respect to the weights of all options, and not of the drawn ones
+            alone (Eq. 9), at the cost of the whole supernet; see `HardGumbel`.
+        samples: end with the best, by the shared weights, of so many architectures that the learned probabilities draw; with 0
+            the most probable one, as in the paper.
+        validation_images: images that each of them is scored on.
         learning_rate: of the weights at the beginning, and xi; cosine to a twenty-fifth of it.
         weight_decay: of the weights.
         architecture_learning_rate: of Adam on the architecture parameters.
@@ -88,6 +97,10 @@ def daas(
         ConfigError: a warm-up that leaves nothing for the policy, or, with `independent`, for the architecture; a setting
             does not fit.
     """
+    if samples < 0:
+        raise ConfigError(
+            f"samples is {samples}; expected how many architectures are drawn and scored at the end, or 0 for none."
+        )
     check_positive(architectures=architectures, policies=policies, weight_architectures=weight_architectures)
     if not 0 <= warmup < 1 or (independent and warmup == 0):
         raise ConfigError(
@@ -108,9 +121,9 @@ def daas(
             # All paths are one when the architecture is settled.
             After(warmup, replace(weights, paths=1) if independent else weights),
         ),
-        relaxation=partial(HardGumbel, temperature=Linear(temperature, final_temperature)),
+        relaxation=partial(HardGumbel, temperature=Linear(temperature, final_temperature), all_options=all_options),
         sampler=sampler,
-        selector=Derive(),
+        selector=BestSampled(samples, SupernetAccuracy(validation_images), Categorical()) if samples else Derive(),
         policy=LearnedOnTop(operations, share=share, per=per),
         weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),
         outer=Adam(Constant(architecture_learning_rate), weight_decay=architecture_weight_decay),

@@ -17,6 +17,7 @@ def gdas(
     *,
     temperature: float = 10.0,
     final_temperature: float = 0.1,
+    all_options: bool = False,
     learning_rate: float = 0.025,
     weight_decay: float = 5e-4,
     architecture_learning_rate: float = 3e-4,
@@ -34,6 +35,8 @@ def gdas(
     Args:
         temperature: of the Gumbel-softmax at the beginning.
         final_temperature: and at the end, linearly.
+        all_options: differentiate the validation loss with respect to the weights of all options, and not of the drawn ones
+            alone, at the cost of the whole supernet; see `HardGumbel`.
         learning_rate: of the weights at the beginning; cosine to a twenty-fifth of it.
         weight_decay: of the weights.
         architecture_learning_rate: of Adam on the architecture parameters.
@@ -42,13 +45,13 @@ def gdas(
         clip: largest norm of the gradient of the weights.
 
     Differs from the paper:
-        1. An option that is not drawn has no gradient but that of the softmax; see `HardGumbel`.
+        1. Without `all_options` an option that is not drawn has no gradient but that of the softmax; see `HardGumbel`.
         2. The variant with a reduction cell that is fixed, and not searched, is left out.
     """
     return Method(
         name="gdas",
         updates=(WeightStep(), OuterStep()),
-        relaxation=partial(HardGumbel, temperature=Linear(temperature, final_temperature)),
+        relaxation=partial(HardGumbel, temperature=Linear(temperature, final_temperature), all_options=all_options),
         sampler=Relaxed(),
         selector=Derive(),
         weights=SGD(Cosine(learning_rate, learning_rate / 25), momentum, weight_decay, clip=clip),

@@ -23,16 +23,27 @@ class HardGumbel(Relaxation):
         choices: the decisions of the space.
         temperature: over the run; 10 to 0.1 in the paper's code for NAS-Bench-201.
         scale: standard deviation of the initial logits.
+        all_options: where a derivative is taken, evaluate the options that were not drawn as well, with weight zero: the
+            derivative of the loss with respect to every weight, in place of those of the drawn ones. It costs the time and the
+            memory of the whole supernet.
 
     Differs from the paper:
-        1. Only drawn options are evaluated, so the others receive gradient through the softmax alone; the released code
-           adds their zero weights to the sum, which gives each of them the same constant gradient.
+        1. Without `all_options` only drawn options are evaluated, so the others receive gradient through the softmax alone; the
+           released code adds their zero weights to the sum, which gives each of them the same constant gradient. What is
+           drawn is then compared with nothing but itself: a drawn ``none`` has the derivative 0, and is never pushed down.
     """
 
-    def __init__(self, choices: Choices, temperature: Schedule = Linear(10.0, 0.1), scale: float = 1e-3) -> None:
+    def __init__(
+        self,
+        choices: Choices,
+        temperature: Schedule = Linear(10.0, 0.1),
+        scale: float = 1e-3,
+        *,
+        all_options: bool = False,
+    ) -> None:
         super().__init__()
         check_temperature(temperature)
-        self.temperature = temperature
+        self.temperature, self.all_options = temperature, all_options
         self.mask: Tensor
         self.register_buffer("mask", choices.mask, persistent=False)
         self.picks = choices.picks
@@ -54,7 +65,8 @@ class HardGumbel(Relaxation):
         hard = torch.zeros_like(soft)
         for row, options in enumerate(drawn):
             hard[row, list(options)] = 1.0
-        return ChoiceWeights(hard + soft - soft.detach(), drawn)
+        weights = hard + soft - soft.detach()
+        return ChoiceWeights(weights, None if self.all_options and weights.requires_grad else drawn)
 
     def probabilities(self) -> Tensor:
         """``softmax(logits)``: how often each option is drawn, or drawn first where several are; without gradient."""
