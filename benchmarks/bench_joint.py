@@ -69,6 +69,7 @@ def find(data: ImageData, independent: bool, seed: int, options: argparse.Namesp
         4,
         warmup=0.5 if independent else 0.2,
         independent=independent,
+        all_options=options.all_options,
         share="operation",
         per="image",
         architecture_learning_rate=0.01,
@@ -175,6 +176,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20, help="of a search")
     parser.add_argument("--train-epochs", type=int, default=30)
     parser.add_argument("--channels", type=int, default=8)
+    parser.add_argument("--all-options", action="store_true", help="differentiate the options that are not drawn as well")
     parser.add_argument("--table", action="store_true", help="only print what the file holds")
     options = parser.parse_args()
     results = Results(options.out)

@@ -242,13 +242,31 @@ ABLATIONS = (
         (
             Row("Gumbel, most probable (GDAS)", "93.40 ± .49", "gdas"),
             Row("policy gradient, most probable", "-", "policy gradient"),
+            Row("Gumbel, all options differentiated", "-", "gdas all options"),
             Row("Gumbel, best of 100 draws by the shared weights", "-", "gdas drawn"),
+            Row("Gumbel, all options differentiated, best of 100 draws", "-", "gdas all options drawn"),
             Row("policy gradient, best of 100 draws", "-", "policy gradient drawn"),
             Row("ENAS as it is", "53.89 ± .58", "enas"),
         ),
         (
             Shown("Gumbel is better (most probable)", "gdas", "policy gradient"),
             Shown("Gumbel is better (best of 100 draws)", "gdas drawn", "policy gradient drawn"),
+            Shown("Gumbel is better with all options (most probable)", "gdas all options", "gdas"),
+            Shown("Gumbel is better with the best of 100 draws", "gdas drawn", "gdas"),
+        ),
+    ),
+    Ablation(
+        "What DAAS differentiates and what it ends with",
+        "its seed has one figure, for the search space of DARTS; on digits `daas` as it is ends with the best of 100 draws",
+        (
+            Row("drawn options, most probable (the seed)", "-", "daas most probable"),
+            Row("all options, most probable", "-", "daas all options, most probable"),
+            Row("drawn options, best of 100 draws by the shared weights", "-", "daas"),
+            Row("all options, best of 100 draws", "-", "daas all options"),
+        ),
+        (
+            Shown("all options are better (most probable)", "daas all options, most probable", "daas most probable"),
+            Shown("the best of 100 draws is better", "daas", "daas most probable"),
         ),
     ),
 )  # fmt: skip

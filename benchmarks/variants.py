@@ -114,8 +114,14 @@ VARIANTS: dict[str, Variant] = {
     **{f"en2as tau={tau}": Variant("en2as", {"tau": tau}) for tau in (0.0, 0.2, 0.5, 1.0)},
     # A Gumbel relaxation (`gdas`) and the policy gradient, either with the end of the other one.
     "gdas drawn": Variant("gdas", {}, drawn),
+    "gdas all options": Variant("gdas", {"all_options": True}),
+    "gdas all options drawn": Variant("gdas", {"all_options": True}, drawn),
     "policy gradient drawn": Variant("enas", POLICY_GRADIENT),
     "policy gradient": Variant("enas", POLICY_GRADIENT, derived),
+    # DAAS on digits ends with the best of a hundred draws, in the paper with the most probable architecture.
+    "daas most probable": Variant("daas", {"samples": 0}),
+    "daas all options": Variant("daas", {"all_options": True}),
+    "daas all options, most probable": Variant("daas", {"all_options": True, "samples": 0}),
 }
 
 SAME = {

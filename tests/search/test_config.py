@@ -93,6 +93,16 @@ def test_values_of_the_wrong_type_or_size_are_refused(values: dict[str, Any], me
         RunConfig(**values)
 
 
+def test_the_architecture_of_a_short_search_of_digits_is_the_best_of_a_hundred_draws() -> None:
+    assert RunConfig().resolved().settings["samples"] == 100
+    assert RunConfig(settings={"samples": 0}).resolved().settings["samples"] == 0
+    # The policy is learned for the most probable architecture then, and nothing is drawn.
+    independent = RunConfig(settings={"independent": True}).resolved()
+    assert independent.settings["samples"] == 0
+    assert independent.settings["architectures"] == 2
+    assert RunConfig(data="fake").resolved().settings["samples"] == 0
+
+
 def test_short_searches_of_digits_have_a_larger_architecture_learning_rate_unless_told_otherwise() -> None:
     rate = "architecture_learning_rate"
     assert RunConfig().resolved().settings[rate] == RunConfig(method="darts").resolved().settings[rate] == 0.01

@@ -230,6 +230,9 @@ def test_what_cannot_be_learned_is_refused(data: ImageData, small: dict[str, Any
     for settings in ({"warmup": 1.0}, {"warmup": -0.1}, {"warmup": 0.0, "independent": True}):
         with pytest.raises(ConfigError, match=rf"warmup is {settings['warmup']}; expected a part of the run below 1"):
             methods.daas(**settings)  # type: ignore[arg-type]
+    for samples, independent in ((-1, False), (2, True)):
+        with pytest.raises(ConfigError, match=rf"samples is {samples}; expected how many architectures"):
+            methods.daas(samples=samples, independent=independent)
     with pytest.raises(ConfigError, match=r"warmup is 1\.0; expected a part of the run from 0 to below 1"):
         methods.augment_only(warmup=1.0)
     with pytest.raises(ConfigError, match="policies is 0"):

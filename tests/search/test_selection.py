@@ -24,6 +24,19 @@ def test_derive_takes_the_largest_probability_of_every_row(data: ImageData, smal
     assert Derive()(state) == target
 
 
+def test_daas_ends_with_the_best_of_its_draws_where_that_is_asked_for(data: ImageData, small: dict[str, Any]) -> None:
+    assert methods.daas().selector == Derive()
+    state = make(data, small, methods.daas(1, 2, 1, samples=12))
+    best = state.method.selector(state)
+    assert len(state.archive) == 12
+    assert len({text for text, _ in state.archive}) > 1
+    assert dict(state.archive)[str(best)] == max(score for _, score in state.archive)
+    target = nas_bench_201().sample(torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        state.outer_parameters()["relaxation.logits"].copy_(50 * nas_bench_201().weights(target))
+    assert state.method.selector(state) == target
+
+
 def test_parts_that_need_a_relaxation_say_so(data: ImageData, small: dict[str, Any]) -> None:
     state = make(data, small, methods.random_nas())
     with pytest.raises(ConfigError, match="'random_nas' derives from its relaxation, but has none"):

@@ -190,6 +190,8 @@ class RunConfig:
         }
         learns = catalog.method(method, self.settings).hyperparameters is not None or "+" in self.space
         presets = _PRESETS.get((method, self.data), {})
+        if self.settings.get("independent"):  # which learns the policy for the most probable architecture
+            presets = {key: value for key, value in presets.items() if key != "samples"}
         if self.reads_text and "clip" in settings:  # the learning rate is nothing without the limit of the gradient
             presets = {key: value for key, value in _TEXT.items() if key in settings}
         return replace(

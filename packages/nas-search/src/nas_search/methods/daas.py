@@ -77,7 +77,7 @@ def daas(
         all_options: differentiate the validation loss with respect to the weights of all options, and not of the drawn ones
             alone (Eq. 9), at the cost of the whole supernet; see `HardGumbel`.
         samples: end with the best, by the shared weights, of so many architectures that the learned probabilities draw; with 0
-            the most probable one, as in the paper.
+            the most probable one, as in the paper and with `independent`.
         validation_images: images that each of them is scored on.
         learning_rate: of the weights at the beginning, and xi; cosine to a twenty-fifth of it.
         weight_decay: of the weights.
@@ -91,15 +91,18 @@ def daas(
         1. `baseline` and `average`, see there; with ``average=False`` the learning rate should be smaller.
         2. Learning rates, weight decays and temperatures are not printed; these are those of GDAS, DARTS and DADA.
         3. A training of the result draws a pair for every image, where the paper draws one for every batch.
-        4. The policy's and the architecture's gradients are taken at paths of their own; Algorithm 1 draws one set for both.
+        4. The paper ends with the most probable architecture; `samples` is after SETN (Dong and Yang, ICCV 2019).
+        5. Without `all_options` an option that is not drawn has no gradient but that of the softmax; see `HardGumbel`.
+        6. The policy's and the architecture's gradients are taken at paths of their own; Algorithm 1 draws one set for both.
 
     Raises:
         ConfigError: a warm-up that leaves nothing for the policy, or, with `independent`, for the architecture; a setting
             does not fit.
     """
-    if samples < 0:
+    if samples < 0 or (samples and independent):
         raise ConfigError(
-            f"samples is {samples}; expected how many architectures are drawn and scored at the end, or 0 for none."
+            f"samples is {samples}; expected how many architectures are drawn and scored at the end, or 0 for none, as with "
+            "independent=True, whose policy is learned for the most probable one."
         )
     check_positive(architectures=architectures, policies=policies, weight_architectures=weight_architectures)
     if not 0 <= warmup < 1 or (independent and warmup == 0):
