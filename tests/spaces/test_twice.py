@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas_spaces.twice import batch_norm, conv2d
 
@@ -27,6 +28,60 @@ def test_convolution(sizes: tuple[int, int, int, int]) -> None:
     assert torch.autograd.gradcheck(function, inputs)
     assert torch.autograd.gradgradcheck(function, inputs)
     torch.testing.assert_close(function(*inputs), F.conv2d(*inputs, None, *sizes))
+
+
+class Products(TorchDispatchMode):
+    """Counts the products of matrices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += str(func.overloadpacket) in ("aten.mm", "aten.addmm")
+        return func(*args, **(kwargs or {}))
+
+
+LAST, FIRST = torch.channels_last, torch.contiguous_format
+POINTWISE = {
+    "small": ((3, 4, 5, 4), LAST, (1, 0, 1, 1), 3),
+    "one pixel": ((3, 4, 1, 1), LAST, (1, 0, 1, 1), 3),
+    "one channel": ((3, 1, 4, 4), LAST, (1, 0, 1, 1), 3),
+    "dilated": ((3, 4, 5, 4), LAST, (1, 0, 2, 1), 3),
+    "channels first": ((3, 4, 5, 4), FIRST, (1, 0, 1, 1), 0),
+    "strided": ((3, 4, 5, 4), LAST, (2, 0, 1, 1), 0),
+    "padded": ((3, 4, 5, 4), LAST, (1, 1, 1, 1), 0),
+    "grouped": ((3, 4, 5, 4), LAST, (1, 0, 1, 2), 0),
+    "large": ((5, 52, 32, 32), LAST, (1, 0, 1, 1), 0),
+}
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_a_pointwise_convolution_is_a_product_where_that_is_faster(name: str) -> None:
+    shape, layout, sizes, products = POINTWISE[name]
+    x = leaf(*shape).detach().contiguous(memory_format=layout).requires_grad_()
+    kernel = leaf(6, shape[1] // sizes[3], 1, 1)
+    grad = torch.randn(F.conv2d(x, kernel, None, *sizes).shape, dtype=torch.float64)  # channels first
+    with Products() as counter:
+        output = conv2d(x, kernel, *sizes)
+        found = torch.autograd.grad(output, (x, kernel), grad)
+    assert counter.count == products
+    reference = F.conv2d(x, kernel, None, *sizes)
+    torch.testing.assert_close(output, reference)
+    for mine, theirs in zip(found, torch.autograd.grad(reference, (x, kernel), grad), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert output.is_contiguous(memory_format=layout)
+    if products:
+        assert torch.autograd.gradcheck(lambda x, k: conv2d(x, k, *sizes), (x, kernel))
+        assert torch.autograd.gradgradcheck(lambda x, k: conv2d(x, k, *sizes), (x, kernel))
+
+
+def test_what_a_pointwise_convolution_gives_can_be_added_to_in_place() -> None:
+    x = leaf(3, 4, 5, 4).detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+    kernel = leaf(6, 4, 1, 1)
+    output = conv2d(x, kernel)
+    output += 1.0
+    torch.testing.assert_close(output, F.conv2d(x, kernel) + 1.0)
 
 
 @pytest.mark.parametrize(
