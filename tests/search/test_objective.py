@@ -12,9 +12,11 @@ from nas_search import ImageData, methods
 from nas_search.estimators import OneStep
 from nas_search.objective import Objective, accuracy, cross_entropy
 from nas_search.regularizers import Entropy
+from nas_search.roles import ChoiceWeights
 from nas_search.schedules import Constant
 from nas_search.state import Batch, SearchState
 from nas_search.text_sources import fake_text
+from nas_search.updates import WeightStep
 from nas_spaces import darts_rnn
 from nas_spaces.recurrent import Dropouts
 
@@ -60,6 +62,27 @@ def test_every_evaluation_of_a_step_sees_the_same_draw(data: ImageData, small: d
     losses = [objective.inner_loss(inner, outer).item() for _ in range(3)]
     assert len(set(losses)) == 1
     assert Objective(state, batch).inner_loss(inner, outer).item() != losses[0]
+
+
+def test_all_options_are_evaluated_only_where_the_relaxation_is_differentiated(
+    data: ImageData, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, batch = make(data, small, relaxation=methods.gdas(all_options=True).relaxation)
+    seen: list[ChoiceWeights] = []
+    logits = SearchState.logits
+
+    def watched(self: SearchState, images: Tensor, choice: ChoiceWeights, *rest: Any) -> Tensor:
+        seen.append(choice)
+        return logits(self, images, choice, *rest)
+
+    monkeypatch.setattr(SearchState, "logits", watched)
+    objective = Objective(state, batch)
+    inner, outer = dict(state.require_supernet().named_parameters()), state.outer_parameters()
+    objective.train_losses()(inner)
+    objective.valid_loss(inner, outer)
+    WeightStep()(state, batch)
+    assert [choice.drawn is None for choice in seen] == [False, True, False]
+    assert [choice.weights.requires_grad for choice in seen] == [False, True, False]
 
 
 def test_regularizers_are_added_to_the_outer_loss(data: ImageData, small: dict[str, Any]) -> None:
