@@ -176,7 +176,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20, help="of a search")
     parser.add_argument("--train-epochs", type=int, default=30)
     parser.add_argument("--channels", type=int, default=8)
-    parser.add_argument("--all-options", action="store_true", help="differentiate the options that are not drawn as well")
+    parser.add_argument(
+        "--all-options", action="store_true", help="differentiate the options that are not drawn as well"
+    )
     parser.add_argument("--table", action="store_true", help="only print what the file holds")
     options = parser.parse_args()
     results = Results(options.out)

@@ -6,13 +6,15 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from torch import nn
 
 from nas_augment import Policy
-from nas_search import RunFolderError, SearchResult, distributed
+from nas_search import RunFolderError, SearchResult, distributed, methods, search
+from nas_search.data_sources import fake
 from nas_search.reports import write_report
 from nas_search.reports.chart import Line, Pen
 from nas_search.reports.words import number
-from nas_spaces import nas_bench_201
+from nas_spaces import chain, nas_bench_201
 
 pytest.importorskip("matplotlib", reason="draws the charts: pip install 'nas-search[report]'")
 
@@ -47,6 +49,19 @@ def test_a_report_is_one_page_with_figures_curves_and_the_cell(tmp_path: Path) -
     for svg in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
         ElementTree.fromstring(svg)
     assert page == write_report([run], run / "report.html").read_text(), "equal runs have equal pages"
+
+
+def test_the_report_of_a_search_in_ones_own_space_is_given_the_space(tmp_path: Path) -> None:
+    space = chain(2, {"wide": lambda i, o, s: nn.Conv2d(i, o, 5, s, 2), "thin": lambda i, o, s: nn.Conv2d(i, o, 1, s)})
+    search(
+        space, fake("1x8x8", count=32), methods.random_nas(samples=2), epochs=1, batch_size=8, channels=2, out=tmp_path
+    )
+    with pytest.raises(RunFolderError, match=r"unknown search space 'chain'.*write_report\(\.\.\., spaces=\[space\]\)"):
+        write_report([tmp_path], tmp_path / "r.html")
+    page = write_report([tmp_path], tmp_path / "r.html", spaces=[nas_bench_201(), space]).read_text()
+    (picture,) = re.findall(r'<figure class="cell">.*?</figure>', page, flags=re.DOTALL)
+    assert "<svg" in picture
+    assert re.search("wide|thin", picture.partition("<svg")[2])
 
 
 def test_several_runs_stand_side_by_side(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ class SearchResult:
         except (KeyError, TypeError, AttributeError, UnknownSpaceError) as error:
             raise RunFolderError(
                 f"{folder.result} is not a whole result, or of a space that is not installed ({error}); it was changed or damaged, "
-                "or is to be read with its own space: SearchResult.load(folder, space)."
+                "or is to be read with its own space: SearchResult.load(folder, space), write_report(..., spaces=[space])."
             ) from error
         try:
             architecture = space.parse(record["architecture"])

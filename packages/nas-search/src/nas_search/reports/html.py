@@ -19,8 +19,7 @@ from nas_search.reports.reading import ReportedRun, read_runs
 from nas_search.reports.remarks import remarks
 from nas_search.reports.style import STYLE, themed
 from nas_search.reports.words import asked, found
-from nas_spaces import catalog as spaces
-from nas_spaces import drawing
+from nas_spaces import SearchSpace, drawing
 
 __all__ = ["write_report", "write_report_if_possible"]
 
@@ -29,7 +28,7 @@ _MOST_IMAGES = (
 )
 
 
-def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
+def write_report(runs: Sequence[str | Path], out: str | Path, spaces: Sequence[SearchSpace] = ()) -> Path:
     """Write a page about runs, side by side if there are several.
 
     The page is one file that needs nothing else: no script, no font, no picture from elsewhere. Every text from a run is
@@ -38,19 +37,22 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> Path:
     Args:
         runs: the run folders.
         out: the HTML file.
+        spaces: those of the runs that are no installed ones, such as your own `nas_spaces.chain`; found by their names.
 
     Returns:
         The path of the file.
 
     Raises:
-        RunFolderError: a folder has no finished search, or the page could not be written.
-        ConfigError: matplotlib, which draws the charts, is missing; it comes with ``pip install "nas-search[report]"``.
+        RunFolderError: a folder has no finished search, or one of a space that is neither installed nor given, or the page could
+            not be written.
+        ConfigError: a ``config.toml`` was changed or damaged; or matplotlib, which draws the charts, is missing; it comes with
+            ``pip install "nas-search[report]"``.
     """
     path = Path(out)
     if not distributed.is_first():
         return path
     require_drawing()
-    read = read_runs(runs)
+    read = read_runs(runs, spaces)
     try:
         page = _page(read)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError, ArithmeticError) as error:
@@ -148,8 +150,7 @@ def _front(pen: Pen, run: ReportedRun, heading: str = "h2") -> str:
 
 def _cell(run: ReportedRun) -> str:
     text = run.result["architecture"]
-    space = spaces.space(run.result["space"])
-    picture = themed(drawing.to_svg(space.graph(space.parse(text)), title=text))
+    picture = themed(drawing.to_svg(run.space.graph(run.space.parse(text)), title=text))
     return (
         f'<figure class="cell"><figcaption>The architecture <code>{escape(text)}</code></figcaption>{picture}</figure>'
     )

@@ -14,6 +14,7 @@ from nas_search.config import RunConfig
 from nas_search.errors import RunFolderError
 from nas_search.result import SearchResult
 from nas_search.run_folder import RunFolder
+from nas_spaces import SearchSpace, catalog
 
 __all__ = ["ReportedRun", "read_run", "read_runs"]
 
@@ -24,6 +25,7 @@ class ReportedRun:
 
     Args:
         name: of its folder; of several runs whose folders have one name, with those of the folders that they are in.
+        space: of the architecture.
         result: the content of ``result.json``.
         events: a record for every epoch of the search, with the hyper-parameters that were learned beside the other figures.
         training: the same of the training of what was found; empty if there was none.
@@ -32,6 +34,7 @@ class ReportedRun:
     """
 
     name: str
+    space: SearchSpace
     result: Mapping[str, Any]
     events: Sequence[Mapping[str, Any]]
     training: Sequence[Mapping[str, Any]]
@@ -39,13 +42,17 @@ class ReportedRun:
     images: Tensor | None
 
 
-def read_runs(roots: Sequence[str | Path]) -> list[ReportedRun]:
+def read_runs(roots: Sequence[str | Path], spaces: Sequence[SearchSpace] = ()) -> list[ReportedRun]:
     """Read run folders, and tell those apart by their names that are of one name in different places.
+
+    Args:
+        roots: the folders.
+        spaces: see `read_run`.
 
     Raises:
         RunFolderError: as `read_run`.
     """
-    runs = [read_run(root) for root in roots]
+    runs = [read_run(root, spaces) for root in roots]
     paths = [Path(root).resolve() for root in roots]
     if len({run.name for run in runs}) == len(set(paths)):
         return runs
@@ -53,14 +60,21 @@ def read_runs(roots: Sequence[str | Path]) -> list[ReportedRun]:
     return [replace(run, name=path.relative_to(common).as_posix()) for run, path in zip(runs, paths, strict=True)]
 
 
-def read_run(root: str | Path) -> ReportedRun:
+def read_run(root: str | Path, spaces: Sequence[SearchSpace] = ()) -> ReportedRun:
     """Read a run folder.
 
+    Args:
+        root: the folder.
+        spaces: in which the space of the run is looked for by its name, before those that are installed.
+
     Raises:
-        RunFolderError: it has no finished search, or was changed or damaged.
+        RunFolderError: it has no finished search, or was changed or damaged, or its space is neither installed nor given.
+        ConfigError: its ``config.toml`` was changed or damaged.
     """
     folder = RunFolder(root)
-    result = SearchResult.load(folder.root).to_dict()
+    name = folder.read_result().get("space")
+    given = next((space for space in spaces if space.name == name), None)
+    result = SearchResult.load(folder.root, given).to_dict()
     training = folder.read_json(folder.training, "training").get("history") if folder.training.exists() else []
     if not isinstance(training, list):
         raise RunFolderError(
@@ -68,7 +82,8 @@ def read_run(root: str | Path) -> ReportedRun:
         )
     events = [_flat(record) for record in folder.read_events()]
     config = asdict(RunConfig.from_toml(folder.config)) if folder.config.exists() else {}
-    return ReportedRun(folder.root.resolve().name, result, events, training, config, _images(folder))
+    space = given or catalog.space(result["space"])
+    return ReportedRun(folder.root.resolve().name, space, result, events, training, config, _images(folder))
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
