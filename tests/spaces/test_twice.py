@@ -60,9 +60,8 @@ POINTWISE = {
 
 @pytest.mark.parametrize("name", POINTWISE)
 def test_a_pointwise_convolution_is_a_product_where_that_is_faster(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        twice, "_PRODUCTS", range(25, 4000)
-    )  # smaller than they are: derivatives are compared one by one
+    # Smaller than they are: derivatives are compared entry by entry.
+    monkeypatch.setattr(twice, "_PRODUCTS", range(25, 4000))
     shape, layout, sizes, products = POINTWISE[name]
     x = leaf(*shape).detach().contiguous(memory_format=layout).requires_grad_()
     kernel = leaf(6, shape[1] // sizes[3], 1, 1)
