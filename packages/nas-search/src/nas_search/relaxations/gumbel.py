@@ -25,7 +25,7 @@ class HardGumbel(Relaxation):
         scale: standard deviation of the initial logits.
         all_options: where a derivative is taken, evaluate the options that were not drawn as well, with weight zero: the
             derivative of the loss with respect to every weight, in place of those of the drawn ones. It costs the time and the
-            memory of the whole supernet.
+            memory of the whole supernet, and finds other cells, not always better ones (see ``benchmarks/joint.md``).
 
     Differs from the paper:
         1. Without `all_options` only drawn options are evaluated, so the others receive gradient through the softmax alone; the
