@@ -36,8 +36,16 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_a_run_writes_what_the_design_names(drawn: None, tmp_path: Path, table: Path) -> None:
-    record = run_search(replace(CONFIG, table=str(table)), tmp_path / "run")
+    names: list[str] = []
+
+    def watch(event: Event) -> None:
+        if event.kind == "epoch" and event.epoch == 1:
+            names.append(event.run)
+
+    record = run_search(replace(CONFIG, table=str(table)), tmp_path / "run", observers=[watch])
     run = tmp_path / "run"
+    # Both trainings have a name, that series of figures keep apart.
+    assert names == ["search", "train", "train-random"]
     written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     assert written == {
         "config.toml", "events.jsonl", "result.json", "report.html", "model.pt", "train.json",
@@ -148,7 +156,7 @@ def stop_in(run: str) -> object:
     return observer
 
 
-@pytest.mark.parametrize("where", ["search", "train"])
+@pytest.mark.parametrize("where", ["search", "train", "train-random"])
 def test_a_run_stopped_anywhere_resumes_to_the_same_result(where: str, tmp_path: Path) -> None:
     expected = run_search(CONFIG, tmp_path / "whole")
     with pytest.raises(Interrupted):

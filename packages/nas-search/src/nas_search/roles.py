@@ -346,7 +346,7 @@ class Event:
 
     Args:
         kind: ``step`` after every step, ``epoch`` after every epoch.
-        run: ``search``, ``train`` or whatever else is being run.
+        run: ``search``, ``train``, ``train-random`` for the random architecture that is trained alike, or whatever else is run.
         epoch: epochs finished before this one.
         epochs: epochs of the whole run.
         step: steps finished in this epoch.

@@ -219,7 +219,7 @@ def _train_both(
         generator = torch.Generator().manual_seed(stream_seed(parts.config.seed, "random architecture"))
         other = parts.space.sample(generator)
         record, _ = train_architecture(
-            parts, data, other, result.policy, folder.checkpoints / "random.pt", observers, recipe
+            parts, data, other, result.policy, folder.checkpoints / "random.pt", observers, recipe, "train-random"
         )
         beside = {f"random_{name}": value for name, value in trained_figures(record).items()}
         result = replace(result, metrics={**result.metrics, **beside, "random_architecture": str(other)})

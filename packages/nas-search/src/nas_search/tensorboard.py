@@ -14,9 +14,9 @@ __all__ = ["TensorBoard"]
 class TensorBoard:
     """An observer that writes every number of an epoch's record, as soon as the epoch is over.
 
-    The tag is the run (``search``, ``train``) and the name of the figure, such as ``search/valid_accuracy`` or
-    ``search/operation_weights/cell/skip_connect``. A second run of
-    the same name, such as the training of a random architecture, is ``train-2``. A resumed run goes on in the same folder.
+    The tag is the run (``search``, ``train``, ``train-random``) and the name of the figure, such as ``search/valid_accuracy``
+    or ``search/operation_weights/cell/skip_connect``. A second run of the same name is ``train-2``. A resumed run goes on in the
+    same folder, under the same tags.
 
     Args:
         folder: for the event files; look at them with ``tensorboard --logdir FOLDER``.

@@ -185,6 +185,7 @@ def train_architecture(
     checkpoint: Path,
     observers: Sequence[Observer],
     recipe: Recipe,
+    name: str = "train",
 ) -> tuple[dict[str, Any], TrainState]:
     """Train one architecture, from its checkpoint if there is one; the record of it, and the state that has the network.
 
@@ -196,6 +197,7 @@ def train_architecture(
         checkpoint: where the training is saved.
         observers: told of every step and epoch.
         recipe: how it is trained.
+        name: what observers and messages call the training.
     """
     config, device, protocol, keeping = parts.config, parts.device, recipe.protocol, recipe.keeping
     computation = recipe.computation or config.computation
@@ -244,6 +246,7 @@ def train_architecture(
             test_every=keeping.test_every,
             computation=computation,
             batches=batches,
+            name=name,
             **extras,
         )
         store.restore(state)

@@ -49,6 +49,7 @@ class TrainState(RunState):
         test_every: 0 for never.
         computation: number format, and whether the network is compiled.
         batches: what is trained on in the place of batches of `examples`, which only tell how to normalise then.
+        name: what observers and messages call it.
 
     Raises:
         ConfigError: tokens with a policy, a network that has no `drop_path` to tell, a compiled network with a drop path, or
@@ -75,13 +76,14 @@ class TrainState(RunState):
         test_every: int = 0,
         computation: Computation = Computation("float32"),
         batches: Batches | None = None,
+        name: str = "train",
     ) -> None:
         tokens = examples.images.dtype == torch.int64
         super().__init__(epochs=epochs, seed=seed, device=device, tokens=tokens)
         check_positive(batch_size=batch_size)
         if tokens and policy.stages:
             raise ConfigError(f"tokens cannot be augmented by {policy}; train them without a policy.")
-        self.policy, self.settings = policy, optimizer
+        self._name, self.policy, self.settings = name, policy, optimizer
         self.label_smoothing, self.auxiliary, self.drop_path = label_smoothing, auxiliary, drop_path
         self.batches: Batches = batches or BatchStream(examples, batch_size, stream_seed(seed, "train"), device)
         with torch.random.fork_rng(devices=[]):
@@ -117,8 +119,8 @@ class TrainState(RunState):
 
     @property
     def name(self) -> str:
-        """``train``."""
-        return "train"
+        """What observers and messages call the training."""
+        return self._name
 
     @property
     def steps(self) -> int:
