@@ -27,7 +27,7 @@ from nas_augment import LearnablePolicy, Policy
 from nas_augment.marginals import Marginals, marginals
 from nas_augment.published import randaugment
 from nas_search import methods
-from nas_search.data import Examples, ImageData, split_indices, stream_seed
+from nas_search.data import Examples, ImageData
 from nas_search.data_sources import load_data
 from nas_search.evaluation import top1
 from nas_search.loop import complete, drive
@@ -35,6 +35,7 @@ from nas_search.optimizers import SGD
 from nas_search.roles import Event
 from nas_search.schedules import Cosine
 from nas_search.state import SearchState
+from nas_search.streams import split_indices, stream_seed
 from nas_search.training import TrainState
 from nas_spaces import Architecture, SearchSpace, nas_bench_201
 

@@ -85,11 +85,27 @@ METHODS: dict[str, Callable[[float], Method]] = {
     "e2nas_r": lambda rate: methods.e2nas_r(architecture_learning_rate=rate),
     "setn": lambda rate: methods.setn(architecture_learning_rate=rate),
     "enas": lambda rate: methods.enas(architecture_learning_rate=rate),
+    # The customary flips and crops are the data's; what these learn is added, or takes their place, as each method has it.
+    "daas": lambda rate: methods.daas(architecture_learning_rate=rate),
+    "dha": lambda rate: methods.dha(architecture_learning_rate=rate),
+    "sequential_dha": lambda rate: methods.sequential_dha(architecture_learning_rate=rate),
+    "local_search": lambda rate: methods.local_search(),
+    "regularized_evolution": lambda rate: methods.regularized_evolution(),
+    "bayesian_optimization": lambda rate: methods.bayesian_optimization(),
+    "successive_halving": lambda rate: methods.successive_halving(),
+    "hyperband": lambda rate: methods.hyperband(),
+    "random_search 20 candidates": lambda rate: methods.random_search(),
 }
 
 # The part of the epochs that a method gets, where it is not the whole: second derivatives are dear, and iDARTS takes four
-# weight steps for each of the architecture.
+# weight steps for each of the architecture. What trains one candidate an epoch gets 20, or as many as its rungs have.
 SHARE = {
+    "local_search": 2.0,
+    "regularized_evolution": 2.0,
+    "bayesian_optimization": 2.0,
+    "random_search 20 candidates": 2.0,
+    "successive_halving": 1.3,
+    "hyperband": 2.2,
     "darts order 2": 0.5,
     "amended_darts": 0.5,
     "amended_darts difference": 0.5,

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from nas_search import DataError, Examples, ImageData
-from nas_search.data import BatchStream, Normalize, preparation, split_indices, stream_seed
+from nas_search.batches import BatchStream
+from nas_search.data import Normalize, preparation
 from nas_search.data_sources import fake
+from nas_search.streams import split_indices, stream_seed
 
 CPU = torch.device("cpu")
 

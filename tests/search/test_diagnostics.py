@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from nas_augment import Policy
 from nas_augment.fixed import Crop
 from nas_search import ConfigError, ImageData, methods, search
-from nas_search.data import stream_seed
 from nas_search.diagnostics import CellDepth, HessianSpectrum, SkipConnections, depth, hutchinson, lanczos
 from nas_search.loop import drive
 from nas_search.optimizers import SGD
 from nas_search.roles import Event
 from nas_search.state import SearchState
+from nas_search.streams import stream_seed
 from nas_search.text_sources import fake_text
 from nas_search.training import TrainState
 from nas_spaces import SearchSpace, nas_bench_201

@@ -10,7 +10,7 @@ from nas_augment import LearnablePolicy, Policy
 from nas_augment.marginals import marginals
 from nas_augment.published import randaugment
 from nas_search import ImageData, Method, methods
-from nas_search.data import Examples, split_indices
+from nas_search.data import Examples
 from nas_search.data_sources import digits
 from nas_search.evaluation import top1
 from nas_search.loop import complete, drive
@@ -18,6 +18,7 @@ from nas_search.optimizers import SGD
 from nas_search.result import SearchResult
 from nas_search.schedules import Cosine
 from nas_search.state import SearchState
+from nas_search.streams import split_indices
 from nas_search.training import TrainState
 from nas_spaces import SearchSpace, nas_bench_201, single
 

@@ -1,4 +1,4 @@
-"""Labelled examples: what a search is given, images above all, and how batches are made of them."""
+"""Labelled examples: what a search is given, images above all."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -10,21 +10,17 @@ from torch import Tensor, nn
 
 from nas_augment import AugmentationPolicy, Policy
 from nas_augment.fixed import FixedPolicy
-from nas_search import distributed
-from nas_search.errors import ConfigError, DataError
+from nas_search.errors import DataError
+from nas_search.streams import split_indices
 
 __all__ = [
     "NO_VALIDATION",
-    "BatchStream",
-    "Batches",
     "Data",
     "Examples",
     "ImageData",
     "Normalize",
     "fingerprint",
     "preparation",
-    "split_indices",
-    "stream_seed",
 ]
 
 NO_VALIDATION = (
@@ -282,96 +278,3 @@ class Normalize(nn.Module):
         if images.dtype == torch.uint8:
             images = images.to(self.mean.dtype) / 255
         return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-
-
-def split_indices(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Split examples in two so that every class is split in the same proportion.
-
-    Args:
-        labels: ``(n,)``.
-        fraction: share of the first part, in (0, 1].
-        seed: of the permutation of each class.
-
-    Returns:
-        The indices of both parts, each in increasing order.
-    """
-    generator = torch.Generator().manual_seed(stream_seed(seed, "split"))
-    first = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
-        members = (labels == label).nonzero()[:, 0]
-        shuffled = members[torch.randperm(len(members), generator=generator)]
-        first[shuffled[: round(fraction * len(members))]] = True
-    return first.nonzero()[:, 0], (~first).nonzero()[:, 0]
-
-
-def stream_seed(seed: int, *names: object) -> int:
-    """The seed of one of a run's independent streams of random numbers."""
-    text = "/".join(map(str, (seed, *names)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
-
-
-class Batches(Protocol):
-    """Endless shuffled batches by their position in the run: `BatchStream`, and what is read from a folder."""
-
-    @property
-    def batch_size(self) -> int:
-        """Images of a batch, of all ranks together."""
-        ...
-
-    def __len__(self) -> int:
-        """Batches of an epoch."""
-        ...
-
-    def __getitem__(self, position: int) -> Examples:
-        """The batch at `position`, counted from the beginning of the run; of several ranks the own part of it."""
-        ...
-
-
-class BatchStream:
-    """Endless shuffled batches, each a function of its position alone: nothing needs to be saved to continue.
-
-    Of several ranks each has its part of every batch, see `nas_search.distributed`.
-
-    The examples are kept on the device where they fit into half of its free memory, else on the host.
-
-    Args:
-        examples: what batches are made of.
-        batch_size: images of a batch, of all ranks together; all of them if there are fewer. The incomplete last batch of an
-            epoch is left out, because batch normalisation would see too few images.
-        seed: of the order of every epoch.
-        device: where batches are needed.
-    """
-
-    def __init__(self, examples: Examples, batch_size: int, seed: int, device: torch.device) -> None:
-        self.batch_size = min(batch_size, len(examples.labels))
-        self._part = distributed.part(self.batch_size) if self.batch_size else slice(0)
-        self.seed = seed
-        self.device = device
-        self.examples = examples.to(device) if _fits(examples, device) else examples
-        self._order = (-1, torch.empty(0))
-
-    def __len__(self) -> int:
-        """Batches of an epoch."""
-        return len(self.examples.labels) // self.batch_size
-
-    def __getitem__(self, position: int) -> Examples:
-        """The batch at `position`, counted from the beginning of the run.
-
-        Raises:
-            ConfigError: there are no examples.
-        """
-        if not len(self.examples.labels):
-            raise ConfigError(NO_VALIDATION)
-        epoch, step = divmod(position, len(self))
-        if self._order[0] != epoch:
-            generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", epoch))
-            self._order = epoch, torch.randperm(len(self.examples.labels), generator=generator)
-        index = self._order[1][step * self.batch_size : (step + 1) * self.batch_size]
-        return self.examples.take(index[self._part]).to(self.device)
-
-
-def _fits(examples: Examples, device: torch.device) -> bool:
-    if device.type != "cuda":
-        return True
-    free, _ = torch.cuda.mem_get_info(device)
-    return sum(tensor.numel() * tensor.element_size() for tensor in examples) < free / 2

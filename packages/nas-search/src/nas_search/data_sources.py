@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from nas_augment import Policy
 from nas_augment.fixed import Crop, Flip
 from nas_search import catalog, distributed
-from nas_search.data import Data, Examples, ImageData, split_indices
+from nas_search.data import Data, Examples, ImageData
 from nas_search.docstrings import summary
 from nas_search.errors import ConfigError, DataError, nearest
 from nas_search.image_folder import ImageFolder, image_folder
 from nas_search.lazy_images import ImageFolders
+from nas_search.streams import split_indices
 from nas_search.text_sources import fake_text, ptb, wikitext
 from nas_search.vision_sources import KINDS, cifar10, cifar100, fashion_mnist, fetch, svhn
 

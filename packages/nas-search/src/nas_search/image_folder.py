@@ -18,17 +18,16 @@ from torch.utils.data import Dataset
 
 from nas_augment import Policy
 from nas_augment.fixed import Crop, Flip
-from nas_search.data import Examples, ImageData, split_indices
+from nas_search.data import Examples, ImageData
 from nas_search.decoding import Failed, Workers, decoded
 from nas_search.errors import ConfigError, DataError, did_you_mean
+from nas_search.image_listing import Listing
 from nas_spaces.countdown import Countdown
 
-__all__ = ["ImageFolder", "Listing", "cache_folder", "image_folder", "open_image", "split_options"]
+__all__ = ["ImageFolder", "cache_folder", "image_folder", "open_image", "split_options"]
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 _LOOKED_AT = 64
 _LARGEST = 224
-_TEST_SHARE = 0.2
 _BATCH = 32
 
 _log = logging.getLogger(__name__)
@@ -146,91 +145,6 @@ def cache_folder() -> Path:
     """Where decoded images are kept: ``nas-search/images`` in the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(home) / "nas-search" / "images"
-
-
-@dataclass(frozen=True)
-class Listing:
-    """Files with the numbers of their classes; first those that train, then the test part, then what validates, if any.
-
-    Args:
-        classes: names, in alphabetical order.
-        paths: of all files.
-        labels: of all files.
-        counts: files of each part.
-    """
-
-    classes: tuple[str, ...]
-    paths: list[Path]
-    labels: list[int]
-    counts: list[int]
-
-    @staticmethod
-    def of(root: Path) -> "Listing":
-        """What is in a folder.
-
-        Raises:
-            DataError: it is not laid out as `image_folder` says.
-        """
-        if not root.is_dir():
-            raise DataError(f"no folder {root}; expected {_EXPECTED}.")
-        train = root / "train"
-        others = [root / name for name in ("test", "val", "valid") if (root / name).is_dir()]
-        if train.is_dir() and others:
-            test, *rest = others
-            classes = _classes(train)
-            parts = [_files(folder, classes) for folder in (train, test, *rest[:1])]
-            return Listing(
-                classes,
-                [path for paths, _ in parts for path in paths],
-                [label for _, labels in parts for label in labels],
-                [len(paths) for paths, _ in parts],
-            )
-        home = train if train.is_dir() else root
-        classes = _classes(home)
-        paths, labels = _files(home, classes)
-        testing, training = split_indices(torch.tensor(labels), _TEST_SHARE, seed=0)
-        if not len(testing):
-            raise DataError(
-                f"{home} has {len(paths)} images, too few to keep some for the test; give more, or {root}/test."
-            )
-        order = [*training.tolist(), *testing.tolist()]
-        return Listing(classes, [paths[i] for i in order], [labels[i] for i in order], [len(training), len(testing)])
-
-
-_EXPECTED = "FOLDER/train/CLASS/*.jpg and FOLDER/test/CLASS/*.jpg, or FOLDER/CLASS/*.jpg"
-
-
-def _classes(folder: Path) -> tuple[str, ...]:
-    classes = tuple(sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")))
-    if not classes:
-        raise DataError(f"{folder} has no folders of classes; expected {_EXPECTED}.")
-    return classes
-
-
-def _files(folder: Path, classes: Sequence[str]) -> tuple[list[Path], list[int]]:
-    unknown = sorted(set(_classes(folder)) - set(classes))
-    if unknown:
-        raise DataError(
-            f"{folder} has the class {unknown[0]!r}, which no train image has; there are {', '.join(classes)}."
-        )
-    paths: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = sorted(_images(folder / name))
-        if not found:
-            raise DataError(
-                f"{folder / name} holds no images ({', '.join(_SUFFIXES)}); remove the class, or add images of it."
-            )
-        paths += found
-        labels += [label] * len(found)
-    return paths, labels
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    for here, _, names in os.walk(folder, followlinks=True):
-        yield from (
-            Path(here) / name for name in names if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
-        )
 
 
 def _form(paths: Sequence[Path], options: ImageFolder) -> tuple[int, int]:

@@ -13,10 +13,12 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from nas_search import distributed
-from nas_search.data import Examples, split_indices, stream_seed
+from nas_search.data import Examples
 from nas_search.decoding import Failed, Workers, decoded
 from nas_search.errors import ConfigError, DataError
-from nas_search.image_folder import Listing, open_image
+from nas_search.image_folder import open_image
+from nas_search.image_listing import Listing
+from nas_search.streams import split_indices, stream_seed
 
 __all__ = ["FolderBatches", "FolderPart", "ImageFolders", "Reading"]
 

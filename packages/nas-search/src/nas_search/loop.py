@@ -14,7 +14,7 @@ import torch
 from nas_search import distributed
 from nas_search.compatibility import check_arguments
 from nas_search.computation import Computation, deterministic
-from nas_search.data import Data, stream_seed
+from nas_search.data import Data
 from nas_search.describe import describe
 from nas_search.engines import Engine
 from nas_search.errors import Interrupted, NonFiniteError
@@ -29,6 +29,7 @@ from nas_search.run_folder import RunFolder, Store
 from nas_search.run_state import RunState
 from nas_search.scoring import check_engine, scored_by
 from nas_search.state import SearchState
+from nas_search.streams import stream_seed
 from nas_spaces import SearchSpace
 
 __all__ = ["complete", "drive", "isolated_random_state", "search"]

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from nas_search import distributed
 from nas_search.autoencoder import GraphVAE, cell_graph, kl_divergence
-from nas_search.data import stream_seed
 from nas_search.errors import CheckpointError, ConfigError, RunFolderError
 from nas_search.files import write_atomically
 from nas_search.loop import drive, isolated_random_state
@@ -23,6 +22,7 @@ from nas_search.roles import Observer
 from nas_search.run_folder import Store
 from nas_search.run_state import RunState, check_positive
 from nas_search.schedules import Cosine
+from nas_search.streams import stream_seed
 from nas_spaces import Architecture, SearchSpace
 from nas_spaces.draws import draw_distinct
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from nas_search.compatibility import used
-from nas_search.data import stream_seed
 from nas_search.errors import ConfigError
 from nas_search.relaxations import SparseCode
 from nas_search.relaxations.budget import Budget
 from nas_search.roles import Update
+from nas_search.streams import stream_seed
 from nas_spaces.costs import Measure, operation_costs
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nas_search.data import stream_seed
 from nas_search.errors import ConfigError
 from nas_search.meter import Meter, perplexities
 from nas_search.roles import StopRule
 from nas_search.stopping import Never
+from nas_search.streams import stream_seed
 
 __all__ = ["RunState", "check_positive"]
 

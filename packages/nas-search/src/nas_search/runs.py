@@ -12,7 +12,7 @@ import torch
 from nas_search import distributed
 from nas_search.computation import deterministic
 from nas_search.config import RunConfig
-from nas_search.data import Data, stream_seed
+from nas_search.data import Data
 from nas_search.diagnostics import CellDepth, HessianSpectrum, OperationWeights
 from nas_search.engines import Engine
 from nas_search.errors import CheckpointError
@@ -26,6 +26,7 @@ from nas_search.run_folder import RunFolder
 from nas_search.run_parts import RunParts
 from nas_search.scoring import check_engine
 from nas_search.state import SearchState
+from nas_search.streams import stream_seed
 from nas_search.train_found import (
     Keeping,
     Recipe,

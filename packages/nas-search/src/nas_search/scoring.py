@@ -15,12 +15,13 @@ import torch
 
 from nas_search import distributed
 from nas_search.computation import deterministic
-from nas_search.data import Data, stream_seed
+from nas_search.data import Data
 from nas_search.engines import Engine, Task
 from nas_search.errors import ConfigError, WorkerError
 from nas_search.method import Method
 from nas_search.roles import BatchSampler, ChoiceWeights, Evaluator
 from nas_search.state import SearchState
+from nas_search.streams import stream_seed
 from nas_spaces import Architecture, SearchSpace
 
 __all__ = ["Candidate", "check_engine", "propose", "score", "scored_by"]

@@ -13,9 +13,10 @@ from torch.func import functional_call
 
 from nas_augment import AugmentationPolicy
 from nas_hypergrad import Variables
+from nas_search.batches import BatchStream
 from nas_search.compatibility import check_parts, computation_of
 from nas_search.computation import Computation, placed
-from nas_search.data import BatchStream, Data, Examples, preparation, stream_seed
+from nas_search.data import Data, Examples, preparation
 from nas_search.engines import Run
 from nas_search.errors import ConfigError
 from nas_search.method import Method
@@ -30,6 +31,7 @@ from nas_search.roles import (
     RelaxationOfSpace,
 )
 from nas_search.run_state import RunState, check_positive
+from nas_search.streams import stream_seed
 from nas_spaces import Architecture, SearchSpace, Supernet
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from nas_augment import Policy
 from nas_augment.fixed import Crop, Cutout, Flip
 from nas_search.averaging import Averaging
 from nas_search.computation import Computation
-from nas_search.data import Examples, stream_seed
+from nas_search.data import Examples
 from nas_search.describe import describe
 from nas_search.errors import ConfigError
 from nas_search.evaluation import perplexity, top1
@@ -30,6 +30,7 @@ from nas_search.result import SearchResult
 from nas_search.roles import Observer
 from nas_search.run_folder import RunFolder, Store
 from nas_search.run_parts import RunParts
+from nas_search.streams import stream_seed
 from nas_search.training import Judge, TrainState
 from nas_search.training_data import TrainingData, from_folders, in_memory
 from nas_spaces import Architecture

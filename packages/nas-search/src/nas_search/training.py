@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from nas_augment import Policy
 from nas_augment.fixed import FixedPolicy
 from nas_search.averaging import Averaging, blend
+from nas_search.batches import Batches, BatchStream
 from nas_search.computation import Computation, placed
-from nas_search.data import Batches, BatchStream, Examples, preparation, stream_seed
+from nas_search.data import Examples, preparation
 from nas_search.distributed import mean, sample_part
 from nas_search.errors import ConfigError
 from nas_search.objective import accuracy, cross_entropy
 from nas_search.optimizers import OptimizerSettings, apply_step
 from nas_search.run_state import RunState, check_positive
+from nas_search.streams import stream_seed
 
 __all__ = ["Judge", "TrainState"]
 

@@ -7,12 +7,13 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from nas_search.data import NO_VALIDATION, stream_seed
+from nas_search.data import NO_VALIDATION
 from nas_search.diagnostics.spectrum import hutchinson, lanczos
 from nas_search.errors import ConfigError
 from nas_search.roles import ChoiceWeights, Event, Relaxation
 from nas_search.run_state import check_positive
 from nas_search.state import SearchState
+from nas_search.streams import stream_seed
 
 __all__ = ["HessianSpectrum"]
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from nas_search.data import stream_seed
 from nas_search.errors import NonFiniteError
 from nas_search.evaluation.accuracy import top1
 from nas_search.loop import drive
@@ -11,6 +10,7 @@ from nas_search.mixed_space import training_settings, with_magnitude
 from nas_search.optimizers import SGD, OptimizerSettings
 from nas_search.run_state import check_positive
 from nas_search.schedules import Cosine
+from nas_search.streams import stream_seed
 from nas_search.training import TrainState
 from nas_spaces import Architecture
 
