@@ -55,11 +55,23 @@ def test_completion_prints_what_a_shell_takes(nascli: Any, shell: str) -> None:
     assert nascli("completion", "tcsh").status == 2
 
 
-def test_a_shell_that_asks_is_answered() -> None:
-    asked = {"_NASCLI_COMPLETE": "bash_complete", "COMP_WORDS": "nascli search --ep", "COMP_CWORD": "2"}
+@pytest.mark.parametrize(
+    ("begun", "expected"),
+    [
+        ("nascli search --ep", {"--epochs"}),
+        ("nascli search --method da", {"daas", "darts"}),
+        ("nascli search --space nas_bench_2", {"nas_bench_201", "nas_bench_201_small"}),
+        ("nascli train run --data cifar", {"cifar10:", "cifar100:"}),
+        ("nascli init --method dh", {"dha"}),
+        # Of names with commas between them the last one is completed.
+        ("nascli sweep --methods darts,random_", {"darts,random_nas", "darts,random_search"}),
+    ],
+)
+def test_a_shell_that_asks_is_answered(begun: str, expected: set[str]) -> None:
+    asked = {"_NASCLI_COMPLETE": "bash_complete", "COMP_WORDS": begun, "COMP_CWORD": str(len(begun.split()) - 1)}
     program = "import sys; sys.argv = ['nascli']; from nas_cli.main import main; main()"
     done = subprocess.run([sys.executable, "-c", program], env=os.environ | asked, capture_output=True, text=True)
-    assert done.stdout.split() == ["plain,--epochs"]
+    assert {line.partition(",")[2] for line in done.stdout.split()} == expected
 
 
 def test_quiet_verbose_and_json_keep_apart(nascli: Any) -> None:

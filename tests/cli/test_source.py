@@ -3,7 +3,7 @@ import pytest
 import nas_hypergrad
 from nas_augment import catalog as policies
 from nas_cli import source
-from nas_cli.commands.list import _ESTIMATORS
+from nas_cli.names import _ESTIMATORS
 from nas_search import catalog, data_sources
 from nas_search.docstrings import summary
 from nas_spaces import catalog as spaces

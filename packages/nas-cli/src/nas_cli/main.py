@@ -23,7 +23,7 @@ _COMMANDS = {
     "sweep": "Run several methods with several seeds, and put them side by side.",
     "list": "List what is installed, ours and others'; with the NAME of a method, its settings and parts.",
     "doctor": "Show versions and devices, and what is missing for what.",
-    "completion": "Print what makes a shell complete the commands, options and files of `nascli`.",
+    "completion": "Print what makes a shell complete the commands, options, names and files of `nascli`.",
 }
 
 

@@ -16,6 +16,7 @@ else:
 __all__ = [
     "Choice",
     "Sectioned",
+    "completing",
     "engine_of",
     "engine_options",
     "json_option",
@@ -62,6 +63,24 @@ class Sectioned(click.Command):
             if rows:
                 with formatter.section(heading):
                     formatter.write_dl(rows)
+
+
+def completing(kind: str, *, several: bool = False) -> Callable[..., list[str]]:
+    """What a shell completes an option by: the names that ``nascli list KIND`` shows.
+
+    Args:
+        kind: ``spaces``, ``methods`` or ``data``, of which what is before the colon is completed.
+        several: whether names are joined by commas, of which the last one is completed.
+    """
+
+    def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        from nas_cli.names import told
+
+        done, comma, begun = incomplete.rpartition(",") if several else ("", "", incomplete)
+        words = [name.partition(":")[0] + ":" * (":" in name) for name in told(kind)]
+        return [done + comma + word for word in words if word.startswith(begun)]
+
+    return names
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else on stdout.")

@@ -21,7 +21,7 @@ from typing import Protocol, TypeAlias
 
 from nas_hypergrad.errors import ConvergenceWarning, NonFiniteError
 from nas_hypergrad.settings import check_count, check_not_negative, check_positive
-from nas_hypergrad.vectors import Vector, add_in_place, clone, dot, is_finite, norm, scale, zeros_like
+from nas_hypergrad.vectors import Vector, add_in_place, clone, dot, is_finite, norm, norms, scale, zeros_like
 
 __all__ = [
     "Amended",
@@ -133,12 +133,12 @@ class Neumann:
 
     def _should_be_smaller(self, product: Product, vector: Vector, bent: Vector, term: Vector) -> bool:
         # One look at the end, since NaN and growth stay: it costs one wait for the device instead of one a term.
-        length = float(norm(term))
-        if not math.isfinite(length):
+        first, last = norms(vector, term)
+        if not math.isfinite(last):
             if self.halvings and is_finite(vector):
                 return True
             raise NonFiniteError(self._first_bad_term(product, vector))
-        if length > (1 + 1e-3) * float(norm(vector)):
+        if last > (1 + 1e-3) * first:
             add_in_place(term, bent, self.step_size)  # the term before the last one, of which `bent` is the product
             curvature = float(dot(term, bent) / dot(term, term))
             if self.halvings and curvature > 0:

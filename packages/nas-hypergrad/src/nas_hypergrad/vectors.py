@@ -1,13 +1,13 @@
 """Arithmetic of vectors that are dictionaries of tensors, keyed like the inner variables."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-__all__ = ["Vector", "add_in_place", "clone", "dot", "is_finite", "norm", "scale", "zeros_like"]
+__all__ = ["Vector", "add_in_place", "clone", "dot", "is_finite", "norm", "norms", "scale", "zeros_like"]
 
 Vector: TypeAlias = dict[str, Tensor]
 
@@ -45,11 +45,15 @@ def dot(left: Vector, right: Vector) -> Tensor:
 
 def norm(vector: Vector) -> Tensor:
     """The Euclidean norm over all entries, a scalar tensor; half precision is summed in single precision."""
-    values = list(vector.values())
-    if any(value.dtype in _NARROW for value in values):
-        values = [value.to(_wide(value)) for value in values]
-    parts = torch._foreach_norm(values)
+    parts = _lengths(list(vector.values()))
     return parts[0] if len(parts) == 1 else torch.linalg.vector_norm(torch.stack([part.to(parts[0]) for part in parts]))
+
+
+def norms(*vectors: Vector) -> list[float]:
+    """The norm of each of several vectors, with one synchronisation with the device."""
+    parts = _lengths([value for vector in vectors for value in vector.values()])
+    lengths = iter(torch.stack([part.to(parts[0]) for part in parts]).tolist())
+    return [math.hypot(*(next(lengths) for _ in vector)) for vector in vectors]
 
 
 def is_finite(vector: Vector) -> bool:
@@ -57,6 +61,12 @@ def is_finite(vector: Vector) -> bool:
     # The norm is finite only if all entries are and costs no mask; it may overflow where no entry does, so the exact
     # answer is asked for only then.
     return math.isfinite(float(norm(vector))) or all(bool(value.isfinite().all()) for value in vector.values())
+
+
+def _lengths(values: list[Tensor]) -> Sequence[Tensor]:
+    if any(value.dtype in _NARROW for value in values):
+        values = [value.to(_wide(value)) for value in values]
+    return torch._foreach_norm(values)
 
 
 def _wide(value: Tensor) -> torch.dtype:

@@ -11,7 +11,7 @@ __all__ = ["command"]
 @click.command("completion")
 @click.argument("shell", type=Choice(["bash", "zsh", "fish"]), metavar="bash|zsh|fish")
 def command(shell: str) -> None:
-    """Print what makes a shell complete the commands, options and files of `nascli`.
+    """Print what makes a shell complete the commands, options, names and files of `nascli`.
 
     \b
     Examples:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import click
 
-from nas_cli.options import json_option, quiet_option, weights_option
+from nas_cli.options import completing, json_option, quiet_option, weights_option
 from nas_cli.output import notices, print_json
 
 __all__ = ["command"]
@@ -13,7 +13,12 @@ __all__ = ["command"]
 
 @click.command("evaluate")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", metavar="D", help="Data whose test part is classified; those of the run by default.")
+@click.option(
+    "--data",
+    metavar="D",
+    shell_complete=completing("data"),
+    help="Data whose test part is classified; those of the run by default.",
+)
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to compute.")
 @weights_option
 @json_option

@@ -5,7 +5,7 @@ from shlex import quote
 
 import click
 
-from nas_cli.options import json_option
+from nas_cli.options import completing, json_option
 from nas_cli.output import print_json
 
 __all__ = ["command"]
@@ -13,9 +13,14 @@ __all__ = ["command"]
 
 @click.command("init")
 @click.argument("file", type=click.Path(path_type=Path), default="nas.toml")
-@click.option("--space", metavar="S", help="Search space, as in `nascli search`.")
-@click.option("--method", metavar="M", help="Method whose settings are listed, as in `nascli search`.")
-@click.option("--data", metavar="D", help="Data source, as in `nascli search`.")
+@click.option("--space", metavar="S", shell_complete=completing("spaces"), help="Search space, as in `nascli search`.")
+@click.option(
+    "--method",
+    metavar="M",
+    shell_complete=completing("methods"),
+    help="Method whose settings are listed, as in `nascli search`.",
+)
+@click.option("--data", metavar="D", shell_complete=completing("data"), help="Data source, as in `nascli search`.")
 @click.option("--force", is_flag=True, help="Replace FILE if there is one.")
 @json_option
 def command(file: Path, space: str | None, method: str | None, data: str | None, force: bool, as_json: bool) -> None:

@@ -6,18 +6,15 @@ from typing import Any
 
 import click
 
+from nas_cli.names import KINDS, first_line, told
 from nas_cli.options import Choice, json_option
 from nas_cli.output import print_json
-from nas_cli.source import told_data, told_estimators, told_methods, told_parts
 
 __all__ = ["command"]
 
-_ESTIMATORS = ("FirstOrder", "Unrolled", "Implicit", "ForwardMode")
-_KINDS = ("spaces", "methods", "policies", "data", "hypergradients")
-
 
 @click.command("list")
-@click.argument("kind", type=Choice(_KINDS), metavar="|".join(_KINDS))
+@click.argument("kind", type=Choice(KINDS), metavar="|".join(KINDS))
 @click.argument("name", required=False)
 @click.option("--parts", is_flag=True, help="Of every method, the parts that it is composed of, by their role.")
 @json_option
@@ -38,7 +35,7 @@ def command(kind: str, name: str | None, parts: bool, as_json: bool) -> None:
     if parts:
         _parts(as_json)
         return
-    entries = _entries(kind)
+    entries = told(kind)
     if as_json:
         print_json(entries)
         return
@@ -47,61 +44,23 @@ def command(kind: str, name: str | None, parts: bool, as_json: bool) -> None:
         click.echo(f"{entry:<{width}}  {text}")
 
 
-def _entries(kind: str) -> dict[str, str]:
-    if kind == "methods" and (told := told_methods()) is not None:
-        return told
-    if kind in ("spaces", "policies") and (found := told_parts(kind)) is not None:
-        return found
-    if kind == "data" and (told := told_data()) is not None:
-        return told
-    if kind == "hypergradients" and (told := told_estimators(_ESTIMATORS)) is not None:
-        return told
-    from nas_search import catalog
-    from nas_search.data_sources import sources
-    from nas_spaces import catalog as spaces
-
-    if kind == "data":
-        return sources()
-    if kind == "hypergradients":
-        import nas_hypergrad
-
-        return {name: _first(getattr(nas_hypergrad, name).__doc__) for name in _ESTIMATORS}
-    places = {"spaces": spaces.names, "methods": catalog.methods, "policies": catalog.policies}[kind]()
-    return {name: _summary(place) for name, place in places.items()}
-
-
 def _parts(as_json: bool) -> None:
     """The parts of every method at its defaults; a plug-in that does not import says so."""
     from nas_search import ConfigError, catalog
 
-    told: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, str]] = {}
     for name in catalog.methods():
         try:
-            told[name] = catalog.parts(name)
+            found[name] = catalog.parts(name)
         except ConfigError as error:
-            told[name] = {"broken": _first(str(error))}
+            found[name] = {"broken": first_line(str(error))}
     if as_json:
-        print_json(told)
+        print_json(found)
         return
-    for name, parts in told.items():
+    for name, parts in found.items():
         click.echo(name)
         for role, part in parts.items():
             click.echo(f"  {role:<17} {part}")
-
-
-def _summary(place: str) -> str:
-    """The first line of what a ``module:function`` says of itself; a plug-in that does not import says so."""
-    from nas_search import ConfigError, catalog
-
-    try:
-        return _first(catalog.load(place).__doc__)
-    except ConfigError as error:
-        return f"(broken: {_first(str(error))})"
-
-
-def _first(text: str | None) -> str:
-    lines = (text or "").strip().splitlines()
-    return lines[0] if lines else ""
 
 
 def _settings(kind: str, name: str, as_json: bool) -> None:
@@ -113,11 +72,11 @@ def _settings(kind: str, name: str, as_json: bool) -> None:
     documented, parts = catalog.documentation(name), catalog.parts(name)
     if as_json:
         defaults = {each.name: _plain(each.default) for each in documented.settings}
-        told = {
+        explained = {
             each.name: {"type": each.type, "default": defaults[each.name], "text": each.text}
             for each in documented.settings
         }
-        print_json({**defaults, "roles": parts, "text": documented.text, "settings": told})
+        print_json({**defaults, "roles": parts, "text": documented.text, "settings": explained})
         return
     click.echo(f"{introduction(documented.text)}\n\nSettings, by --set or under [settings] of a configuration:\n")
     for each in documented.settings:

@@ -2,7 +2,7 @@
 
 import click
 
-from nas_cli.options import json_option, quiet_option
+from nas_cli.options import completing, json_option, quiet_option
 from nas_cli.output import notices, print_json
 
 __all__ = ["command"]
@@ -15,7 +15,10 @@ __all__ = ["command"]
 )
 @click.option("--dataset", help="Data set of the table (cifar10, or that of a shipped table).")
 @click.option(
-    "--space", metavar="S", help="Space of the architecture's text (nas_bench_201, or that of a shipped table)."
+    "--space",
+    metavar="S",
+    shell_complete=completing("spaces"),
+    help="Space of the architecture's text (nas_bench_201, or that of a shipped table).",
 )
 @json_option
 @quiet_option

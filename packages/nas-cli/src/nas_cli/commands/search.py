@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_cli.options import Choice, Sectioned, engine_of, engine_options, json_option, loudness
+from nas_cli.options import Choice, Sectioned, completing, engine_of, engine_options, json_option, loudness
 from nas_cli.output import print_json, print_search, progress, resumable
 
 if TYPE_CHECKING:
@@ -31,11 +31,19 @@ __all__ = ["command"]
 @click.option(
     "--space",
     metavar="S[+SETTING]",
+    shell_complete=completing("spaces"),
     help="Search space (nas_bench_201, or that of a shipped table); see `nascli list spaces`. Black-box methods also search "
     "learning_rate, weight_decay and augmentation_magnitude, each joined by a +.",
 )
-@click.option("--method", metavar="M", help="Search method (daas); see `nascli list methods`.")
-@click.option("--data", metavar="D", help="Data source (digits); see `nascli list data`.")
+@click.option(
+    "--method",
+    metavar="M",
+    shell_complete=completing("methods"),
+    help="Search method (daas); see `nascli list methods`.",
+)
+@click.option(
+    "--data", metavar="D", shell_complete=completing("data"), help="Data source (digits); see `nascli list data`."
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Run folder; a new one under runs/ by default."
 )

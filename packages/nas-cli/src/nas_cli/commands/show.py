@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_cli.options import json_option
+from nas_cli.options import completing, json_option
 from nas_cli.output import print_json
 
 if TYPE_CHECKING:
@@ -17,7 +17,12 @@ __all__ = ["command"]
 @click.command("show")
 @click.argument("what", metavar="RUN|ARCH")
 @click.option(
-    "--space", default="nas_bench_201", show_default=True, metavar="S", help="Space of an architecture's text."
+    "--space",
+    default="nas_bench_201",
+    show_default=True,
+    metavar="S",
+    shell_complete=completing("spaces"),
+    help="Space of an architecture's text.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Picture to write: FILE.svg or FILE.png.")
 @click.option(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas_cli.options import engine_of, engine_options, json_option, loudness
+from nas_cli.options import completing, engine_of, engine_options, json_option, loudness
 from nas_cli.output import counted, print_json, resumable
 
 if TYPE_CHECKING:
@@ -16,7 +16,13 @@ __all__ = ["command"]
 
 
 @click.command("sweep")
-@click.option("--methods", required=True, metavar="A,B", help="Search methods, see `nascli list methods`.")
+@click.option(
+    "--methods",
+    required=True,
+    metavar="A,B",
+    shell_complete=completing("methods", several=True),
+    help="Search methods, see `nascli list methods`.",
+)
 @click.option(
     "--seeds", type=int, default=1, show_default=True, metavar="N", help="Seeds of each: --seed and those after it."
 )
@@ -32,8 +38,8 @@ __all__ = ["command"]
     metavar="DIR",
     help="Folder, of several machines one that all see.",
 )
-@click.option("--space", metavar="S", help="As in `nascli search`.")
-@click.option("--data", metavar="D", help="As in `nascli search`.")
+@click.option("--space", metavar="S", shell_complete=completing("spaces"), help="As in `nascli search`.")
+@click.option("--data", metavar="D", shell_complete=completing("data"), help="As in `nascli search`.")
 @click.option("--epochs", type=int, metavar="N", help="As in `nascli search`.")
 @click.option("--train-epochs", type=int, metavar="N", help="As in `nascli search`; 0 compares by --table alone.")
 @click.option("--batch-size", type=int, metavar="N", help="As in `nascli search`.")

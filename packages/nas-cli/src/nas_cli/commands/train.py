@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from nas_cli.options import Choice, Sectioned, json_option, loudness
+from nas_cli.options import Choice, Sectioned, completing, json_option, loudness
 from nas_cli.output import print_json, progress, remembering, resumable
 
 __all__ = ["command"]
@@ -68,7 +68,12 @@ _LESS_MEMORY_OF_RUN = (
 @click.option("--compile", "compile_network", is_flag=True, help="Compile the network with torch.compile.")
 @click.option("--deterministic", is_flag=True, help="Deterministic algorithms only.")
 @click.option("--device", metavar="auto|cpu|cuda", help="Where to compute; as the run's configuration by default.")
-@click.option("--data", metavar="D", help="Other data than the run's, to which what was found is transferred.")
+@click.option(
+    "--data",
+    metavar="D",
+    shell_complete=completing("data"),
+    help="Other data than the run's, to which what was found is transferred.",
+)
 @click.option("--workers", type=int, default=0, metavar="N", help="Processes that decode the images of folders (0).")
 @click.option(
     "--loader-timeout",
