@@ -1,5 +1,6 @@
 """Exports reproduce what was drawn: Pillow bit for bit, torchvision within its known differences."""
 
+import itertools
 import multiprocessing
 import pickle
 import warnings
@@ -109,7 +110,8 @@ def test_transforms_pickle_and_draw_from_a_stream_of_the_process(kind: str) -> N
     first = [values(transform) for _ in range(3)]
     assert torch.equal(state, torch.random.get_rng_state())
     again = pickle.loads(pickle.dumps(transform))
-    assert [values(again) for _ in range(3)] == first  # the same process seed, from its start
+    copied = [values(again) for _ in range(3)]  # a copy is another transform, such as that of a second view
+    assert copied[0] != first[0] or copied[1] != first[1]
     assert first[0] != first[1] or first[1] != first[2]
 
 
@@ -150,7 +152,7 @@ def test_a_recorded_sample_is_reproduced(name: str, kind: str, contents: Callabl
 def test_workers_of_a_data_loader_draw_from_streams_of_their_own(kind: str) -> None:
     """The same image eight times, half of them by each of two workers: no two alike, and another epoch is another."""
     pytest.importorskip("PIL" if kind == "pillow" else "torchvision")
-    policy = Policy((UniformOperations(preset("pba"), 3), fixed.Cutout(6)))
+    policy = Policy((UniformOperations(preset("fast_aa"), 3), fixed.Cutout(6)))
     image = torch.randint(0, 256, (3, 24, 24), generator=generator(0), dtype=torch.uint8)
     transform: Any = to_pillow(policy) if kind == "pillow" else policy.to_torchvision()
     given: Any = [image_of(image) if kind == "pillow" else image] * 8
@@ -172,3 +174,44 @@ def test_workers_of_a_data_loader_draw_from_streams_of_their_own(kind: str) -> N
     assert len({*first, *second}) == 16
     assert epochs(0, 1) == [first]
     assert epochs(1, 1) != [first]
+
+
+@pytest.mark.parametrize("kind", ["pillow", "torchvision", "kornia"])
+def test_two_transforms_draw_apart_and_apart_from_torch(kind: str) -> None:
+    pytest.importorskip({"pillow": "PIL"}.get(kind, kind))
+    policy = Policy((fixed.Flip(),))
+    image = torch.arange(8, dtype=torch.uint8).expand(1, 3, 8, 8)
+
+    def transform() -> Callable[[], bool]:
+        if kind == "pillow":
+            pillow, picture = to_pillow(policy), image_of(image[0])
+            return lambda: pillow(picture) != picture
+        other: Any = policy.to_torchvision() if kind == "torchvision" else policy.to_kornia()
+        given = image / 255 if kind == "kornia" else image[0]
+        return lambda: not torch.equal(other(given), given)
+
+    torch.manual_seed(3)
+    first, second = transform(), transform()
+    flips = [(first(), second(), bool(torch.rand(()) < 0.5)) for _ in range(100)]
+    for one, other in itertools.combinations(range(3), 2):
+        assert 25 < sum(flip[one] == flip[other] for flip in flips) < 75  # half, within five standard deviations
+
+
+def test_copies_of_a_generator_in_workers_draw_apart() -> None:
+    pytest.importorskip("PIL")
+    image = torch.randint(0, 256, (3, 24, 24), generator=generator(0), dtype=torch.uint8)
+    transform: Any = to_pillow(Policy((UniformOperations(preset("fast_aa"), 3), fixed.Cutout(6))), generator(5))
+    given: Any = [image_of(image)] * 4
+    start = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+
+    def epochs() -> list[tuple[int, ...]]:
+        loader: Any = torch.utils.data.DataLoader(
+            given, batch_size=None, collate_fn=transform, num_workers=2, multiprocessing_context=start,
+            generator=generator(0),
+        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
+            return [tuple(tensor_of(x).flatten().tolist()) for _ in range(2) for x in loader]
+
+    assert len({*epochs()}) == 8
+    assert epochs() == epochs()

@@ -21,6 +21,20 @@ def test_fixed_policies_conform(policy: FixedPolicy) -> None:
     assert policy(images(), generator=torch.Generator()).log_prob.tolist() == [0.0] * 5
 
 
+def test_what_is_returned_is_no_view_of_what_was_given() -> None:
+    x = images()
+    moved = identity()(x, generator=torch.Generator()).images
+    assert torch.equal(moved, x)
+    moved.zero_()
+    assert int(x.sum()) > 0
+
+
+def test_numbers_of_numpy_become_json() -> None:
+    numpy = pytest.importorskip("numpy")
+    policy = FixedPolicy((Flip(numpy.float32(0.25)), Cutout(3, numpy.float64(0.5)))).decide()
+    assert policy.from_json(policy.to_json()) == policy
+
+
 @pytest.mark.parametrize("as_float", [False, True])
 def test_crop_equals_a_loop_over_pixels(as_float: bool) -> None:
     x = images() / 255 if as_float else images()

@@ -37,6 +37,18 @@ def test_hard_gumbel_has_the_gradient_of_the_soft_one() -> None:
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_draws_in_half_precision_are_finite(dtype: torch.dtype) -> None:
+    logits = torch.zeros(3000, 10, dtype=dtype)
+    soft = gumbel_softmax(logits, 0.5, generator=generator())
+    classes = relaxed_categorical(logits, 0.5, generator=generator())
+    gates = relaxed_bernoulli(logits, 0.5, generator=generator())
+    for drawn in (soft, *classes, *gates):
+        assert drawn.dtype == dtype
+        assert drawn.isfinite().all()
+    torch.testing.assert_close(soft.sum(-1).float(), torch.ones(3000), atol=0.02, rtol=0)
+
+
 def test_a_gate_is_bernoulli_and_its_relaxations_agree_with_it() -> None:
     draw = relaxed_bernoulli(torch.full((COUNT,), -0.6), 0.5, generator=generator())
     p = torch.sigmoid(torch.tensor(-0.6))

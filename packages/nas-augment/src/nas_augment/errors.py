@@ -10,6 +10,7 @@ AugmentError
 
 import difflib
 from collections.abc import Iterable
+from numbers import Real
 
 __all__ = [
     "AnnotationsError",
@@ -19,6 +20,7 @@ __all__ = [
     "PolicyError",
     "UnknownPolicyError",
     "is_count",
+    "is_share",
     "nearest",
 ]
 
@@ -58,3 +60,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def is_count(number: float) -> bool:
     """Whether a setting is a whole number, 0 or more."""
     return isinstance(number, int) and not isinstance(number, bool) and number >= 0
+
+
+def is_share(number: object) -> bool:
+    """Whether a setting is a number from 0 to 1."""
+    return isinstance(number, Real) and not isinstance(number, bool) and 0 <= float(number) <= 1

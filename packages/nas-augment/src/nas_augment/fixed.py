@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from nas_augment.annotations import Annotated, AnnotationArguments, check_names
 from nas_augment.applying import Path, check_path, transform
 from nas_augment.decided import Policy, check_stages
-from nas_augment.errors import PolicyError, is_count
+from nas_augment.errors import PolicyError, is_count, is_share
 from nas_augment.geometry import Motion
-from nas_augment.policy import AugmentationPolicy, check_images
+from nas_augment.policy import AugmentationPolicy, check_generator, check_images
 from nas_augment.sample import OperationDraw, PolicySample
 
 if TYPE_CHECKING:
@@ -99,8 +99,9 @@ class Flip:
     numbers = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise PolicyError(f"probability of a flip is {self.probability}; expected 0 to 1.")
+        if not is_share(self.probability):
+            raise PolicyError(f"probability of a flip is {self.probability!r}; expected 0 to 1.")
+        object.__setattr__(self, "probability", float(self.probability))  # numpy's numbers are not JSON's
 
     def mirrored(self, draw: Tensor) -> Tensor:
         """Whether each image is mirrored, ``(batch,)`` bool."""
@@ -134,8 +135,9 @@ class Cutout:
     def __post_init__(self) -> None:
         if not is_count(self.length):
             raise PolicyError(f"length of cutout is {self.length}; expected 0 or more pixels.")
-        if not 0 <= self.fill <= 1:
-            raise PolicyError(f"fill of cutout is {self.fill}; expected 0 to 1.")
+        if not is_share(self.fill):
+            raise PolicyError(f"fill of cutout is {self.fill!r}; expected 0 to 1.")
+        object.__setattr__(self, "fill", float(self.fill))
 
     def start(self, draw: Tensor, height: int, width: int) -> Tensor:
         """First row and column of the square, ``(batch, 2)``; negative where it begins outside."""
@@ -174,6 +176,7 @@ class FixedPolicy(AugmentationPolicy):
 
     def sample(self, batch: int, *, generator: torch.Generator) -> PolicySample:
         """Draw the uniform numbers of every stage."""
+        check_generator(generator)
         draws = (
             torch.rand(batch, stage.numbers, generator=generator, device=generator.device) for stage in self.stages
         )
@@ -213,7 +216,8 @@ class FixedPolicy(AugmentationPolicy):
             check_names(annotations, "path")
             return self.apply_annotated(images, sample, path=path, **annotations)
         check_images(images)
-        return self.transform(images, sample, path)
+        moved = self.transform(images, sample, path)
+        return moved.clone() if moved is images else moved
 
     def transform(self, images: Tensor, sample: PolicySample, path: Path) -> Tensor:
         """As `apply`, of what is known to be images: a part of a policy that has checked them."""

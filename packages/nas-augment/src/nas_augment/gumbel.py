@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nas_augment.errors import PolicyError
+from nas_augment.policy import check_generator
 
 __all__ = [
     "RelaxedDraw",
@@ -49,7 +50,7 @@ def gumbel_softmax(logits: Tensor, temperature: float, *, generator: torch.Gener
         PolicyError: the temperature is not positive.
     """
     _check_temperature(temperature)
-    soft = ((logits + _gumbel(logits, generator)) / temperature).softmax(-1)
+    soft = ((logits + _gumbel(logits, generator)) / temperature).softmax(-1).to(logits.dtype)
     if not hard:
         return soft
     one_hot = torch.zeros_like(soft).scatter(-1, soft.argmax(-1, keepdim=True), 1.0)
@@ -81,6 +82,7 @@ def relaxed_bernoulli(
         PolicyError: the temperature is not positive, or `given` are not gates of these logits.
     """
     _check_temperature(temperature)
+    dtype, logits = logits.dtype, logits.to(_wide(logits))
     if given is None:
         z = logits + _logit(_uniform(logits, generator))
         hard = (z > 0).to(logits.dtype).detach()
@@ -90,7 +92,7 @@ def relaxed_bernoulli(
         z = logits + (_bernoulli_given(logits, hard, generator) - logits).detach()
     again = _bernoulli_given(logits, hard, generator) if conditional else z
     log_prob = torch.nn.functional.logsigmoid(torch.where(hard > 0, logits, -logits))
-    return RelaxedDraw(hard, torch.sigmoid(z / temperature), torch.sigmoid(again / temperature), log_prob)
+    return _narrowed(hard, torch.sigmoid(z / temperature), torch.sigmoid(again / temperature), log_prob, dtype)
 
 
 def relaxed_categorical(
@@ -108,6 +110,7 @@ def relaxed_categorical(
         PolicyError: the temperature is not positive, or `given` is not a draw of these logits.
     """
     _check_temperature(temperature)
+    dtype, logits = logits.dtype, logits.to(_wide(logits))
     log_p = logits.log_softmax(-1)
     if given is None:
         z = log_p + _gumbel(logits, generator)
@@ -119,7 +122,7 @@ def relaxed_categorical(
         z = log_p + (_categorical_given(log_p, hard, generator) - log_p).detach()
     again = _categorical_given(log_p, hard, generator)
     log_prob = (hard * log_p).sum(-1)
-    return RelaxedDraw(hard, (z / temperature).softmax(-1), (again / temperature).softmax(-1), log_prob)
+    return _narrowed(hard, (z / temperature).softmax(-1), (again / temperature).softmax(-1), log_prob, dtype)
 
 
 def _bernoulli_given(logits: Tensor, hard: Tensor, generator: torch.Generator) -> Tensor:
@@ -208,8 +211,18 @@ def _check_temperature(temperature: float) -> None:
 
 
 def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    check_generator(generator)
     drawn = torch.rand(like.shape, generator=generator, device=generator.device, dtype=torch.float64)
-    return drawn.clamp(_TINY, 1 - 1e-7).to(like)
+    return drawn.clamp(_TINY, 1 - 1e-7).to(like.device, _wide(like))
+
+
+def _wide(like: Tensor) -> torch.dtype:
+    # In half precision 1 - 1e-7 is 1, and the noise of one draw in some hundreds infinite.
+    return torch.promote_types(like.dtype, torch.float32)
+
+
+def _narrowed(hard: Tensor, relaxed: Tensor, conditional: Tensor, log_prob: Tensor, dtype: torch.dtype) -> RelaxedDraw:
+    return RelaxedDraw(hard.to(dtype), relaxed.to(dtype), conditional.to(dtype), log_prob.to(dtype))
 
 
 def _gumbel(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -35,7 +35,8 @@ class Layout:
         """The operations that can be drawn together, in order, ``(tuples, count)``."""
         every = range(self.operations)
         drawn = combinations(every, self.count) if self.choice == "unordered" else product(every, repeat=self.count)
-        return torch.tensor(list(drawn)).view(-1, self.count)
+        # On the host whatever the default device is: policies are also made on "meta", and filled later.
+        return torch.tensor(list(drawn), device="cpu").view(-1, self.count)
 
     @property
     def rows(self) -> int:

@@ -12,7 +12,7 @@ from nas_augment.decided import Policy
 from nas_augment.deciding import decide
 from nas_augment.decoding import decode
 from nas_augment.enumeration import every_draw
-from nas_augment.errors import PolicyError, is_count, nearest
+from nas_augment.errors import PolicyError, is_count, is_share, nearest
 from nas_augment.fixed import FixedPolicy, Stage
 from nas_augment.gallery import grid
 from nas_augment.geometry import Motion
@@ -100,8 +100,8 @@ class LearnablePolicy(AugmentationPolicy):
         if per not in ("image", "batch"):
             near = nearest(str(per), ("image", "batch"))
             raise PolicyError(f"per is {per!r}; expected image or batch; did you mean {near!r}?")
-        if probability is not None and not 0 <= probability <= 1:
-            raise PolicyError(f"probability is {probability}; expected 0 to 1, or None to learn it.")
+        if probability is not None and not is_share(probability):
+            raise PolicyError(f"probability is {probability!r}; expected 0 to 1, or None to learn it.")
         if choice == "unordered" and count > len(space.operations):
             raise PolicyError(f"no sets of {count} different operations in space {space.name!r}.")
         if continuous_levels and not learn_levels:

@@ -22,7 +22,21 @@ _NAMES = (
 )  # fmt: skip
 CODES = {name: code for code, name in enumerate(_NAMES)}
 GEOMETRIC = frozenset({"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"})
-_WITHOUT_VALUE = frozenset({"Identity", "AutoContrast", "Invert", "Equalize"})
+# What the value of each may be counted in; the others have none.
+_UNITS = {
+    "ShearX": ("slope",),
+    "ShearY": ("slope",),
+    "TranslateX": ("fraction", "pixels"),
+    "TranslateY": ("fraction", "pixels"),
+    "Rotate": ("degrees",),
+    "Solarize": ("threshold",),
+    "Posterize": ("bits",),
+    "Contrast": ("factor", "offset"),
+    "Color": ("factor", "offset"),
+    "Brightness": ("factor", "offset"),
+    "Sharpness": ("factor", "offset"),
+    "Cutout": ("fraction", "pixels"),
+}
 
 Unit = Literal["none", "slope", "fraction", "pixels", "degrees", "threshold", "bits", "factor", "offset"]
 Whole = Literal["no", "truncate", "up", "round"]
@@ -53,12 +67,19 @@ class Operation:
     def __post_init__(self) -> None:
         if self.name not in CODES:
             raise PolicyError(f"unknown operation {self.name!r}; did you mean {nearest(self.name, CODES)!r}?")
-        if self.unit not in get_args(Unit) or self.whole not in get_args(Whole):
-            raise PolicyError(f"operation {self.name} has unit {self.unit!r} and whole {self.whole!r}; see Operation.")
-        if (self.unit == "none") != (self.name in _WITHOUT_VALUE):
-            raise PolicyError(f"operation {self.name} has unit {self.unit!r}; only those without a value have none.")
+        units = _UNITS.get(self.name, ("none",))
+        if self.unit not in units:
+            raise PolicyError(
+                f"operation {self.name} has unit {self.unit!r}; expected {' or '.join(map(repr, units))}."
+            )
+        if self.whole not in get_args(Whole):
+            raise PolicyError(
+                f"operation {self.name} has whole {self.whole!r}; expected one of {', '.join(get_args(Whole))}."
+            )
         if not all(abs(bound) <= 1000 for bound in (self.low, self.high)):
             raise PolicyError(f"operation {self.name} ranges from {self.low} to {self.high}; expected finite bounds.")
+        if self.unit == "bits" and not (0 <= self.low <= 8 and 0 <= self.high <= 8):
+            raise PolicyError(f"{self.name} keeps {self.low} to {self.high} bits; expected bounds from 0 to 8.")
 
     @property
     def has_value(self) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from nas_augment.decided import Policy
 
-__all__ = ["AugmentationPolicy", "Augmented", "check_form", "check_images"]
+__all__ = ["AugmentationPolicy", "Augmented", "check_form", "check_generator", "check_images"]
 
 
 class Augmented(NamedTuple):
@@ -51,7 +51,7 @@ class AugmentationPolicy(nn.Module, ABC):
     # The name is the design's; nn.Module.apply, which maps a function over submodules, is not used on policies.
     @abstractmethod
     def apply(self, images: Tensor, sample: PolicySample) -> Tensor:  # type: ignore[override]
-        """Transform images as drawn; the input is not modified.
+        """Transform images as drawn; the input is not modified, and what is returned is no view of it.
 
         Raises:
             ImagesError: the images are not as above, or are not as many as the sample was drawn for.
@@ -104,6 +104,18 @@ class AugmentationPolicy(nn.Module, ABC):
             return self.apply_annotated(images, drawn, **arguments)._replace(log_prob=self.log_prob(drawn))
         apply: Callable[..., Tensor] = self.apply
         return Augmented(apply(images, drawn, **options), self.log_prob(drawn))
+
+
+def check_generator(generator: torch.Generator) -> None:
+    """Refuse what is no generator, such as a seed.
+
+    Raises:
+        PolicyError: it is none.
+    """
+    if not isinstance(generator, torch.Generator):
+        raise PolicyError(
+            f"generator is {generator!r:.80}; expected a torch.Generator, such as torch.Generator().manual_seed(0)."
+        )
 
 
 def check_images(images: Tensor) -> None:

@@ -97,7 +97,8 @@ class PolicySample:
         """The sample of some of the images, by a slice, a mask or indices."""
         draws = tuple(draw[index] for draw in self.draws)
         operations = self.operations.map(lambda tensor: tensor[index]) if self.operations is not None else None
-        return PolicySample(draws, len(torch.arange(self.batch)[index]), operations)
+        every = torch.arange(self.batch, device=index.device if isinstance(index, Tensor) else "cpu")
+        return PolicySample(draws, len(every[index]), operations)
 
     def to(self, device: torch.device | str) -> "PolicySample":
         """The sample on another device."""

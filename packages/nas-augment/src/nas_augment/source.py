@@ -1,18 +1,25 @@
 """Where a transform in a data loader draws from."""
 
+import hashlib
+import itertools
 import os
 from typing import Any
 
 import torch
+from torch.utils.data import get_worker_info
 
 __all__ = ["Source"]
 
+_numbers = itertools.count()
+
 
 class Source:
-    """Where a transform draws from: the generator it was given, or one for each process.
+    """Where a transform draws from: the generator it was given, or one of its own in each process.
 
-    Without a generator, the first draw in a process seeds one from `torch.initial_seed()`, which is another number in
-    every worker and every epoch of a data loader. The global random state is only read.
+    Its own is seeded by `torch.initial_seed()`, which is another number in every worker and every epoch of a data loader, and
+    by which of the transforms of the process it is: no two draw the same numbers, nor those that torch draws. In a worker
+    a generator that was given only adds its seed, as its copies would draw the same in every worker and epoch. The
+    global random state is only read.
 
     Args:
         generator: on the CPU.
@@ -20,16 +27,24 @@ class Source:
 
     def __init__(self, generator: torch.Generator | None = None) -> None:
         self._given = generator
+        self._number = next(_numbers)
         self._own: tuple[tuple[int, int], torch.Generator] | None = None
 
     def generator(self) -> torch.Generator:
         """The one to draw from now."""
-        if self._given is not None:
+        if self._given is not None and get_worker_info() is None:
             return self._given
         key = (os.getpid(), torch.initial_seed())
         if self._own is None or self._own[0] != key:
-            self._own = (key, torch.Generator().manual_seed(key[1]))
+            given = "" if self._given is None else self._given.initial_seed()
+            text = f"nas_augment/{key[1]}/{self._number}/{given}"
+            seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+            self._own = (key, torch.Generator().manual_seed(seed))
         return self._own[1]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_given": self._given, "_own": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._number = next(_numbers)  # a copy is another transform
