@@ -1,5 +1,7 @@
 """The same laws over all spaces that are built from shared parts."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -138,6 +140,59 @@ def test_chain_of_own_modules() -> None:
         space.supernet(cells=2)
     with pytest.raises(WeightsError, match="no path"):
         space.supernet(channels=2)(torch.randn(1, 3, 8, 8), torch.zeros(3, 2), [(0,), (), (1,)])
+
+
+@pytest.mark.parametrize("drawn", [None, [(0,), (0,)]])
+def test_a_chain_refuses_what_changes_its_input(drawn: Any) -> None:
+    def hasty(inputs: int, outputs: int, stride: int) -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.ReLU(inplace=True), torch.nn.Conv2d(inputs, outputs, 1, stride))
+
+    space = chain(2, {"hasty": hasty, **OPERATIONS})
+    images = torch.randn(2, 3, 6, 6)
+    with pytest.raises(InputError, match="'hasty' changes its input in place, .* of layer 0 read too: write nn.ReLU"):
+        space.supernet(channels=2)(images, torch.ones(2, 3), drawn)
+    space.network(space.parse("hasty|conv"), channels=2)(images)  # alone it may
+
+
+def test_own_modules_keep_no_statistics() -> None:
+    class Slices(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norms = torch.nn.ModuleList(
+                [
+                    torch.nn.BatchNorm3d(2),
+                    torch.nn.SyncBatchNorm(2),
+                    torch.nn.InstanceNorm2d(2, track_running_stats=True),
+                ]
+            )
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.norms[2](self.norms[0](x[..., None])[..., 0])
+
+    supernet = chain(2, {"slices": lambda i, o, s: Slices(), **OPERATIONS}).supernet(channels=2)
+    assert not [name for name in supernet.state_dict() if "running" in name or "tracked" in name]
+    images, weights = torch.randn(4, 3, 6, 6), torch.ones(2, 3)
+    assert torch.equal(supernet.train()(images, weights), supernet.eval()(images, weights))
+
+
+def test_names_of_operations_are_those_that_text_can_hold() -> None:
+    with pytest.raises(InputError, match="must be a word of letters, digits and underscores"):
+        chain(2, {"cafe\u0301": OPERATIONS["conv"]})
+    space = chain(2, {"caf\u00e9": OPERATIONS["conv"]})
+    assert str(space.parse("caf\u00e9|caf\u00e9")) == "caf\u00e9|caf\u00e9"
+
+
+@pytest.mark.parametrize(
+    ("layers", "operations", "message"),
+    [
+        (2, [torch.nn.Identity], r"operations are \[.*; expected a dictionary from names to functions"),
+        (2, {1: torch.nn.Identity}, "expected a dictionary from names to functions"),
+        ([2], OPERATIONS, r"layers are \[2\]; expected a number, or a list of Layer"),
+    ],
+)
+def test_what_makes_no_chain(layers: Any, operations: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        chain(layers, operations)
 
 
 def test_a_chain_names_its_skip_connections() -> None:

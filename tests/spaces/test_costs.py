@@ -90,6 +90,15 @@ def test_weights_of_half_precision(dtype: torch.dtype) -> None:
     assert expected.dtype == torch.float32
 
 
+def test_the_default_device_does_not_matter() -> None:
+    space = nas_bench_201()
+    expected = operation_costs(space)
+    with torch.device("meta"):
+        costs = operation_costs(space)
+    assert torch.equal(costs.options, expected.options)
+    assert costs.constant == expected.constant
+
+
 def test_a_function_is_summed_over_the_places() -> None:
     space = nas_bench_201()
     costs = operation_costs(space, measure=lambda place: float(place.inputs[2]), cells=2, channels=4, image=(3, 8, 8))

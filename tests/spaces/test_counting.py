@@ -20,6 +20,24 @@ def test_normalisation_counts_as_parameters_only() -> None:
     assert count(nn.BatchNorm2d(7), (1, 7, 4, 4)) == Counts(parameters=14, multiply_adds=0)
 
 
+def test_what_is_no_layer_of_convolution_counts_too() -> None:
+    wide = nn.ConvTranspose2d(3, 5, 3, stride=2)
+    assert count(wide, (1, 3, 4, 4)).multiply_adds == 16 * 3 * 5 * 9 + 81 * 5
+    assert count(nn.LSTM(5, 7), (4, 1, 5)).multiply_adds == 4 * 4 * 7 * (5 + 7)
+    attention = count(nn.MultiheadAttention(12, 3, batch_first=True), *[(1, 10, 12)] * 3).multiply_adds
+    assert attention == 4 * 10 * 12 * 12 + 2 * 10 * 10 * 12  # four maps, the scores and their mixture
+
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.kernel = nn.Parameter(torch.zeros(8, 3, 3, 3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.conv2d(x, self.kernel)
+
+    assert count(Own(), (1, 3, 6, 6)).multiply_adds == 16 * 8 * 27
+
+
 def test_frozen_parameters_are_left_out() -> None:
     network = nn.Linear(3, 2)
     network.bias.requires_grad_(False)

@@ -65,6 +65,11 @@ def test_size_counts_its_iteration() -> None:
     assert str(first[0]).startswith("normal:|sep_conv_3x3~0|sep_conv_3x3~1|")
 
 
+def test_rows_of_inputs_choose_different_states() -> None:
+    with pytest.raises(ArchitectureError, match=r"inputs=True, free=True.*leave one of the two out"):
+        darts(inputs=True, free=True)
+
+
 @pytest.mark.parametrize("exclude", [("conv",), SPACE.shape.operations])
 def test_exclude_must_make_sense(exclude: tuple[str, ...]) -> None:
     with pytest.raises(ArchitectureError, match="exclude="):

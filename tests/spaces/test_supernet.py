@@ -234,6 +234,26 @@ def test_transforms_of_torch_func_differentiate_a_supernet() -> None:
     torch.testing.assert_close(slope, (expected[0] * along).sum())
 
 
+@pytest.mark.parametrize(
+    ("space", "cells"), [(darts(), 3), (allegro(), 3), (nas_bench_201(), 1)], ids=["darts", "allegro", "201"]
+)
+def test_batches_of_images_and_of_gradients_by_vmap(space: SearchSpace, cells: int) -> None:
+    net = space.supernet(classes=3, channels=4, cells=cells).double()
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(space.choices.shape, generator=generator, dtype=torch.float64).requires_grad_()
+    images = torch.randn(2, 3, 3, 16, 16, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(
+        torch.func.vmap(lambda batch: net(batch, weights))(images),
+        torch.stack([net(batch, weights) for batch in images]),
+    )
+    logits, parameters = net(images[0], weights)[0], [weights, *net.parameters()]
+    along = torch.eye(3, dtype=torch.float64)
+    found = torch.autograd.grad(logits, parameters, along, is_grads_batched=True, retain_graph=True)
+    expected = [torch.autograd.grad(logits, parameters, vector, retain_graph=True) for vector in along]
+    for batched, each in zip(found, zip(*expected, strict=True), strict=True):
+        torch.testing.assert_close(batched, torch.stack(each))
+
+
 def test_backwards_torch_func_does_not_evaluate_cells_again() -> None:
     space = darts()
     net = made(space, 1, checkpoint=True)

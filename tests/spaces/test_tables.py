@@ -23,6 +23,16 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def test_names_of_data_sets_may_have_underscores(tmp_path: Path) -> None:
+    path = tmp_path / "table.npz"
+    names = ("my_data_test_200", "my_data_train_time", "my_data_train", "cifar10_test", "cifar10_loss", "loss")
+    columns: dict[str, Any] = {name: np.arange(3.0) for name in names}
+    np.savez(path, arch=TEXTS, **columns)
+    table = load_table(path, dataset="my_data")
+    assert table.datasets == ("my_data", "cifar10", "loss")
+    assert table.query("c") == 2.0
+
+
 def test_queries(file: Path) -> None:
     table = load_table(file)
     assert len(table) == 3

@@ -17,6 +17,7 @@ from nas_spaces.depthwise import merge, split
 from nas_spaces.fused import add_normalized, normalized, normalized_relu
 from nas_spaces.operations import DropPath, FactorizedReduce, Pool, ReLUConvNorm, Separable
 from nas_spaces.supernet import Drawn
+from nas_spaces.twice import transformed
 
 __all__ = ["Cell", "CellShape", "Connection", "MakeOperation", "MixedCell", "Node", "preprocess"]
 
@@ -191,7 +192,12 @@ class _Sum:
 
     def add_scaled(self, features: Tensor, scale: Tensor) -> None:
         """Add ``scale * features``."""
-        self.whole = features * scale if self.whole is None else self.whole.addcmul_(features, scale)
+        if self.whole is None:
+            self.whole = features * scale
+        elif transformed(features, scale):  # vmap has no rule for the other one
+            self.whole = self.whole + features * scale
+        else:
+            self.whole = self.whole.addcmul_(features, scale)
 
     def add_normalized(self, features: Tensor, pointwise: nn.Conv2d, scale: Tensor, *, quarters: bool) -> None:
         """Add ``scale * norm(pointwise(features))``."""

@@ -1,9 +1,11 @@
 """Layer-wise spaces: a chain of layers, each of which is one of a few modules of your own."""
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from nas_spaces.architecture import Architecture
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ChainSpace", "Ends", "Layer", "MakeLayer", "chain"]
 
 MakeLayer: TypeAlias = Callable[[int, int, int], nn.Module]
-"""``(input channels, output channels, stride)`` to a module that keeps the size up to the stride."""
+"""``(input channels, output channels, stride)`` to a module that keeps the size up to the stride, and its input as it is."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def chain(
             left out.
 
     Raises:
-        InputError: no layers, no options, an option that `operations` does not have, or a name that is not a word.
+        InputError: no layers, no options, an option that `operations` does not have, or one whose name is not a word.
 
     Example:
         >>> import torch
@@ -112,8 +114,15 @@ def chain(
         torch.Size([2, 10])
     """
     specified = tuple(Layer() for _ in range(layers)) if isinstance(layers, int) else tuple(layers)
+    if not isinstance(operations, Mapping) or not all(isinstance(word, str) for word in operations):
+        raise InputError(
+            f"operations are {operations!r:.80}; expected a dictionary from names to functions of (input channels, output "
+            "channels, stride)."
+        )
+    if not all(isinstance(layer, Layer) for layer in specified):
+        raise InputError(f"layers are {layers!r:.80}; expected a number, or a list of Layer(...).")
     for word in operations:
-        if not word.isidentifier():
+        if not re.fullmatch(r"[^\W\d]\w*", word):
             raise InputError(f"operation {word!r} must be a word of letters, digits and underscores.")
     rows = tuple(layer.options or tuple(operations) for layer in specified)
     unknown = sorted({option for row in (*rows, skips or ()) for option in row} - set(operations))
@@ -301,9 +310,24 @@ class _Supernet(Supernet):
 
         def run(index: int, options: nn.ModuleList, features: Tensor) -> Tensor:
             taken: Iterator[int] = iter(range(len(options)) if drawn is None else dict.fromkeys(drawn[index]))
-            outputs = [factors[index, option] * options[option](features) for option in taken]
+            outputs = [
+                factors[index, option] * self._evaluated(index, option, options[option], features) for option in taken
+            ]
             if not outputs:
                 raise WeightsError(f"nothing was drawn in layer {index}: no path leads from input to output.")
             return sum(outputs[1:], outputs[0])
 
         return self.body(images, run)
+
+    def _evaluated(self, index: int, option: int, module: nn.Module, features: Tensor) -> Tensor:
+        if features.is_inference() or torch.compiler.is_compiling():  # where changes are not counted
+            return module(features)
+        before = features._version
+        output = module(features)
+        if features._version != before:
+            name = self.choices.options[index][option]
+            raise InputError(
+                f"operation {name!r} changes its input in place, which the other options of layer {index} read too: write "
+                "nn.ReLU() instead of nn.ReLU(inplace=True), x + y instead of x += y."
+            )
+        return output

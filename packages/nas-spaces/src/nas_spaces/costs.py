@@ -122,12 +122,13 @@ def operation_costs(
             return float(measure(place))
         return float(getattr(count(place.module, place.inputs), measure))
 
-    options = torch.zeros(space.choices.shape, dtype=torch.float64)
+    # On the host, as the choice weights of an architecture are, whatever the default device is.
+    options = torch.zeros(space.choices.shape, dtype=torch.float64, device="cpu")
     for place in places(space, image=image, classes=classes, channels=channels, cells=cells):
         options[place.row, place.option] += cost(place)
     if callable(measure):
         return Costs(options, 0.0)
-    some = space.discretize(torch.zeros(space.choices.shape))
+    some = space.discretize(torch.zeros(space.choices.shape, device="cpu"))
     whole = space.count(some, image=image, classes=classes, channels=channels, cells=cells)
     return Costs(options, float(getattr(whole, measure) - (space.weights(some) * options).sum()))
 

@@ -6,6 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 __all__ = ["Counts", "count"]
 
@@ -16,8 +19,8 @@ class Counts:
 
     Args:
         parameters: number of trainable scalars.
-        multiply_adds: multiplications of convolutions and linear layers, and the additions of their biases, for one
-            input: what the architecture search literature calls FLOPs.
+        multiply_adds: multiplications of convolutions and matrix products, and the additions of the biases of convolutional and
+            linear layers, for one input: what the architecture search literature calls FLOPs.
     """
 
     parameters: int
@@ -27,7 +30,8 @@ class Counts:
 def count(network: nn.Module, *inputs: Tensor | tuple[int, ...]) -> Counts:
     """Count by one forward pass on the meta device, where no memory is taken and nothing is computed.
 
-    Normalisation, activations and pooling are left out, as in NAS-Bench-201 and DARTS.
+    Normalisation, activations and pooling are left out, as in NAS-Bench-201 and DARTS. Convolutions and matrix products count
+    wherever they are made, in attention and recurrent layers too, whose biases are left out.
 
     Args:
         network: any module; it is copied, not touched.
@@ -38,18 +42,32 @@ def count(network: nn.Module, *inputs: Tensor | tuple[int, ...]) -> Counts:
         Counts(parameters=55, multiply_adds=55)
     """
     network = copy.deepcopy(network).to("meta").eval()
-    total = 0
+    biases = 0
 
     def add(module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        nonlocal total
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        positions = output.numel() // weight.shape[0]
-        total += positions * (weight.numel() + (0 if module.bias is None else weight.shape[0]))
+        nonlocal biases
+        biases += 0 if module.bias is None else output.numel()
 
     for module in network.modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
+        if isinstance(module, _ConvNd | nn.Linear):
             module.register_forward_hook(add)
-    with torch.no_grad():
+    # With gradients: without them, attention is one kernel, of which nothing is counted.
+    with torch.enable_grad(), _Products() as products:
         network(*(torch.empty(x, device="meta") if isinstance(x, tuple) else x.to("meta") for x in inputs))
-    return Counts(sum(p.numel() for p in network.parameters() if p.requires_grad), total)
+    return Counts(sum(p.numel() for p in network.parameters() if p.requires_grad), products.multiply_adds + biases)
+
+
+class _Products(TorchDispatchMode):
+    """Adds up the multiplications of every convolution and matrix product; torch's own counter also tells modules apart."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.multiply_adds = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            # Of torch's formulas one multiplication and one addition are two.
+            self.multiply_adds += formula(*args, **(kwargs or {}), out_val=output) // 2
+        return output

@@ -43,6 +43,10 @@ def darts(
         free: both connections of a node may read one state and ``none`` may be found, as RandomNAS, EN2AS and NSAS
             draw.
 
+    Raises:
+        ArchitectureError: no such operation to exclude, none left, or `inputs` and `free` together, which contradict each
+            other: a state is chosen once by a row of its own, and twice where both connections may read it.
+
     Differs from the paper:
         1. ``none`` is never derived, as in the released code; the text of the paper leaves it open.
         2. Images of odd sizes are rounded up at a reduction; the released code needs even ones.
@@ -59,6 +63,11 @@ def darts(
     if unknown or not [name for name in operations if name != "none"]:
         raise ArchitectureError(
             f"exclude={exclude!r} must name some of {', '.join(OPERATIONS)}, and leave one other than 'none'."
+        )
+    if inputs and free:
+        raise ArchitectureError(
+            "darts(inputs=True, free=True): rows of inputs choose two different states, and free lets both connections read one; "
+            "leave one of the two out."
         )
     shape = CellShape(operations, CHAINED if depth_constrained else EVERY_STATE)
     variants = [*(f"without_{name}" for name in sorted(exclude))]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_spaces.twice import by_hand, conv2d, convolution_gradients
+from nas_spaces.twice import by_hand, conv2d, convolution_gradients, transformed
 
 __all__ = ["depthwise", "merge", "split"]
 
@@ -70,7 +70,7 @@ class _Depthwise5(torch.autograd.Function):
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         features, kernel = ctx.saved_tensors
         wants_features, wants_kernel = ctx.needs_input_grad
-        in_parts = wants_kernel and not torch.is_grad_enabled()
+        in_parts = wants_kernel and not torch.is_grad_enabled() and not transformed(*grad)
         wanted = (wants_features, wants_kernel and not in_parts)
         to_features, to_kernel = convolution_gradients(grad[0], features, kernel, (1, 2, 1, kernel.shape[0]), wanted)
         if in_parts:

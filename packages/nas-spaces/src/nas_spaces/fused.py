@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas_spaces.twice import EPSILON, batch_norm, by_hand, conv2d, convolution_gradients, convolve, dual
+from nas_spaces.twice import EPSILON, batch_norm, by_hand, conv2d, convolution_gradients, convolve, traced
 
 __all__ = ["add_normalized", "by_hand", "normalized", "normalized_relu"]
 
@@ -113,7 +113,7 @@ class _Normalized(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         features, mean, inverse = ctx.saved_tensors
-        if torch.is_grad_enabled() or dual(grads[0], features):
+        if torch.is_grad_enabled() or traced(grads[0], features):
             return _differentiable(_normalized, (features,), grads[0], (True,))[0]
         centered = features - mean
         dot = (grads[0] * centered).sum(_PIXELS, keepdim=True)
@@ -136,7 +136,7 @@ class _NormalizedReLU(torch.autograd.Function):
         (grad,) = grads
         features, kernel, bias, inverse, output = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:2]
-        if torch.is_grad_enabled() or dual(grad, features, kernel):
+        if torch.is_grad_enabled() or traced(grad, features, kernel):
             parts = _differentiable(lambda x, k: _normalized_relu(x, k, ctx.groups), (features, kernel), grad, wanted)
             return *parts, None
         grad = torch.ops.aten.threshold_backward(grad, output, 0)
@@ -163,7 +163,7 @@ class _AddNormalized(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         features, kernel, scale, bias, inverse = ctx.saved_tensors
         to_total, *wanted = ctx.needs_input_grad[:4]
-        if torch.is_grad_enabled() or dual(grads[0], features, kernel, scale):
+        if torch.is_grad_enabled() or traced(grads[0], features, kernel, scale):
             parts = _differentiable(
                 lambda x, k, s: _scaled_norm(x, k, s, ctx.groups), (features, kernel, scale), grads[0], wanted
             )

@@ -6,6 +6,7 @@ DARTS: Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search", ICLR
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _NormBase
 
 from nas_spaces.depthwise import depthwise
 
@@ -13,9 +14,11 @@ __all__ = ["DropPath", "FactorizedReduce", "Pool", "ReLUConvNorm", "Separable", 
 
 
 def forget_statistics(network: nn.Module) -> None:
-    """Let every batch normalisation use the batch's own statistics only, in training and in evaluation."""
+    """Let every normalisation use the batch's own statistics only, in training and in evaluation."""
     for norm in network.modules():
-        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+        if isinstance(
+            norm, _NormBase
+        ):  # batch and instance normalisation of any number of dimensions, across ranks too
             norm.track_running_stats = False
             norm.running_mean = norm.running_var = norm.num_batches_tracked = None
 

@@ -108,7 +108,8 @@ def single(make: nn.Module | Callable[..., nn.Module], *, name: str = "single") 
 
     Args:
         make: called as ``make(classes=..., in_channels=...)``; a new network each time, images to logits. Or a network,
-            which is copied each time with the weights that it has, and left as it is itself.
+            which is copied each time with the weights that it has, and left as it is itself: its classes and input channels are
+            those it was made with, whatever is asked for.
         name: of the space, and the text of its architecture.
 
     Example:

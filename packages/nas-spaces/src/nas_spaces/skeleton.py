@@ -12,6 +12,7 @@ from nas_spaces.cells import Cell
 from nas_spaces.errors import InputError
 from nas_spaces.sizes import require_sizes
 from nas_spaces.supernet import Drawn
+from nas_spaces.twice import transformed
 
 __all__ = ["CellNetwork", "CellSupernetBody", "MakeCell", "require_images"]
 
@@ -198,7 +199,7 @@ class CellSupernetBody(nn.Module):
     def forward(self, images: Tensor, weights: list[Tensor], drawn: list[Drawn | None]) -> Tensor:
         """``weights[index]`` and ``drawn[index]`` are those of cell `index`; see `MixedCell.forward`."""
         before, last = self.stack.start(images)
-        if images.device.type == "cpu":
+        if images.device.type == "cpu" and not transformed():
             # Behind the stem, whose normalisation would lose a digit of float32 in this format.
             before, last = (x.contiguous(memory_format=torch.channels_last) for x in (before, last))
         recomputed = self.recomputed if torch.is_grad_enabled() else 0

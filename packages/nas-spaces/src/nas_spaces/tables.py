@@ -22,6 +22,7 @@ __all__ = ["SHIPPED", "Table", "load_table", "space_of_table"]
 SHIPPED = {"digits": "nas_bench_201_small"}
 """The tables that come with this distribution, each also the name of its data set, and the space of each."""
 
+_METRICS = ("test", "valid", "train", "train_time", "params", "flops")
 _NAME = re.compile(r"(?P<figure>.+?)(_(?P<epochs>\d+))?(_seed(?P<seed>\d+))?")
 
 
@@ -83,7 +84,7 @@ class Table:
     @property
     def datasets(self) -> tuple[str, ...]:
         """The data sets that the table has figures of."""
-        return tuple(dict.fromkeys(name.partition("_")[0] for name in self._columns))
+        return tuple(dict.fromkeys(_dataset(figure) for figure in self._names))
 
     def query(
         self,
@@ -195,6 +196,14 @@ class Table:
         if (figure, longest) not in self._means:
             self._means[figure, longest] = np.mean([self._columns[name] for name in runs.values()], axis=0)
         return self._means[figure, longest]
+
+
+def _dataset(figure: str) -> str:
+    """Of ``my_data_train_time`` what comes before the metric, which for one that we do not know is the last word."""
+    for metric in _METRICS:
+        if figure.endswith(f"_{metric}"):
+            return figure.removesuffix(f"_{metric}")
+    return figure.rpartition("_")[0] or figure
 
 
 @cache

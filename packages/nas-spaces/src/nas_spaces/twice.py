@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-__all__ = ["EPSILON", "batch_norm", "by_hand", "conv2d", "convolution_gradients", "convolve", "dual"]
+__all__ = ["EPSILON", "batch_norm", "by_hand", "conv2d", "convolution_gradients", "convolve", "traced", "transformed"]
 
 EPSILON = 1e-5
 _PRODUCTS = range(2**15, 2**18 + 1)
@@ -30,15 +30,19 @@ def by_hand(*tensors: Tensor) -> bool:
         tensors[0].device.type == "cpu"
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
-        # What torch.autograd.Function itself asks before it refuses.
-        and not torch._C._are_functorch_transforms_active()
-        and not dual(*tensors)
+        and not traced(*tensors)
     )
 
 
-def dual(*tensors: Tensor) -> bool:
-    """Whether one of them carries a derivative of forward-mode differentiation."""
-    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
+def traced(*tensors: Tensor) -> bool:
+    """Whether derivatives must be made of PyTorch's own operations: for forward mode, ``torch.func`` and batches of gradients."""
+    return transformed(*tensors) or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
+
+
+def transformed(*tensors: Tensor) -> bool:
+    """Whether ``torch.func`` transforms what is computed, such as ``vmap``, or one of the tensors is a batch of gradients."""
+    # The first is what torch.autograd.Function itself asks before it refuses.
+    return torch._C._are_functorch_transforms_active() or any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))
 
 
 def conv2d(
@@ -100,7 +104,8 @@ def convolve(features: Tensor, kernel: Tensor, bias: Tensor | None, sizes: _Size
 def _is_product(features: Tensor, kernel: Tensor, sizes: _Sizes) -> bool:
     channels = max(kernel.shape[:2])
     return (
-        sizes[0] == 1
+        not transformed(features, kernel)
+        and sizes[0] == 1
         and sizes[1:] == (0, sizes[2], 1)
         and kernel.shape[2:] == (1, 1)
         and features.numel() // features.shape[1] * channels in _PRODUCTS
@@ -151,7 +156,7 @@ def convolution_gradients(
 def _gradients(
     grad: Tensor, features: Tensor, kernel: Tensor, sizes: _Sizes, wanted: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    if _is_product(features, kernel, sizes):
+    if _is_product(features, kernel, sizes) and not transformed(grad):
         grad = grad.contiguous(memory_format=torch.channels_last)
         to_features = to_kernel = None
         if wanted[0]:
@@ -235,6 +240,8 @@ class _Norm(torch.autograd.Function):
 
 def _like(grad: Tensor, features: Tensor) -> Tensor:
     """In the memory format of the features: in any other the kernels are four times slower."""
+    if transformed(grad):
+        return grad
     last = features.is_contiguous(memory_format=torch.channels_last)
     return grad.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
