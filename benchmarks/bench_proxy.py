@@ -106,6 +106,7 @@ SHARE = {
     "random_search 20 candidates": 2.0,
     "successive_halving": 1.3,
     "hyperband": 2.2,
+    "daas": 0.3,  # some twenty passes a step
     "darts order 2": 0.5,
     "amended_darts": 0.5,
     "amended_darts difference": 0.5,

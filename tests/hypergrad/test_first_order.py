@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from nas_hypergrad import BilevelProblem, FirstOrder
+from nas_hypergrad import BilevelProblem, FirstOrder, Implicit, identity
 from nas_hypergrad.testing import check_hypergradient, quadratic_problem
 
 
@@ -31,3 +31,10 @@ def test_inner_variables_may_all_be_constants() -> None:
     problem, inner, outer, _ = quadratic_problem()
     frozen = {name: nn.Parameter(value, requires_grad=False) for name, value in inner.items()}
     torch.testing.assert_close(FirstOrder()(problem, frozen, outer), FirstOrder()(problem, inner, outer))
+
+
+def test_the_gradient_can_be_changed_in_place() -> None:
+    outer = {"a": torch.ones(3)}
+    problem = BilevelProblem(lambda w, a: (w["w"] * a["a"]).sum() ** 2, lambda w, a: a["a"].sum() + w["w"].sum())
+    for estimator in (FirstOrder(), Implicit(identity(0.1))):
+        estimator(problem, {"w": torch.ones(3)}, outer)["a"].mul_(2)

@@ -1,6 +1,7 @@
 """Gauss-Newton products against exact ones and closed forms."""
 
 import weakref
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from nas_hypergrad import (
     Variables,
     conjugate_gradient,
     gauss_newton,
+    neumann,
 )
 from nas_hypergrad.testing import quadratic_problem
 
@@ -62,6 +64,20 @@ def test_outputs_that_do_not_depend_on_the_inner_variables_are_named() -> None:
     products = gauss_newton(lambda w, a: torch.ones(2, dtype=D), lambda z, a: z.sum())
     with pytest.raises(ProblemError, match=r"outputs depends on none of the inner variables \['b', 'w'\]"):
         Implicit(products=products)(problem, inner, outer)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (gauss_newton(lambda w, a: (w["w"],), lambda z, a: z.sum()), "outputs returned a tuple; expected one tensor"),  # type: ignore[arg-type, return-value]
+        (gauss_newton(lambda w, a: w["w"], lambda z, a: z**2), r"loss returned shape \(2,\); expected a scalar tensor"),
+        (gauss_newton(lambda w, a: w["w"], lambda z, a: 1.0), "loss returned a float; expected a scalar tensor"),  # type: ignore[arg-type, return-value]
+    ],
+)
+def test_parts_that_return_something_else_are_named(parts: Any, message: str) -> None:
+    problem = BilevelProblem(lambda w, a: (w["w"] * a["a"]).square().sum(), lambda w, a: w["w"].sum())
+    with pytest.raises(ProblemError, match=message):
+        Implicit(neumann(1, 0.1), products=parts)(problem, {"w": torch.ones(2)}, {"a": torch.ones(2)})
 
 
 def test_autocast_keeps_no_copies_of_the_weights() -> None:

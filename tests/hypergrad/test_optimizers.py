@@ -59,6 +59,46 @@ def test_the_step_is_the_optimizers_next_with_its_groups_and_state(
     torch.testing.assert_close(after, {name: leaf.detach() for name, leaf in leaves.items()}, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+@pytest.mark.parametrize("held", [True, False])
+def test_what_was_frozen_since_is_a_constant(kind: Any, options: dict[str, Any], held: bool) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1)).double()
+    trained = module if held else module[2]
+    optimizer = kind(trained.parameters(), **options)
+    x = torch.linspace(-1, 1, 10, dtype=D).view(5, 2)
+    module(x).square().mean().backward()
+    optimizer.step()
+    module[0].requires_grad_(False)
+    inner = dict(module.named_parameters())
+    assert set(optimizer_step(optimizer, inner).lr) == {"2.weight", "2.bias"}  # type: ignore[attr-defined]
+
+    problem = BilevelProblem(
+        lambda w, a: (torch.func.functional_call(module, dict(w), (x,)) * a["a"]).square().mean(),
+        lambda w, a: torch.func.functional_call(module, dict(w), (x,)).sum(),
+    )
+    outer = {"a": torch.ones((), dtype=D)}
+    found = Unrolled(optimizer_step(optimizer, inner), 1)(problem, inner, outer)["a"]
+    step = 1e-6
+    moved = []
+    for sign in (1, -1):
+        parameters = {name: value.detach().clone().requires_grad_(value.requires_grad) for name, value in inner.items()}
+        slope = torch.autograd.grad(
+            problem.inner_loss(parameters, {"a": outer["a"] + sign * step}),
+            [parameters["2.weight"], parameters["2.bias"]],
+        )
+        following = optimizer_step(optimizer, inner)
+        after, _ = following(
+            {name: parameters[name] for name in ("2.weight", "2.bias")},
+            dict(zip(("2.weight", "2.bias"), slope, strict=True)),
+            outer,
+            following.start({name: parameters[name] for name in ("2.weight", "2.bias")}),
+        )
+        moved.append(float(problem.outer_loss({**parameters, **after}, outer).detach()))
+    torch.testing.assert_close(float(found), (moved[0] - moved[1]) / (2 * step), rtol=1e-5, atol=1e-9)
+    if kind is not torch.optim.SGD:
+        assert set(adam_diagonal(optimizer, inner)) == {"2.weight", "2.bias"}
+
+
 def test_momentum_is_not_lost() -> None:
     """quark0/darts swallows every error around the momentum buffers and goes on with zeros."""
     problem, leaves, outer, optimizer = trained(torch.optim.SGD, {"lr": 0.1, "momentum": 0.9})

@@ -1,7 +1,7 @@
 """Bad problems: each is refused with the variable's name and the remedy."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,7 +14,9 @@ from nas_hypergrad import (
     Hypergradient,
     Implicit,
     Loss,
+    NonFiniteError,
     ProblemError,
+    SettingError,
     Unrolled,
     Variables,
     adam,
@@ -289,6 +291,19 @@ def test_nothing_is_made_on_the_default_device() -> None:
             torch.testing.assert_close(estimator(problem, inner, outer), expected)
     with torch.device("meta"):
         assert largest_eigenvalue(problem, inner, outer) == pytest.approx(2.0, rel=0.05)
+
+
+def test_more_of_what_is_no_problem() -> None:
+    with pytest.raises(ProblemError, match=r"losses to blend returned float; expected scalar tensors"):
+        blend((cast("Any", lambda w, a: 1.0), 1.0))({}, {})
+    problem = BilevelProblem(lambda w, a: (w["w"] * a["a"]).sum() ** 2, lambda w, a: w["w"].sum())
+    with pytest.raises(ProblemError, match="a key of the inner variables is 0; expected a name, such as '0'"):
+        Implicit()(problem, cast("Any", {0: torch.ones(2)}), {"a": torch.ones(2)})
+    bad = BilevelProblem(lambda w, a: (w["w"].log() * a["a"]).sum(), lambda w, a: w["w"].sum())
+    with pytest.raises(NonFiniteError, match="the Hessian is NaN or infinite along a direction of the power iteration"):
+        largest_eigenvalue(bad, {"w": torch.zeros(2)}, {"a": torch.ones(2)})
+    with pytest.raises(SettingError, match="eps is -1"):
+        adam(0.1, eps=-1)
 
 
 def test_blend_weights_may_be_tensors() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from nas_hypergrad.errors import ProblemError
 from nas_hypergrad.vectors import Vector
 
-__all__ = ["check_twice_differentiable", "differentiate", "keyed", "parted", "reached", "zero_filled"]
+__all__ = ["check_twice_differentiable", "differentiate", "keyed", "own", "parted", "reached", "zero_filled"]
 
 
 def differentiate(
@@ -91,6 +91,11 @@ def zero_filled(grads: Mapping[str, Tensor | None], like: Mapping[str, Tensor]) 
         name: torch.zeros_like(like[name], requires_grad=False) if grad is None else grad
         for name, grad in grads.items()
     }
+
+
+def own(grads: Vector) -> Vector:
+    """The gradients in memory of their own: that of a sum is one number seen many times, which nobody could change in place."""
+    return {name: grad.contiguous() for name, grad in grads.items()}
 
 
 def keyed(inner: Vector, outer: Vector) -> Vector:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from nas_hypergrad.differentiation import differentiate, keyed, parted, zero_filled
+from nas_hypergrad.differentiation import differentiate, keyed, own, parted, zero_filled
 from nas_hypergrad.errors import NonFiniteError, ProblemError
 from nas_hypergrad.point import Point
 from nas_hypergrad.problem import BilevelProblem
@@ -28,7 +28,7 @@ def outer_gradient(problem: BilevelProblem, point: Point) -> tuple[Vector, Vecto
             f"outer_loss depends on none of the inner variables {sorted(inner)}, so nothing flows through the inner "
             "problem: compute it from the dictionary it is given, or use FirstOrder."
         )
-    return averaged(problem, zero_filled(response, inner)), averaged(problem, zero_filled(direct, point.outer))
+    return averaged(problem, zero_filled(response, inner)), averaged(problem, own(zero_filled(direct, point.outer)))
 
 
 def averaged(problem: BilevelProblem, vector: Vector) -> Vector:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nas_hypergrad.differentiation import differentiate, zero_filled
+from nas_hypergrad.differentiation import differentiate, own, zero_filled
 from nas_hypergrad.errors import ProblemError
 from nas_hypergrad.evaluation import averaged
 from nas_hypergrad.point import isolated
@@ -43,4 +43,4 @@ class FirstOrder:
             grads = differentiate([value], point.learned, role="outer_loss")
             if all(grad is None for grad in grads.values()):
                 raise ProblemError(f"outer_loss depends on none of the outer variables {sorted(outer)}.")
-            return averaged(problem, zero_filled({name: grads.get(name) for name in outer}, point.outer))
+            return averaged(problem, own(zero_filled({name: grads.get(name) for name in outer}, point.outer)))

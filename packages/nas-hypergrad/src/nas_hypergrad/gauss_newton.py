@@ -91,10 +91,17 @@ class _Linearised:
     def __init__(self, parts: GaussNewton, point: Point) -> None:
         self._moving = point.moving
         self._outputs = point.evaluate(parts.outputs, "outputs")
+        if not isinstance(self._outputs, Tensor):
+            raise ProblemError(
+                f"gauss_newton: outputs returned a {type(self._outputs).__name__}; expected one tensor: join several by torch.cat."
+            )
         if not self._outputs.requires_grad:
             raise ProblemError(f"outputs depends on none of the inner variables {sorted(point.inner)}.")
         self._at = self._outputs.detach().requires_grad_()
         value = parts.loss(self._at, dict(point.outer))
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise ProblemError(f"gauss_newton: loss returned {given}; expected a scalar tensor: take its mean().")
         self.value = float(value.detach())
         self._slope = differentiate([value], {"z": self._at}, role="loss", create_graph=True)["z"]
         # J' u is linear in u, so differentiating it with respect to u along v gives J v by reverse mode alone.

@@ -1,11 +1,13 @@
 """The implicit estimator: the response of the inner variables by the implicit function theorem."""
 
+import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor
 
+from nas_hypergrad.errors import NonFiniteError
 from nas_hypergrad.evaluation import averaged, averaged_response, check_alike, finite, outer_gradient
 from nas_hypergrad.inverse_hessian import ConjugateGradient, InverseHessian, Product
 from nas_hypergrad.point import isolated
@@ -129,6 +131,9 @@ def largest_eigenvalue(
         products: how they are computed.
         seed: of the start.
 
+    Raises:
+        NonFiniteError: the Hessian is.
+
     Example:
         >>> import torch
         >>> problem = BilevelProblem(lambda w, a: (a["a"] * w["w"] ** 2).sum() / 2, lambda w, a: w["w"].sum())
@@ -171,4 +176,8 @@ def _power_iteration(product: Product, like: Vector, iterations: int, seed: int 
         vector = scale(vector, 1 / length)
         bent = product(vector)
         quotient, vector = float(dot(vector, bent)), bent
+        if not math.isfinite(quotient):
+            raise NonFiniteError(
+                "the Hessian is NaN or infinite along a direction of the power iteration: check the loss there."
+            )
     return quotient

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nas_hypergrad.errors import ProblemError, SettingError
 from nas_hypergrad.problem import Variables
+from nas_hypergrad.settings import check_not_negative
 from nas_hypergrad.vectors import Vector
 
 __all__ = ["SGD", "Adam", "InnerStep", "OneSetting", "Setting", "adam", "adamw", "sgd"]
@@ -116,6 +117,7 @@ class Adam:
         _check_settings(lr=self.lr, weight_decay=self.weight_decay)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise SettingError(f"betas are {self.betas}; expected two numbers of at least 0 and below 1.")
+        check_not_negative("eps", self.eps)
 
     def start(self, inner: Vector) -> Vector:
         """The given moments."""

@@ -23,7 +23,9 @@ class Nystrom:
 
     Args:
         rank: the number of products.
-        damping: added to every eigenvalue; the error in directions outside the range of ``H_r`` is of its order.
+        damping: added to every eigenvalue. Directions outside the range of ``H_r`` have the eigenvalue 0 there: the vector's part
+            in them is divided by the damping alone, so that it should be near the eigenvalues that are left out; the
+            default is for Hessians with nearly none.
         seed: of the directions.
 
     Differs from the paper:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nas_hypergrad.errors import ProblemError
 from nas_hypergrad.inner_step import SGD, Adam, InnerStep, OneSetting
+from nas_hypergrad.point import is_frozen
 from nas_hypergrad.problem import Variables
 
 __all__ = ["adam_diagonal", "optimizer_step"]
@@ -21,7 +22,7 @@ def optimizer_step(optimizer: torch.optim.Optimizer, inner: Variables, **setting
 
     Args:
         optimizer: a ``torch.optim.SGD``, ``Adam`` or ``AdamW`` over the very tensors in `inner`; it is only read.
-        inner: the inner variables by name, as given to the estimator.
+        inner: the inner variables by name, as given to the estimator; parameters that require no grad are constants.
         settings: replace a group's option of that name for all groups: ``lr="lr"`` makes it an outer variable. These
             are `lr`, `weight_decay` and, for SGD, `momentum`.
 
@@ -44,7 +45,7 @@ def optimizer_step(optimizer: torch.optim.Optimizer, inner: Variables, **setting
     def each(option: str) -> Mapping[str, OneSetting]:
         return {name: settings.get(option, group[option]) for name, group in groups.items()}
 
-    state = {name: optimizer.state.get(inner[name], {}) for name in inner}
+    state = {name: optimizer.state.get(inner[name], {}) for name in groups}
     if isinstance(optimizer, torch.optim.SGD):
         held = {name: entry.get("momentum_buffer") for name, entry in state.items()}
         return SGD(
@@ -92,6 +93,7 @@ def _groups(
         names = " or ".join(kind.__name__ for kind in kinds)
         raise ProblemError(f"the optimiser is a {type(optimizer).__name__}; expected torch.optim {names}.")
     owners = {id(tensor): group for group in optimizer.param_groups for tensor in group["params"]}
+    inner = {name: value for name, value in inner.items() if not is_frozen(value)}  # constants are not stepped
     missing = [name for name, value in inner.items() if id(value) not in owners]
     if missing:
         raise ProblemError(

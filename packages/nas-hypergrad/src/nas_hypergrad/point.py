@@ -208,6 +208,8 @@ def _check_variables(variables: Variables, role: str) -> None:
             "from names to tensors: module_variables(module) or list_variables(parameters) make one."
         )
     for name, value in variables.items():
+        if not isinstance(name, str):
+            raise ProblemError(f"a key of the {role} variables is {name!r}; expected a name, such as {str(name)!r}.")
         if not isinstance(value, Tensor):
             raise ProblemError(f"{role} variable {name!r} is a {type(value).__name__}; expected a tensor.")
         if value.is_complex():

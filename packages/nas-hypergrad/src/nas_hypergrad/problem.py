@@ -81,6 +81,11 @@ def blend(*terms: tuple[Loss, float | Tensor]) -> Loss:
 
     def blended(inner: Variables, outer: Variables) -> Tensor:
         values = [weight * loss(inner, outer) for loss, weight in terms]
+        others = [type(value).__name__ for value in values if not isinstance(value, Tensor)]
+        if others:
+            raise ProblemError(
+                f"losses to blend returned {', '.join(others)}; expected scalar tensors, without .item()."
+            )
         shapes = [tuple(value.shape) for value in values if value.numel() != 1]
         if shapes:
             raise ProblemError(f"losses to blend have the shapes {shapes}; expected scalars: take their mean().")
