@@ -200,6 +200,23 @@ def test_the_edges_of_a_node_are_drawn_equally_often_and_none_leaves_one_out() -
         assert not any(drawn[row] for row in space.choices.nodes[3][:2])
 
 
+def test_edges_that_a_path_leaves_out_and_a_node_needs_have_any_operation() -> None:
+    space = darts()
+    state: Any = type("State", (), {"space": space, "generator": torch.Generator().manual_seed(0)})
+    names = space.choices.options[0]
+    nothing = ((names.index("none"),),) * len(space.choices)
+    counts = torch.zeros(len(names))
+    for _ in range(100):
+        drawn = architecture_of(state, ChoiceWeights(space.choices.one_hot(nothing), nothing)).drawn
+        assert drawn is not None
+        for (option,) in filter(None, drawn):
+            counts[option] += 1
+    assert counts[names.index("none")] == 0
+    expected = counts.sum() / (len(names) - 1)
+    others = torch.cat([counts[: names.index("none")], counts[names.index("none") + 1 :]])
+    assert float(((others - expected).square() / expected).sum()) < 27.9  # 6 degrees of freedom, p = 1e-4
+
+
 def test_a_path_of_independent_rows_is_its_architecture(data: ImageData, small: dict[str, Any]) -> None:
     state = begin(data, small)
     random = state.generator.get_state()

@@ -195,3 +195,23 @@ def test_a_schedule_of_the_weights_is_followed(data: ImageData, small: dict[str,
     assert isinstance(method.hypergradient, OneStep)
     estimator: Any = method.hypergradient.at(state)
     assert list(estimator.inner_step.step.lr.values()) == pytest.approx([0.075] * len(estimator.inner_step.step.lr))
+
+
+@pytest.mark.parametrize("name", ["random_nas", "random_search", "hyperband", "regularized_evolution"])
+def test_what_scores_needs_validation_images(name: str, data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    method = replace(getattr(methods, name)(), train_share=1.0)
+    refused(method, data, small, tmp_path / "run", "trains on all images")
+
+
+@pytest.mark.parametrize(
+    ("method", "named"),
+    [
+        (methods.daas(warmup=0.95), "begins its PolicyStep after 0.95 of the run, which ends before, with its 4 steps"),
+        (methods.pc_darts(warm_up=0.8), "begins its OuterStep after 0.8 of the run"),
+        (methods.sequential_dha(share=0.9), "begins its .* after 0.9 of the run"),
+    ],
+)
+def test_what_would_never_begin(
+    method: Method, named: str, data: ImageData, small: dict[str, Any], tmp_path: Path
+) -> None:
+    refused(method, data, small, tmp_path / "run", named)

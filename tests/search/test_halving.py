@@ -106,10 +106,12 @@ def test_candidates_are_really_trained_for_their_budget_and_a_stopped_race_goes_
 
 
 def test_bad_races_are_refused() -> None:
-    with pytest.raises(ConfigError, match="candidates is 0, shortest 1 and eta 3; expected 1, 1 and 2 or more"):
+    with pytest.raises(ConfigError, match="candidates is 0; expected 1 or more"):
         methods.successive_halving(candidates=0)
-    with pytest.raises(ConfigError, match="longest is 9 and eta 1; expected 1 and 2 or more"):
+    with pytest.raises(ConfigError, match="eta is 1; expected 2 or more"):
         methods.hyperband(eta=1)
+    with pytest.raises(ConfigError, match=r"eta is 2\.5; expected a whole number"):
+        methods.successive_halving(eta=2.5)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="budgets that rise while counts fall"):
         Bracket((3, 9), (1, 3))
     with pytest.raises(ConfigError, match="one candidate and one epoch at least"):

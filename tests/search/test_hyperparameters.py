@@ -243,11 +243,59 @@ def test_the_result_has_the_schedule(data: ImageData, small: dict[str, Any], tmp
     assert SearchResult.load(tmp_path / "run").hyperparameters == learned
 
 
-@pytest.mark.parametrize("name", ["gdas", "random_nas"])
+@pytest.mark.parametrize("examples", ["train", "valid", "same"])
+def test_of_several_weight_steps_the_last_one_is_learned_from(examples: Any, data: ImageData) -> None:
+    """With two of them and a hypergradient a search step takes three train batches."""
+    learned = LearnedHyperparameters(examples=examples, optimizer=STILL)
+    state, _ = make(data, replace(methods.idarts(inner_steps=2), hyperparameters=learned))
+    for step in range(2):
+        state.step = step
+        for update in state.method.updates:
+            update(state, Batch(state.train, state.valid, step))
+        last = 3 * step + 1
+        images, labels = {"train": state.train[last + 1], "valid": state.valid[step], "same": state.train[last]}[
+            examples
+        ]
+        assert state.relaxation is not None
+        with torch.no_grad():
+            logits = state.require_supernet()(state.normalize(images), *state.relaxation(None, 0.0))
+        loss = learned.update(state, Batch(state.train, state.valid, step))["hyperparameter_loss"]
+        torch.testing.assert_close(loss, F.cross_entropy(logits, labels))
+
+
+def test_a_sampler_that_learns_from_what_it_draws_is_asked_once_a_weight_step(data: ImageData) -> None:
+    settings: dict[str, Any] = {"epochs": 2, "batch_size": 16, "seed": 0, "channels": 4, "cells": 1}
+    archives = []
+    for learned in (None, LearnedHyperparameters(optimizer=STILL)):
+        method = replace(methods.en2as(), hyperparameters=learned)
+        state = SearchState(nas_bench_201(), data, method, device=torch.device("cpu"), **settings)
+        state.advance()
+        state.step = 1
+        state.advance()
+        archives.append(repr(state.memory))
+    assert archives[0] == archives[1]
+
+
+@pytest.mark.parametrize("name", ["setn", "gdas"])
+def test_the_loss_is_that_of_the_path_that_is_drawn_next(name: str, data: ImageData) -> None:
+    learned = LearnedHyperparameters(optimizer=STILL)
+    state, _ = make(data, replace(getattr(methods, name)(), hyperparameters=learned))
+    batch = Batch(state.train, state.valid, 0)
+    WeightStep()(state, batch)
+    with state.unchanged():
+        choice = state.method.sampler(state)
+    assert choice.drawn is not None
+    loss = learned.update(state, batch)["hyperparameter_loss"]
+    with torch.no_grad():
+        logits = state.require_supernet()(state.normalize(state.train[1].images), *choice)
+    torch.testing.assert_close(loss, F.cross_entropy(logits, state.train[1].labels))
+
+
+@pytest.mark.parametrize("name", ["gdas", "random_nas", "enas"])
 def test_any_method_learns_them_and_obeys_the_laws(name: str) -> None:
     """With its resuming, bit for bit."""
     make_method = getattr(methods, name)
-    method = make_method(samples=3) if name == "random_nas" else make_method()
+    method = make_method() if name == "gdas" else make_method(samples=3)
     result = check_method(replace(method, hyperparameters=LearnedHyperparameters()))
     assert result.hyperparameters["schedule"]["learning_rate"][0] != result.hyperparameters["learning_rate"]
 

@@ -7,7 +7,7 @@ import torch
 
 from nas_search import ConfigError, ImageData, methods, search
 from nas_search.model_file import load_model
-from nas_search.recovery import RecoverCodes
+from nas_search.recovery import RecoverCodes, TrainAnew
 from nas_search.relaxations import SparseCode
 from nas_search.roles import Event
 from nas_search.state import Batch, SearchState
@@ -32,6 +32,22 @@ def test_codes_are_recovered_in_the_last_step_of_an_epoch(data: ImageData, small
     state.step = state.steps - 1
     assert RecoverCodes()(state, batch)["frozen"] == 0
     assert not torch.equal(state.relaxation.codes, before)
+
+
+def test_a_second_stage_within_an_epoch_has_the_codes_of_then_and_keeps_the_limits(
+    data: ImageData, small: dict[str, Any]
+) -> None:
+    most = 5000.0
+    method = methods.sequential_dha(max_parameters=most)
+    state, batch = make(data, small | {"epochs": 1}, method)
+    assert isinstance(state.relaxation, SparseCode)
+    with torch.no_grad():
+        state.relaxation.measurements.normal_(generator=torch.Generator().manual_seed(1))
+    (anew,) = (update for update in method.updates if isinstance(update, TrainAnew))
+    state.step = state.steps - 1
+    anew(state, batch)
+    settled = state.space.discretize(state.relaxation.probabilities())
+    assert state.space.count(settled, image=(1, 8, 8), classes=4, channels=4, cells=1).parameters <= most
 
 
 def test_one_stage_searches_until_all_nodes_are_frozen(data: ImageData, small: dict[str, Any]) -> None:

@@ -205,6 +205,24 @@ def test_the_archive_follows_algorithms_2_and_3(data: ImageData, small: dict[str
         assert replayed == [member.options for member in members]
 
 
+def test_the_archive_of_paths_with_an_operation_on_every_edge_keeps_all_edges(
+    data: ImageData, small: dict[str, Any]
+) -> None:
+    space = darts()
+    state = SearchState(
+        space, data, methods.nsas(base="gdas"), **small | {"cells": 3, "seed": 0, "device": torch.device("cpu")}
+    )
+    chooser, drawn = Archive(4), torch.Generator().manual_seed(1)
+    counts = torch.zeros(len(space.choices))
+    for _ in range(200):
+        path = tuple((int(torch.randint(1, 8, (), generator=drawn)),) for _ in space.choices.options)
+        chooser(state, path)
+        counts += torch.tensor([len(options) for options in space.parse(state.memory["replay_recent"][-1]).options])
+    for rows in space.choices.nodes[1:4]:
+        shares = counts[list(rows)] / 200
+        assert (shares - 2 / len(rows)).abs().max() < 0.15
+
+
 def test_the_archive_becomes_more_diverse_and_does_not_grow(data: ImageData, small: dict[str, Any]) -> None:
     state = begin(data, small)
     space, generator, chooser = state.space, torch.Generator().manual_seed(0), Archive(5)
@@ -247,11 +265,16 @@ def test_what_makes_no_sense_is_refused(data: ImageData, small: dict[str, Any]) 
     for settings in (
         {"base": "darts"},
         {"strategy": "greedy"},
-        {"constraints": 0},
         {"strategy": "g", "constraints": 1},
+        {"strategy": "archive", "constraints": 1},
     ):
         with pytest.raises(ConfigError, match="nsas"):
             methods.nsas(**settings)
+    for count in (0, 2.5):
+        with pytest.raises(ConfigError, match=f"constraints is {count}; expected"):
+            methods.nsas(constraints=count)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="constraints is 1; an archive needs 2 or more"):
+        Archive(1)
     with pytest.raises(ConfigError, match=r"beta is 1.5"):
         methods.nsas(beta=1.5)
     mixed = replace(methods.darts(), loss=Replay(Pieces((random_path,))))

@@ -117,7 +117,7 @@ def test_a_search_with_a_cost_records_it_and_keeps_the_limit(data: ImageData, sm
         methods.bayesian_optimization(cost_limit=5.0)
     with pytest.raises(ConfigError, match="cost_limit is -5; expected a positive number"):
         methods.bayesian_optimization(cost="parameters", cost_limit=-5.0)
-    with pytest.raises(ConfigError, match="kernel of bayesian_optimization is 'rbf'; expected hamming"):
+    with pytest.raises(ConfigError, match="kernel of bayesian_optimization is 'rbf'; expected auto, hamming"):
         methods.bayesian_optimization(kernel="rbf")
     with pytest.raises(ConfigError, match="cost of bayesian_optimization is 'seconds'"):
         methods.bayesian_optimization(cost="seconds")

@@ -7,10 +7,13 @@ from typing import Any
 import networkx as nx
 import pytest
 import torch
+from scipy.stats import norm, rankdata
+from torch.nn import Identity
 
 from nas_search import ConfigError
 from nas_search.surrogate import (
     ArchitectureKernel,
+    BySpace,
     Hamming,
     Paths,
     WeisfeilerLehman,
@@ -21,7 +24,8 @@ from nas_search.surrogate import (
 )
 from nas_search.surrogate.joint_posterior import JointPosterior
 from nas_search.surrogate.kernels import _operations
-from nas_spaces import Architecture, darts, nas_bench_101, nas_bench_201
+from nas_search.surrogate.process import standardized
+from nas_spaces import Architecture, SearchSpace, chain, darts, nas_bench_101, nas_bench_201
 
 D = torch.float64
 SPACE = nas_bench_201()
@@ -62,10 +66,35 @@ def test_the_posterior_is_that_of_the_formula() -> None:
         return scale * torch.exp(-((a[:, None] != b[None]) / lengths).mean(-1))
 
     other = Hamming().embed(SPACE, draw(5, seed=1)).inputs
-    values = (scores - scores.mean()) / scores.std()
+    ranks = torch.from_numpy(norm.ppf((rankdata(scores) - 0.5) / 30))  # equal scores have their mean rank
+    values = (ranks - ranks.mean()) / ranks.std()
     solved = torch.linalg.solve(kernel(codes, codes) + noise * torch.eye(30, dtype=D), values - mean)
     expected = mean + kernel(other, codes) @ solved
     torch.testing.assert_close(model.posterior(other).mean.flatten(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_scores_count_by_their_ranks() -> None:
+    scores = torch.tensor([10.0, 93.0, 94.0, 93.0, 94.3])
+    values = standardized(scores)
+    torch.testing.assert_close(values, standardized(scores**3))
+    assert values[1] == values[3] < values[2] < values[4]
+    torch.testing.assert_close(values.std(), torch.ones((), dtype=D))
+    assert standardized(torch.full((4,), 0.5)).tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        (SPACE, WeisfeilerLehman()),
+        (chain(3, {"a": lambda i, o, s: Identity(), "b": lambda i, o, s: Identity()}), Hamming()),
+    ],
+)
+def test_the_kernel_is_that_of_the_space(space: SearchSpace, expected: ArchitectureKernel) -> None:
+    architectures = [space.sample(torch.Generator().manual_seed(seed)) for seed in range(6)]
+    found, other = BySpace().embed(space, architectures), expected.embed(space, architectures)
+    assert torch.equal(found.inputs, other.inputs)
+    columns = range(found.inputs.shape[1])
+    assert type(found.covariance(columns)) is type(other.covariance(columns))
 
 
 def test_a_joint_posterior_answers_as_the_process_itself() -> None:

@@ -86,7 +86,15 @@ def check_parts(state: "SearchState") -> None:
             f"method {method.name!r} learns hyper-parameters of the weights' optimiser, but trains no supernet (weights=None); "
             "leave hyperparameters out."
         )
-    for part in (*_every(method.updates), method.sampler, method.hyperparameters, method.network, *method.regularizers):
+    parts = (
+        *_every(method.updates),
+        method.sampler,
+        method.hyperparameters,
+        method.network,
+        method.selector,
+        *method.regularizers,
+    )
+    for part in parts:
         if isinstance(part, Checked):
             part.check(state)
     if method.policy_optimizer is not None and state.policy_optimizer is None:

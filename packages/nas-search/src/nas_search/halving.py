@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nas_search.errors import ConfigError
 from nas_search.ranking import Ranking, by_score
-from nas_search.roles import Evaluator
+from nas_search.roles import Checked, Evaluator
 from nas_search.run_state import check_positive
 from nas_search.scoring import Candidate, propose, score
 from nas_spaces import Architecture
@@ -55,10 +55,9 @@ def successive_halving_bracket(candidates: int, shortest: int, eta: int) -> Brac
         >>> successive_halving_bracket(9, 1, 3)
         Bracket(counts=(9, 3, 1), budgets=(1, 3, 9))
     """
-    if candidates < 1 or shortest < 1 or eta < 2:
-        raise ConfigError(
-            f"candidates is {candidates}, shortest {shortest} and eta {eta}; expected 1, 1 and 2 or more."
-        )
+    check_positive(candidates=candidates, shortest=shortest, eta=eta)
+    if eta < 2:
+        raise ConfigError(f"eta is {eta}; expected 2 or more, of which one goes on.")
     counts = [candidates]
     while counts[-1] >= eta:
         counts.append(counts[-1] // eta)
@@ -82,8 +81,9 @@ def hyperband_brackets(longest: int, eta: int) -> tuple[Bracket, ...]:
         Bracket(counts=(5, 1), budgets=(3, 9))
         Bracket(counts=(3,), budgets=(9,))
     """
-    if longest < 1 or eta < 2:
-        raise ConfigError(f"longest is {longest} and eta {eta}; expected 1 and 2 or more.")
+    check_positive(longest=longest, eta=eta)
+    if eta < 2:
+        raise ConfigError(f"eta is {eta}; expected 2 or more, of which one goes on.")
     largest = 0
     while eta ** (largest + 1) <= longest:
         largest += 1
@@ -109,7 +109,7 @@ class EvaluateRungs:
         count: how many are evaluated together, see `nas_search.scoring`; less where a rung has no more.
 
     Raises:
-        ConfigError: none of them.
+        ConfigError: a `count` below 1.
 
     Differs from the paper:
         1. A candidate that goes on is trained from the beginning, and not from where it stood.
@@ -123,6 +123,16 @@ class EvaluateRungs:
 
     def __post_init__(self) -> None:
         check_positive(parallel=self.count)
+
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`.
+
+        Raises:
+            ConfigError: what the evaluator does not fit.
+        """
+        evaluator = self.evaluator(self.brackets[0].budgets[0])
+        if isinstance(evaluator, Checked):
+            evaluator.check(state)
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report the mean of the scores as ``valid_accuracy``, the largest so far as ``best_accuracy``, and ``budget``.

@@ -115,14 +115,18 @@ class RecoverCodes:
 class TrainAnew:
     """Once, settle the codes and give the supernet new weights: the second stage of a sequential search.
 
+    The codes are those of the measurements as they are then, also where it happens within an epoch.
+
     Args:
         start: the progress at which it happens, in [0, 1].
+        limits: of what is kept, as in `RecoverCodes`.
 
     Raises:
         ConfigError: a start outside of [0, 1].
     """
 
     start: float
+    limits: tuple[Limit, ...] = ()
 
     uses: ClassVar[frozenset[str]] = frozenset()
 
@@ -134,12 +138,14 @@ class TrainAnew:
         """Report nothing.
 
         Raises:
-            ConfigError: the method has no sparse codes.
+            ConfigError: the method has no sparse codes, or nothing is within the limits.
+            ConvergenceError: they were not found.
         """
         codes = _codes(state)
         if state.progress < self.start or state.memory.get("trained_anew"):
             return {}
         assert state.weight_optimizer is not None
+        codes.recover(None, [limit.budget(state) for limit in self.limits])
         codes.settle()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(state.seed, "anew"))

@@ -202,6 +202,8 @@ class SearchState(RunState):
         return [each.at(self) if isinstance(each, RegularizerFactory) else each for each in terms]
 
     def _build_hyperparameters(self) -> None:
+        # That of the last step of the weights, which an update on fresh batches takes from within the step's.
+        self.weight_batch: Batch | None = None
         self.hyperparameters: Hyperparameters | None = None
         self.hyperparameter_optimizer: torch.optim.Optimizer | None = None
         factory = self.method.hyperparameters
@@ -323,6 +325,7 @@ class SearchState(RunState):
     def advance(self) -> Mapping[str, Tensor]:
         """Run the method's updates once; the figures that they report."""
         batch = Batch(self.train, self.valid, self.position)
+        self.weight_batch = None
         figures: dict[str, Tensor] = {}
         self._passes = 0
         for update in self.method.sequence:

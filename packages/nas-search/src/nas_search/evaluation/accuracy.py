@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,10 +11,23 @@ from nas_search.data import NO_VALIDATION, Examples
 from nas_search.errors import ConfigError
 from nas_search.objective import cross_entropy
 
-__all__ = ["perplexity", "top1"]
+if TYPE_CHECKING:
+    from nas_search.state import SearchState
+
+__all__ = ["perplexity", "require_validation", "top1"]
 
 _IMAGES, _TOKENS = 500, 2000
 """The most labels of a batch: the logits of a token are as many as the words of the vocabulary."""
+
+
+def require_validation(state: "SearchState") -> None:
+    """Refuse a search without validation images, which an evaluator needs.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if not len(state.valid_examples.labels):
+        raise ConfigError(NO_VALIDATION)
 
 
 def top1(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from nas_search.errors import ConfigError
-from nas_search.evaluation.accuracy import top1
+from nas_search.evaluation.accuracy import require_validation, top1
+from nas_search.run_state import check_positive
 from nas_spaces import Architecture
 
 if TYPE_CHECKING:
@@ -29,8 +30,17 @@ class SupernetAccuracy:
     images: int = 512
 
     def __post_init__(self) -> None:
+        check_positive(validation_images=self.images)
         if self.images < 2:
             raise ConfigError(f"{self.images} validation images; batch normalisation needs 2 or more.")
+
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`.
+
+        Raises:
+            ConfigError: there are no validation images.
+        """
+        require_validation(state)
 
     def __call__(self, architecture: Architecture, state: "SearchState") -> float:
         """See `Evaluator`."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nas_search.errors import NonFiniteError
-from nas_search.evaluation.accuracy import top1
+from nas_search.evaluation.accuracy import require_validation, top1
 from nas_search.loop import drive
 from nas_search.mixed_space import training_settings, with_magnitude
 from nas_search.optimizers import SGD, OptimizerSettings
@@ -36,6 +36,14 @@ class TrainAndValidate:
 
     def __post_init__(self) -> None:
         check_positive(candidate_epochs=self.epochs)
+
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`.
+
+        Raises:
+            ConfigError: there are no validation images.
+        """
+        require_validation(state)
 
     def __call__(self, architecture: Architecture, state: "SearchState") -> float:
         """See `Evaluator`."""

@@ -50,7 +50,9 @@ class LearnedHyperparameters:
         2. Eq. 4 prints the batch of the step itself, Algorithm 1 validation images, and the released code a batch of a
            fiftieth of the train images. The default, the batch of the next step, is of the train images too, and of all of
            them; on the batch that was just trained on, too large a learning rate looks good.
-        3. Where the search draws paths, the loss is that of a path of its own.
+        3. Where the search draws paths, the loss is that of the path that its sampler draws next.
+        4. Where a step of the search is several of the weights, as in `idarts`, the last one is learned from; the next train
+           batch is then that of the hypergradient.
 
     Raises:
         ConfigError: nothing to learn, ranges that do not fit, or an unknown kind of examples.
@@ -127,10 +129,16 @@ class LearnedHyperparameters:
 
     def _gradient(self, state: "SearchState", batch: "Batch", taken: StepTaken) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss at the weights as they are now, and its gradient in those that were stepped."""
-        probe = {"train": batch.ahead, "valid": lambda: batch, "same": batch.unaugmented}[self.examples]()
+        stepped = state.weight_batch or batch
+        probe = {"train": stepped.ahead, "valid": lambda: batch, "same": stepped.unaugmented}[self.examples]()
         inner = dict(state.require_supernet().named_parameters())
         outer = {name: value.detach() for name, value in state.outer_parameters().items()}
-        loss = Objective(state, probe).valid_loss(inner, outer)
+        with (
+            torch.no_grad(),
+            state.unchanged(),
+        ):  # a sampler may learn from what it draws, and this is no step of the weights
+            choice = state.method.sampler(state)
+        loss = Objective(state, probe, choice).valid_loss(inner, outer)
         names = list(taken.inner)
         grads = torch.autograd.grad(loss, [inner[name] for name in names], allow_unused=True)
         return loss.detach(), {name: grad for name, grad in zip(names, grads, strict=True) if grad is not None}

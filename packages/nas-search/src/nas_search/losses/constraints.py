@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from nas_search.archive import most_novel
+from nas_search.errors import ConfigError
+from nas_search.paths import architecture_of
+from nas_search.roles import ChoiceWeights
 from nas_search.run_state import check_positive
 from nas_spaces import Drawn, RowwiseSpace, SearchSpace
 
@@ -139,11 +142,18 @@ class Archive:
 
     def __post_init__(self) -> None:
         check_positive(constraints=self.size, neighbors=self.neighbors, recent=self.recent)
+        if self.size < 2:
+            raise ConfigError(
+                f"constraints is {self.size}; an archive needs 2 or more: of one member nothing tells how novel it is."
+            )
 
     def __call__(self, state: "SearchState", current: Drawn) -> list[Drawn]:
         """See `Constraints`."""
         space = state.space
-        architecture = space.discretize(space.choices.one_hot(current))
+        path = ChoiceWeights(space.choices.one_hot(current), current)
+        architecture = space.discretize(path.weights)
+        if architecture.options != current:  # a path of one option in every row, where a node takes some of them only
+            architecture = space.discretize(architecture_of(state, path).weights)
         members = [space.parse(text) for text in state.memory.get("replay_archive", [])]
         recent = [*state.memory.get("replay_recent", []), str(architecture)][-self.recent :]
         state.memory["replay_recent"] = recent

@@ -13,11 +13,12 @@ from nas_search.roles import Evaluator
 from nas_search.samplers import Bayesian
 from nas_search.schedules import Cosine
 from nas_search.selection import BestEvaluated
-from nas_search.surrogate import ArchitectureKernel, Hamming, Paths, WeisfeilerLehman
+from nas_search.surrogate import ArchitectureKernel, BySpace, Hamming, Paths, WeisfeilerLehman
 
 __all__ = ["bayesian_optimization"]
 
 _KERNELS: dict[str, ArchitectureKernel] = {
+    "auto": BySpace(),
     "hamming": Hamming(),
     "weisfeiler_lehman": WeisfeilerLehman(),
     "paths": Paths(),
@@ -29,7 +30,7 @@ def bayesian_optimization(
     *,
     initial: int = 10,
     pool: int = 1000,
-    kernel: str = "hamming",
+    kernel: str = "auto",
     cost: str = "none",
     cost_limit: float = math.inf,
     candidate_epochs: int = 3,
@@ -52,7 +53,8 @@ def bayesian_optimization(
     Args:
         initial: random architectures that are evaluated first.
         pool: how many candidates the acquisition function chooses from.
-        kernel: how alike two architectures are: ``hamming``, ``weisfeiler_lehman`` or ``paths``.
+        kernel: how alike two architectures are: ``weisfeiler_lehman``, ``hamming`` or ``paths``; ``auto`` is ``hamming`` in
+            chains such as ``mobile``, and else ``weisfeiler_lehman``.
         cost: ``none``, ``parameters`` or ``multiply_adds`` of the network that is searched. With one a suggestion takes
             longer, in proportion to `pool`.
         cost_limit: what the result may cost at most, in parameters or multiply-adds as `cost` says; inf for no limit.
@@ -68,6 +70,7 @@ def bayesian_optimization(
         1. Architectures are no vectors: the kernel is one over architectures, and the maximum is looked for among `pool`
            candidates, not by gradients.
         2. The improvement is over the best posterior mean of what was scored, since scores are noisy.
+        3. It is an improvement of the ranks among the scores so far (see `nas_search.surrogate.process.standardized`).
     """
     if kernel not in _KERNELS:
         raise ConfigError(

@@ -7,6 +7,7 @@ from nas_search.losses import Archive, Constraints, Pieces, Replay, complement, 
 from nas_search.method import Method
 from nas_search.methods.gdas import gdas
 from nas_search.methods.random_nas import random_nas
+from nas_search.run_state import check_positive
 
 __all__ = ["nsas"]
 
@@ -68,14 +69,15 @@ def nsas(
 
 
 def _strategy(name: str, count: int) -> Constraints:
-    least = 2 if name in ("g", "lg") else 1
+    check_positive(constraints=count)
+    least = 2 if name in ("g", "lg", "archive") else 1
     if count < least:
         raise ConfigError(f"constraints is {count}; strategy {name!r} of nsas needs {least} or more.")
     known: dict[str, Constraints] = {
         "nsas": Pieces((random_path, *(diverse,) * (count - 1))),
         "g": Pieces((random_path, *(diverse,) * (count - 2), complement)),
         "lg": Pieces((previous, *(diverse,) * (count - 2), complement)),
-        "archive": Archive(count),
+        "archive": Archive(max(2, count)),
         "random": Pieces((random_path,) * count),
         "previous": Pieces((previous,)),
         "previous+random": Pieces((previous, random_path)),

@@ -7,7 +7,7 @@ from nas_search.errors import ConfigError
 from nas_search.hyperparameters import LearnedHyperparameters
 from nas_search.method import Method
 from nas_search.methods.dha import PARTS, dha
-from nas_search.recovery import Limit, TrainAnew
+from nas_search.recovery import Limit, RecoverCodes, TrainAnew
 from nas_search.updates import After, JointStep, Until
 
 __all__ = ["sequential_dha"]
@@ -93,7 +93,7 @@ def sequential_dha(
         name="sequential_dha",
         updates=(
             *(Until(share, part) for part in (JointStep(customary=True), recovering)),
-            TrainAnew(share),
+            TrainAnew(share, recovering.limits if isinstance(recovering, RecoverCodes) else ()),
             *(After(share, part) for part in learning),
         ),
         hyperparameters=replace(tuned, start=share) if isinstance(tuned, LearnedHyperparameters) else None,

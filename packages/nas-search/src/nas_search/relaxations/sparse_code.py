@@ -1,5 +1,6 @@
 """The sparse codes of ISTA-NAS."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,7 @@ from nas_search.errors import ConfigError
 from nas_search.relaxations.budget import Budget, Entry, keep_within
 from nas_search.relaxations.lasso import recover
 from nas_search.roles import ChoiceWeights, Relaxation
+from nas_search.run_state import check_positive
 from nas_spaces import Choices
 
 __all__ = ["SparseCode"]
@@ -64,8 +66,9 @@ class SparseCode(Relaxation):
                 f"sparse codes choose among the edges that enter a node; in this space rows {others[0]} to {others[-1]} are "
                 "no such edges. Use a space of cells without rows for inputs, such as darts or nas_bench_201, or a chain."
             )
-        if sparsity < 1:
-            raise ConfigError(f"sparsity is {sparsity}; expected 1 or more entries that a node keeps.")
+        check_positive(sparsity=sparsity)
+        if not 0 < penalty < math.inf:
+            raise ConfigError(f"penalty is {penalty}; expected a finite number above 0.")
         self.choices, self.sparsity, self.penalty = choices, sparsity, penalty
         self.pairs = [
             [(row, option) for row in node for option, name in enumerate(choices.options[row]) if name != "none"]

@@ -7,7 +7,7 @@ from nas_search.errors import ConfigError
 from nas_search.roles import ChoiceWeights, Evaluator
 from nas_search.samplers.candidates import candidates
 from nas_search.samplers.uniform import Uniform
-from nas_search.surrogate import ArchitectureKernel, Hamming, suggest, suggest_pareto
+from nas_search.surrogate import ArchitectureKernel, BySpace, suggest, suggest_pareto
 from nas_spaces import Architecture
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Bayesian:
 
     initial: int = 10
     pool: int = 1000
-    kernel: ArchitectureKernel = Hamming()
+    kernel: ArchitectureKernel = BySpace()
     cost: Evaluator | None = None
 
     def __post_init__(self) -> None:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from nas_search.errors import ConfigError
+from nas_search.paths import architecture_of
 from nas_search.relaxations.gumbel import standard_gumbel
 from nas_search.roles import ChoiceWeights
 from nas_search.samplers.relaxed import Relaxed
@@ -13,7 +12,7 @@ from nas_search.samplers.relaxed import Relaxed
 if TYPE_CHECKING:
     from nas_search.state import SearchState
 
-__all__ = ["Categorical", "DrawnArchitecture", "architecture_of"]
+__all__ = ["Categorical", "DrawnArchitecture"]
 
 
 @dataclass(frozen=True)
@@ -43,15 +42,3 @@ class DrawnArchitecture:
     def __call__(self, state: "SearchState") -> ChoiceWeights:
         """See `Sampler`."""
         return architecture_of(state, Relaxed()(state))
-
-
-def architecture_of(state: "SearchState", path: ChoiceWeights) -> ChoiceWeights:
-    """The architecture that the space derives from a path.
-
-    A path of one option in every row says nothing of which edges to keep where a node takes some of them only. These are
-    drawn: uniformly, among the edges that have an operation, and so that the draw does not depend on what a relaxation
-    learned; with ``none`` a relaxation leaves out an edge itself.
-    """
-    strengths = 0.5 + 0.5 * torch.rand((len(path.weights), 1), generator=state.generator)
-    architecture = state.space.discretize(path.weights * strengths.to(path.weights))
-    return ChoiceWeights(state.space.weights(architecture), architecture.options)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from nas_search.describe import describe
 from nas_search.evaluation import SupernetAccuracy
 from nas_search.ranking import Ranking, by_score
-from nas_search.roles import Evaluator, Sampler
+from nas_search.roles import Checked, Evaluator, Sampler
 from nas_search.run_state import check_positive
 from nas_search.samplers import Uniform
 from nas_search.scoring import Candidate, score
@@ -35,6 +35,15 @@ class BestSampled:
 
     def __post_init__(self) -> None:
         check_positive(samples=self.samples)
+
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`.
+
+        Raises:
+            ConfigError: what the evaluator does not fit.
+        """
+        if isinstance(self.evaluator, Checked):
+            self.evaluator.check(state)
 
     def __call__(self, state: "SearchState") -> Architecture:
         """See `Selector`; the scores are noted in the archive, in the place of what the search may have noted there."""

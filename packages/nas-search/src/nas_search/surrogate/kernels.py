@@ -13,12 +13,13 @@ from torch import Tensor
 
 from nas_search.errors import ConfigError
 from nas_spaces import Architecture, SearchSpace, encodings
+from nas_spaces.chain import ChainSpace
 
 if TYPE_CHECKING:
     import networkx as nx
     from gpytorch.kernels import Kernel
 
-__all__ = ["ArchitectureKernel", "Embedding", "Hamming", "Paths", "WeisfeilerLehman", "botorch_import"]
+__all__ = ["ArchitectureKernel", "BySpace", "Embedding", "Hamming", "Paths", "WeisfeilerLehman", "botorch_import"]
 
 
 class Embedding(NamedTuple):
@@ -178,6 +179,16 @@ class Paths:
         matrix = _histogram_matrix(ways)
         # A cell without any path is at the origin.
         return _places(matrix / matrix.norm(dim=1, keepdim=True).clamp_min(1.0))
+
+
+@dataclass(frozen=True)
+class BySpace:
+    """`WeisfeilerLehman`; of a chain, whose layers differ by nothing but their place, `Hamming`."""
+
+    def embed(self, space: SearchSpace, architectures: Sequence[Architecture]) -> Embedding:
+        """See `ArchitectureKernel`."""
+        kernel = Hamming() if isinstance(space, ChainSpace) else WeisfeilerLehman()
+        return kernel.embed(space, architectures)
 
 
 def _places(features: Tensor) -> Embedding:

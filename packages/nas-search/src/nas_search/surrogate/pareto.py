@@ -6,8 +6,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from nas_search.surrogate.kernels import ArchitectureKernel, Hamming, botorch_import
-from nas_search.surrogate.process import fit
+from nas_search.surrogate.kernels import ArchitectureKernel, BySpace, botorch_import
+from nas_search.surrogate.process import fit, standardized
 from nas_search.surrogate.suggestion import check_count, embed
 from nas_spaces import Architecture, SearchSpace
 
@@ -42,7 +42,7 @@ def suggest_pareto(
     candidates: Sequence[tuple[Architecture, float]],
     *,
     count: int = 1,
-    kernel: ArchitectureKernel = Hamming(),
+    kernel: ArchitectureKernel = BySpace(),
     generator: torch.Generator,
 ) -> list[Architecture]:
     """The candidates of largest expected growth of the hypervolume under the front, each after those before it.
@@ -92,11 +92,10 @@ def suggest_pareto(
         JointPosterior(process, embedded, column=0), GenericDeterministicModel(lambda inputs: inputs[..., -1:])
     )
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
-    standard = (scores - scores.mean()) / (scores.std() if scores.std() > 0 else 1.0)
     draws = torch.Size([64])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        reference = torch.stack([standard.min(), gains[: len(observed)].min()])
+        reference = torch.stack([standardized(scores).min(), gains[: len(observed)].min()])
         acquisition = logei.qLogNoisyExpectedHypervolumeImprovement(
             model,
             ref_point=reference,

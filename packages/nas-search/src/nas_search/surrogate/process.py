@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from nas_search.errors import ConfigError
@@ -13,10 +14,31 @@ if TYPE_CHECKING:
     from botorch.models import SingleTaskGP
     from gpytorch.kernels import Kernel
 
-__all__ = ["fit"]
+__all__ = ["fit", "standardized"]
 
 # Enough for the few length scales; a fit that has not converged by then is no worse a guide.
 _FIT_ITERATIONS = 75
+
+
+def standardized(scores: Tensor) -> Tensor:
+    """The normal scores of the ranks, ``Phi^-1((rank - 1/2) / n)``, of standard deviation 1; equal scores have their mean rank.
+
+    A few networks that learned nothing have most of the variance of accuracies. A process of these has room for them, and
+    takes the differences among the good ones, which are what a search is about, for noise. Of ranks a process is one of a
+    Gaussian copula (Salinas, Shen and Perrone, "A quantile-based approach for hyperparameter transfer learning", ICML 2020).
+
+    Args:
+        scores: ``(n,)``.
+
+    Example:
+        >>> [round(value, 2) for value in standardized(torch.tensor([10.0, 94.0, 93.0])).tolist()]
+        [-1.0, 1.0, 0.0]
+    """
+    _, places, counts = torch.unique(scores.double(), return_inverse=True, return_counts=True)
+    ranks = counts.cumsum(0) - counts / 2
+    normal = torch.special.ndtri(ranks.double() / len(scores))[places]
+    spread = normal.std()
+    return (normal - normal.mean()) / (spread if spread > 0 else 1.0)
 
 
 def fit(
@@ -26,7 +48,7 @@ def fit(
     *,
     settings: int = 0,
 ) -> "SingleTaskGP":
-    """A Gaussian process with a scaled kernel, and noise of unknown size; the scores are standardised.
+    """A Gaussian process of the `standardized` scores, with a scaled kernel and noise of unknown size.
 
     The hyper-parameters maximise the marginal likelihood times botorch's priors. With training settings in the last
     columns the covariance is ``s_1 (k(a, a') + m(t, t')) + s_2 k(a, a') m(t, t')``, where m is a Matérn-5/2 kernel with a
@@ -49,11 +71,8 @@ def fit(
 
     if len(scores) < 2 or len(scores) != len(inputs):
         raise ConfigError(f"{len(inputs)} architectures and {len(scores)} scores; expected as many, and two or more.")
-    values = scores.double()
-    spread = values.std()
-    values = (values - values.mean()) / (spread if spread > 0 else 1.0)
     whole = _sum_and_product(covariance, inputs.shape[1], settings)
-    model = SingleTaskGP(inputs, values[:, None], covar_module=whole, outcome_transform=None)
+    model = SingleTaskGP(inputs, standardized(scores)[:, None], covar_module=whole, outcome_transform=None)
     likelihood = ExactMarginalLogLikelihood(model.likelihood, model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OptimizationWarning)  # stopped early; the best values so far are kept

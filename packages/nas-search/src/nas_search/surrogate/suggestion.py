@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nas_search.errors import ConfigError
 from nas_search.mixed_space import MixedSpace
-from nas_search.surrogate.kernels import ArchitectureKernel, Hamming, botorch_import
+from nas_search.surrogate.kernels import ArchitectureKernel, BySpace, botorch_import
 from nas_search.surrogate.process import fit
 from nas_spaces import Architecture, SearchSpace
 
@@ -24,7 +24,7 @@ def suggest(
     candidates: Sequence[Architecture],
     *,
     count: int = 1,
-    kernel: ArchitectureKernel = Hamming(),
+    kernel: ArchitectureKernel = BySpace(),
     generator: torch.Generator,
 ) -> list[Architecture]:
     """The candidates of largest expected improvement, each taking into account those before it.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from nas_search.roles import Evaluator
+from nas_search.roles import Checked, Evaluator
 from nas_search.run_state import check_positive
 from nas_search.scoring import Candidate, propose, score
 
@@ -36,6 +36,15 @@ class EvaluateCandidate:
 
     def __post_init__(self) -> None:
         check_positive(parallel=self.count)
+
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`.
+
+        Raises:
+            ConfigError: what the evaluator does not fit.
+        """
+        if isinstance(self.evaluator, Checked):
+            self.evaluator.check(state)
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report the mean of the scores as ``valid_accuracy``, and the largest so far as ``best_accuracy``."""

@@ -41,6 +41,19 @@ class After:
         """What the update uses."""
         return used((self.update,))
 
+    def check(self, state: "SearchState") -> None:
+        """See `Checked`.
+
+        Raises:
+            ConfigError: it would start after the last step of the run.
+        """
+        steps = state.epochs * state.steps
+        if self.start > (steps - 1) / steps:
+            raise ConfigError(
+                f"method {state.method.name!r} begins its {type(self.update).__name__} after {self.start:g} of the run, which ends "
+                f"before, with its {steps} steps: give more epochs, or let it begin earlier."
+            )
+
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report what the update does; nothing before it starts."""
         return self.update(state, batch) if state.progress >= self.start else {}

@@ -55,6 +55,7 @@ class JointStep:
             assert settings is not None
             norms.append(apply_step(optimizer, settings, state.progress))
         state.images += state.train.batch_size
+        state.weight_batch = batch
         return {**figures, "gradient_norm": norms[0]}
 
     def check(self, state: "SearchState") -> None:

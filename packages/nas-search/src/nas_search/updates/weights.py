@@ -70,6 +70,7 @@ class WeightStep:
         # Looked at like the losses: a gradient that is not finite stops the run before its weights are saved.
         figures["gradient_norm"] = apply_step(optimizer, settings, state.progress)
         state.images += state.train.batch_size
+        state.weight_batch = batch
         return figures
 
 
