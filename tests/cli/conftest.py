@@ -26,7 +26,7 @@ Nascli: TypeAlias = Callable[..., Outcome]
 @pytest.fixture
 def nascli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Nascli]:
     """Call ``nascli`` in an empty folder."""
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: object) -> Outcome:
@@ -39,7 +39,8 @@ def nascli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
         return Outcome(status, *capsys.readouterr())
 
     yield call
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """What is shown of long steps."""
 
+import io
 import logging
 import re
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from terminals import terminal
 
-from nas_cli.output import _Left, _Lines, counted, notices
+from nas_cli.output import _columns, _Left, _Lines, counted, notices
 from nas_search.roles import Event
 
 
@@ -42,6 +43,23 @@ def test_a_terminal_has_the_lines_above_a_bar(monkeypatch: pytest.MonkeyPatch) -
     text = shown.decode()
     assert "gdas-seed0  [not a mark]" in text
     assert re.search(r"1 of 2, about \d+ s left", text)
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 160])
+def test_a_bar_keeps_the_count_and_the_time_on_a_narrow_terminal(width: int) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(width=width, force_terminal=True, record=True, file=io.StringIO())
+    bars = Progress(*_columns(width), console=console)
+    figures = "train loss 2.272  train acc 15.2%  valid loss 2.301  valid acc 14.1%  860 img/s"
+    bars.add_task("search", total=528, completed=132, figures=figures)
+    console.print(bars.get_renderable())
+    (line,) = filter(str.strip, console.export_text().splitlines())
+    assert "132/528" in line
+    assert "-:--:--" in line
+    assert ("860 img/s" in line) == (width == 160)
+    assert len(line.rstrip()) <= width
 
 
 def test_notices_of_a_library_are_shown_and_the_loggers_left_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:

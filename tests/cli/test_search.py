@@ -15,6 +15,7 @@ import torch
 from here import Here
 
 from nas_augment import Policy
+from nas_search import catalog
 from nas_search.engines import Engine
 
 QUICK = (
@@ -98,8 +99,8 @@ def test_what_a_joint_search_says_to_do_next_can_be_done(nascli: Any, tmp_path: 
     few = ("--method", "daas", "--set", "architectures=1", "--set", "weight_architectures=1", "--train-epochs", "0")
     outcome = nascli("search", *QUICK, *few, "--out", "my run")
     commands = outcome.stdout.splitlines()[-1].removeprefix("Next:").split("|")
-    assert len(commands) == 3
-    for command in commands:
+    assert len(commands) == 2
+    for command in (*commands, "nascli export 'my run' --format torch"):  # there is a network once it is trained
         arguments = shlex.split(command.replace("--epochs 100", "--epochs 1"))
         done = nascli(*arguments[1:])
         assert (arguments[0], done.status) == ("nascli", 0), done.stderr
@@ -112,6 +113,9 @@ def test_all_that_dha_found_is_exported_and_trains_the_network_anew(nascli: Any,
     outcome = nascli("search", *QUICK, "--method", "dha", *settings, "--out", "run")
     assert re.search(r"test accuracy +\d+\.\d\d %  \(as trained in the search\)", outcome.stdout)
     assert (tmp_path / "run" / "model.pt").exists()
+    for command in outcome.stdout.splitlines()[-1].removeprefix("Next:").split("|")[::2]:  # all but the training
+        assert nascli(*shlex.split(command)[1:]).status == 0
+    assert (tmp_path / "run" / "model.pt2").exists()
     assert nascli("train", "run", "--epochs", "2").status == 0
     assert nascli("export", "run", "--format", "json").status == 0
     bundle, trained = (json.loads((tmp_path / "run" / name).read_text()) for name in ("export.json", "train.json"))
@@ -165,6 +169,12 @@ def test_options_override_the_file_which_overrides_the_defaults(nascli: Any, tmp
             "does not fit its weights' optimiser",
         ),
         (("--device", "tpu9"), "unknown device 'tpu9'"),
+        (("--data", "digits:mine"), "'digits:mine' has something behind digits, which takes nothing: write digits"),
+        (("--seed", "-1"), "nascli: seed is -1; expected 0 or more"),
+        (
+            ("--method", "dha", "--set", "learn=('architecture',)"),
+            "expected list, such as ['architecture', 'augmentation'",
+        ),
         (("--config", "missing.toml"), "cannot read missing.toml"),
         (("--resume",), "--resume needs the run folder"),
         (("--epoch", "3"), "No such option"),
@@ -189,6 +199,12 @@ def test_wrong_use_ends_with_2_and_writes_nothing(
         (("--table", "bad.npz"), "bad.npz"),
         (("--out", "used"), "used exists and holds other files; choose another folder with --out"),
         (("--out", "new", "--resume"), "new holds no run to resume"),
+        # Before an autoencoder of this space is trained.
+        (
+            ("--space", "darts", "--method", "e2nas", "--table", "digits"),
+            "is of space nas_bench_201_small, and darts is",
+        ),
+        (("--data", "fake:3x2x2", "--method", "random_search"), "images of 2 x 2 are too small for 2 reductions"),
     ],
 )
 def test_failures_end_with_1_in_one_line(nascli: Any, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -253,6 +269,23 @@ def test_an_interruption_anywhere_ends_with_130_and_says_how_to_go_on(
     Path("run/checkpoints").mkdir(parents=True)
     Path("run/checkpoints/retrain.pt").write_bytes(b"")
     assert nascli("train", "run", "--epochs", "3").stderr.endswith("Go on with: nascli train run --epochs 3 --resume\n")
+
+
+@pytest.mark.parametrize("error", [ImportError("half imported"), RecursionError(), KeyboardInterrupt()])
+def test_a_library_that_is_interrupted_while_it_is_imported_may_end_in_any_error(
+    nascli: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def load(*_: Any) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise error from None
+
+    monkeypatch.setattr(catalog, "documentation", load)
+    outcome = nascli("list", "methods", "daas")
+    assert outcome.status == 130
+    assert outcome.stderr.strip().startswith("nascli: interrupted before anything was begun")
+    assert outcome.stderr.endswith("repeat the same command.\n")
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,37 @@ def test_settings_of_another_method_are_dropped_when_the_method_changes() -> Non
     assert config.resolved().method == "random_nas"
 
 
+@pytest.mark.parametrize("first", sorted(catalog.methods()))
+def test_a_configuration_that_was_written_out_fits_every_other_method(first: str) -> None:
+    before = RunConfig(method=first, data="fake:1x8x8").resolved()
+    for second in sorted({*catalog.methods()} - {first, "augment_only"}):
+        alone = RunConfig(method=second, data="fake:1x8x8").resolved()
+        assert before.updated({"method": second}).resolved().settings == alone.settings
+
+
+def test_what_was_changed_goes_along_to_another_method_that_has_it() -> None:
+    changed = RunConfig(method="daas", settings={"learning_rate": 0.3, "share": "operation", "samples": 7}).resolved()
+    moved = changed.updated({"method": "sequential_dha"})
+    assert moved.settings == {"learning_rate": 0.3}  # its `share` is a number, and it has no `samples`
+
+
+def test_the_depth_of_a_chain_is_its_own_unless_it_is_given() -> None:
+    assert RunConfig(space="mobile").resolved().cells == 21
+    assert RunConfig(space="darts").resolved().cells == RunConfig().resolved().cells == 1
+    assert RunConfig(space="mobile", cells=3).resolved().cells == 3
+    with pytest.raises(ConfigError, match="cells is 0; expected 1 or more"):
+        RunConfig(cells=0)
+
+
+def test_keys_and_settings_in_each_others_place(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text('method = "darts"\n[settings]\nepochs = 2\n')
+    with pytest.raises(ConfigError, match=r"'epochs' of .* is no setting of darts: it stands above \[settings\]"):
+        RunConfig.from_toml(path)
+    path.write_bytes(b'\xef\xbb\xbfmethod = "darts"\n')  # as editors of Windows begin a file
+    assert RunConfig.from_toml(path).method == "darts"
+
+
 def test_wrong_settings_are_found_when_resolving() -> None:
     with pytest.raises(
         ConfigError, match="setting 'learning_rate' of method 'gdas' is 'high'; expected float, such as 0.025"

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from types import FrameType
 
 import click
 
@@ -25,6 +26,12 @@ _COMMANDS = {
     "doctor": "Show versions and devices, and what is missing for what.",
     "completion": "Print what makes a shell complete the commands, options, names and files of `nascli`.",
 }
+
+
+# What is begun says by itself how it goes on.
+_INTERRUPTED = (
+    "interrupted before anything was begun, or between two files, each of which is whole: repeat the same command."
+)
 
 
 class _Commands(click.Group):
@@ -71,8 +78,15 @@ def nascli(debug: bool) -> None:  # `main` reads --debug itself, so that it may 
 
 def main() -> None:
     """Run ``nascli`` and leave with 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    asked: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        raise KeyboardInterrupt
+
     # What is outside of a run's own handling of signals ends like Ctrl-C too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, interrupt)
     debug = "--debug" in sys.argv[1:]
     try:
         status = nascli.main(args=_hoist_debug(sys.argv[1:]), prog_name="nascli", standalone_mode=False)
@@ -82,7 +96,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         if _first():
-            _say("interrupted. Whatever was written is whole; go on with the same command and --resume.")
+            _say(_INTERRUPTED)
         sys.exit(130)
     except BrokenPipeError:
         # Whoever read our output has enough of it; Python must not complain when it closes stdout.
@@ -91,6 +105,11 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
+        if asked and type(error).__name__ != "Interrupted":
+            # A library that is interrupted while it is imported may end in any error, and cannot be imported to explain it.
+            if _first():
+                _say(_INTERRUPTED)
+            sys.exit(130)
         sys.exit(_explain(error))
     # What a command leaves with by itself comes back as a number.
     sys.exit(status if isinstance(status, int) else 0)

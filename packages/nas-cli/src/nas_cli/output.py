@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, Task, TaskID
 
     from nas_search.roles import Event, Observer
 
@@ -46,19 +47,35 @@ def _observers(quiet: bool, verbose: bool) -> Iterator["list[Observer]"]:
         yield [_everything]
     elif sys.stderr.isatty():
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress
 
-        columns = (
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True)) as bars:
+        console = Console(stderr=True)
+        with Progress(*_columns(console.width), console=console) as bars:
             yield [_Bar(bars)]
     else:
         yield [_Lines()]
+
+
+def _columns(width: int) -> "tuple[ProgressColumn, ...]":
+    """What a bar says; where the terminal is narrow the figures are cut, and neither the count nor the time that is left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    class Figures(ProgressColumn):
+        def render(self, task: "Task") -> Text:
+            return Text(task.fields["figures"], no_wrap=True, overflow="ellipsis")
+
+    def whole() -> Column:
+        return Column(no_wrap=True)
+
+    return (
+        TextColumn("[bold]{task.description}", table_column=whole()),
+        BarColumn(bar_width=28 if width > 110 else 8, table_column=whole()),
+        MofNCompleteColumn(table_column=whole()),
+        TimeRemainingColumn(table_column=whole()),
+        Figures(table_column=Column(no_wrap=False)),
+    )
 
 
 @contextmanager
@@ -252,7 +269,7 @@ def print_json(record: Mapping[str, Any]) -> None:
 def print_search(record: Mapping[str, Any]) -> None:
     """What a search found, what is to be said about it, and what to do next."""
     from nas_search.reports.augmentation import augmentation
-    from nas_search.reports.remarks import remarks
+    from nas_search.reports.remarks import remarks, trained_alike
 
     metrics = record["metrics"]
     lines = [("architecture", record["architecture"])]
@@ -270,7 +287,8 @@ def print_search(record: Mapping[str, Any]) -> None:
         beside = f", random one {metrics['random_test_perplexity']:.2f}" if "random_test_perplexity" in metrics else ""
         lines.append(("perplexity", f"{metrics['test_perplexity']:.2f}{beside}"))
     if "random_test_accuracy" in metrics:
-        shown = f"{100 * metrics['random_test_accuracy']:.2f} %  ({metrics['random_architecture']})"
+        apart = "" if trained_alike(metrics) else ", not trained alike"
+        shown = f"{100 * metrics['random_test_accuracy']:.2f} %  ({metrics['random_architecture']}{apart})"
         lines.append(("random one", shown))
     if "table_test" in metrics:
         table = f"{metrics['table_test']:.2f} % on {metrics['table_dataset']}, rank {metrics['table_rank']:,}"
@@ -286,5 +304,6 @@ def print_search(record: Mapping[str, Any]) -> None:
         click.echo(f"        remark  {remark}")
     run = quote(record["run"])
     # torch.export needs nothing more to be installed, as ONNX does; the report is written already.
-    following = (f"show {run}", f"train {run} --epochs 100", f"export {run} --format torch")
+    trained = (Path(record["run"]) / "model.pt").exists()
+    following = (f"show {run}", f"train {run} --epochs 100", *([f"export {run} --format torch"] if trained else []))
     click.echo("\nNext:  " + "   |   ".join(f"nascli {command}" for command in following))

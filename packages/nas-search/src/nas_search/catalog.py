@@ -222,6 +222,7 @@ def _check(name: str, key: str, value: Any, defaults: Mapping[str, Any]) -> Any:
     if default is None:
         return _check_part(name, key, value)
     wanted = type(default)
+    shown, kind_of = (list(default), "list") if wanted is tuple else (default, wanted.__name__)  # as TOML has them
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if wanted is tuple and isinstance(value, list):  # TOML has no tuples
@@ -231,12 +232,10 @@ def _check(name: str, key: str, value: Any, defaults: Mapping[str, Any]) -> Any:
         wrong = [each for each in value if not isinstance(each, kind)]
         if wrong:
             raise ConfigError(
-                f"setting {key!r} of method {name!r} has {wrong[0]!r} in it; expected {kind.__name__}, such as {default!r}."
+                f"setting {key!r} of method {name!r} has {wrong[0]!r} in it; expected {kind.__name__}, such as {shown!r}."
             )
     if not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool):
-        raise ConfigError(
-            f"setting {key!r} of method {name!r} is {value!r}; expected {wanted.__name__}, such as {default!r}."
-        )
+        raise ConfigError(f"setting {key!r} of method {name!r} is {value!r}; expected {kind_of}, such as {shown!r}.")
     return value
 
 

@@ -13,9 +13,11 @@ from nas_search import catalog
 from nas_search.computation import Computation
 from nas_search.errors import ConfigError, did_you_mean
 from nas_search.image_folder import split_options
+from nas_search.mixed_space import MixedSpace, named
 from nas_search.run_state import check_positive
 from nas_search.vision_sources import KINDS
 from nas_spaces import space_of_table
+from nas_spaces.chain import ChainSpace
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -100,7 +102,7 @@ class RunConfig:
             optimiser is another (see `nas_search.train_found`).
         batch_size: images, or segments of text, of a batch.
         channels: width of the first cell; of a recurrent cell the units.
-        cells: depth, in the unit of the space.
+        cells: depth, in the unit of the space; -1 for 1, or for all the layers of a chain such as ``mobile``.
         seed: of all randomness.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``bfloat16`` for autocast in the search and in the trainings, ``float32``, or ``auto``: bfloat16 on CUDA unless
@@ -123,7 +125,7 @@ class RunConfig:
     train_learning_rate: float = -1.0
     batch_size: int = 64
     channels: int = 16
-    cells: int = 1
+    cells: int = -1
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
@@ -142,11 +144,13 @@ class RunConfig:
                 )
             if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
                 raise ConfigError(f"{item.name} is {value!r}; expected {wanted.__name__}, such as {item.default!r}.")
-        check_positive(epochs=self.epochs, batch_size=self.batch_size, channels=self.channels, cells=self.cells)
-        if self.train_epochs < -1 or not 0 <= self.seed < 2**63:
-            raise ConfigError(
-                f"train_epochs is {self.train_epochs} and seed is {self.seed}; expected 0 or more (up to 2**63)."
-            )
+        check_positive(epochs=self.epochs, batch_size=self.batch_size, channels=self.channels)
+        if self.cells != -1:
+            check_positive(cells=self.cells)
+        if self.train_epochs < -1:
+            raise ConfigError(f"train_epochs is {self.train_epochs}; expected 0 or more.")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed is {self.seed}; expected 0 or more, and less than 2**63.")
         if self.train_learning_rate != -1 and not 0 <= self.train_learning_rate < math.inf:
             raise ConfigError(f"train_learning_rate is {self.train_learning_rate}; expected a number of 0 or more.")
         Computation(self.precision)  # refuses an unknown one
@@ -197,7 +201,8 @@ class RunConfig:
         return replace(
             self,
             method=method,
-            space=self.space.replace("-", "_"),
+            space=(space := self.space.replace("-", "_")),
+            cells=_depth(space) if self.cells == -1 else self.cells,
             data=_full_path(self.data),
             table=self.table if space_of_table(self.table) else str(Path(self.table).resolve()) if self.table else "",
             train_epochs=self.training_epochs,
@@ -217,8 +222,7 @@ class RunConfig:
         ours = _with_space_of_table({key: value for key, value in values.items() if key in names}, self.space)
         changed = replace(self, **ours)
         known = catalog.settings(changed.method)
-        # Another method has other settings; those of the one before that it lacks do not count for it.
-        kept = {key: value for key, value in changed.settings.items() if key in known or changed.method == self.method}
+        kept = dict(changed.settings) if changed.method == self.method else self._carried(known)
         settings = {key: value for key, value in values.items() if key not in names}
         lost = [key for key in changed.settings if key not in kept and key not in catalog.settings(self.method)]
         for key in (*settings, *lost):
@@ -228,6 +232,15 @@ class RunConfig:
                     f"unknown key {key!r}; did you mean {near!r}? There are {', '.join([*names, *known])}."
                 )
         return replace(changed, settings={**kept, **settings})
+
+    def _carried(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that go along to another method: those that were changed, and that it has, and has as the same kind."""
+        left = {**RunConfig(method=self.method, space=self.space, data=self.data).resolved().settings}
+        return {
+            key: value
+            for key, value in self.settings.items()
+            if key in known and left.get(key) != value and _alike(known[key], left.get(key))
+        }
 
     def to_toml(self) -> str:
         """The configuration as TOML text."""
@@ -241,8 +254,8 @@ class RunConfig:
             ConfigError: the file is missing, is not TOML, or has an unknown key or a value of the wrong type.
         """
         try:
-            with Path(path).open("rb") as file:
-                record = tomllib.load(file)
+            # Editors of Windows begin a file with a mark of its encoding, which TOML does not know.
+            record = tomllib.loads(Path(path).read_text("utf-8-sig"))
         except OSError as error:
             raise ConfigError(f"cannot read {path} ({error.strerror}).") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -251,13 +264,31 @@ class RunConfig:
         for key in record:
             if key not in known:
                 raise ConfigError(f"unknown key {key!r} in {path}; {_near_key(key, known, record.get('method'))}")
+        settings, method = record.get("settings"), record.get("method", RunConfig.method)
+        for key in settings if isinstance(settings, dict) and isinstance(method, str) else ():
+            if key in known and key not in catalog.settings(method):
+                raise ConfigError(f"{key!r} of {path} is no setting of {method}: it stands above [settings].")
         return RunConfig(**_with_space_of_table(record))
+
+
+def _depth(name: str) -> int:
+    """The depth of a space where none is given."""
+    space = named(name)
+    base = space.base if isinstance(space, MixedSpace) else space
+    return len(base.layers) if isinstance(base, ChainSpace) else 1
 
 
 def _with_space_of_table(values: Mapping[str, Any], present: str = RunConfig.space) -> dict[str, Any]:
     own = space_of_table(str(values.get("table", "")))
     # A space that is not the default one was asked for: it is left, and refused where the table is read.
     return dict(values) if own is None or present != RunConfig.space else {"space": own, **values}
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two defaults are of one type, of which TOML has a list for every tuple."""
+    return type(list(one) if isinstance(one, tuple) else one) is type(
+        list(other) if isinstance(other, tuple) else other
+    )
 
 
 def _near_key(key: str, known: list[str], method: Any) -> str:

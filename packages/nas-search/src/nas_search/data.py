@@ -243,6 +243,8 @@ def _check(name: str, part: str, examples: Examples) -> None:
     if images.dtype != torch.uint8 and images.dtype != torch.float32:
         raise DataError(f"{name}: {part} images are {images.dtype}; expected uint8, or float32 in [0, 1].")
     if images.is_floating_point() and not bool(((images >= 0) & (images <= 1)).all()):
+        if bool(images.isnan().any()):
+            raise DataError(f"{name}: {part} images hold NaN; expected [0, 1]: repair or leave out those images.")
         low, high = float(images.min()), float(images.max())
         raise DataError(
             f"{name}: {part} images go from {low:g} to {high:g}; expected [0, 1]: divide them by their maximum."

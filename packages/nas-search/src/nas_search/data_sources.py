@@ -69,7 +69,7 @@ def load_data(source: str) -> Data:
     """
     kind, _, rest = source.partition(":")
     readers: dict[str, Callable[[], Data]] = {
-        "digits": digits,
+        "digits": lambda: _digits_alone(rest),
         "npz": lambda: npz(_place(kind, rest, "FILE")),
         "imagefolder": lambda: image_folder(*ImageFolder.parse(str(_folder(kind, rest)))),
         "cifar10": lambda: cifar10(_folder(kind, rest)),
@@ -86,6 +86,14 @@ def load_data(source: str) -> Data:
     check_source(source)
     found: Data = catalog.load(_others()[kind])(rest)
     return found
+
+
+def _digits_alone(rest: str) -> Data:
+    if rest:
+        raise ConfigError(
+            f"data source 'digits:{rest}' has something behind digits, which takes nothing: write digits."
+        )
+    return digits()
 
 
 def check_source(source: str) -> None:

@@ -19,6 +19,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """
     if not distributed.is_first():
         return
+    if path.is_dir():
+        raise RunFolderError(f"{path} is a folder; give the name of a file in it.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     data = content.encode() if isinstance(content, str) else content
     try:

@@ -165,7 +165,13 @@ def complete(
 
 def _build(state: SearchState, result: SearchResult) -> dict[str, Any]:
     """What rebuilds the network, see `save_model`."""
-    return {"space": state.space.name, "architecture": str(result.architecture), **state.sizes}
+    return {
+        "space": state.space.name,
+        "architecture": str(result.architecture),
+        **state.sizes,
+        "shape": list(state.data.train.images.shape[1:]),
+        "class_names": list(getattr(state.data, "class_names", ())),
+    }
 
 
 def _fingerprint(state: SearchState) -> dict[str, str]:

@@ -85,6 +85,10 @@ def _run_search(
     parts = RunParts.of(config)
     folder = RunFolder(out)
     folder.check(resume=resume)
+    table = _covering_table(config.table, parts.space) if config.table else None
+    shape = tuple(parts.data.train.images.shape[1:])
+    # Also where no supernet will find out: a dry run of a network, whose images may be too small for it.
+    parts.counts(parts.space.sample(torch.Generator().manual_seed(0)), shape)
     parts.method.prepare(parts.searched, observers)
     state = SearchState(
         parts.searched,
@@ -104,7 +108,6 @@ def _run_search(
         spectrum = HessianSpectrum()
         spectrum.check(state)
         watchers.append(spectrum)
-    table = _covering_table(config.table, parts.space) if config.table else None
     if table is not None:
         watchers.append(TableValue(table, parts.space))
     folder.claim(resume=resume)
@@ -116,7 +119,7 @@ def _run_search(
     result = complete(state, folder, observers=[*watchers, *observers], engine=engine)
     metrics: dict[str, Any] = {
         **result.metrics,
-        **parts.counts(result.architecture, tuple(parts.data.train.images.shape[1:])),
+        **parts.counts(result.architecture, shape),
     }
     if result.network is not None and "test_accuracy" not in metrics:
         metrics["test_accuracy"] = top1(result.network, parts.data.test, parts.device)

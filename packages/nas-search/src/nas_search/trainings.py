@@ -119,6 +119,8 @@ def run_training(
     epochs = config.training_epochs if epochs is None else epochs
     if epochs < 1:
         raise ConfigError(f"epochs of the training is {epochs}; expected 1 or more.")
+    if learning_rate is not None and not learning_rate >= 0:
+        raise ConfigError(f"learning_rate of the training is {learning_rate}; expected 0 or more.")
     rate = config.train_learning_rate if learning_rate is None else learning_rate
     config = replace(config, train_epochs=epochs, train_learning_rate=rate, device=device or config.device)
     config = config if data is None else replace(config, data=data, policy="default").resolved()
@@ -137,7 +139,7 @@ def run_training(
     distributed.wait_for_all()  # all ranks have read the folder before the first one changes it
     if distributed.is_first():
         if not resume:
-            checkpoint.unlink(missing_ok=True)
+            folder.remove(checkpoint)
         folder.prepare()
     distributed.wait_for_all()
     optimizer = (

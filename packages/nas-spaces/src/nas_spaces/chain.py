@@ -249,7 +249,9 @@ class ChainSpace(RowwiseSpace):
             return
         require_sizes(cells=cells)
         if cells != len(self.layers):
-            raise InputError(f"{cells} cells were asked for; {self.name} has {len(self.layers)} layers.")
+            raise InputError(
+                f"{cells} cells were asked for; {self.name} has {len(self.layers)} layers: give as many, or leave it out."
+            )
 
     def _body(self, names: Sequence[Sequence[str]], classes: int, channels: int, in_channels: int) -> "_Body":
         require_sizes(classes=classes, channels=channels, in_channels=in_channels)

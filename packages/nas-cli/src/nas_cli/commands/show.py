@@ -18,18 +18,16 @@ __all__ = ["command"]
 @click.argument("what", metavar="RUN|ARCH")
 @click.option(
     "--space",
-    default="nas_bench_201",
-    show_default=True,
     metavar="S",
     shell_complete=completing("spaces"),
-    help="Space of an architecture's text.",
+    help="Space of an architecture's text (nas_bench_201).",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Picture to write: FILE.svg or FILE.png.")
 @click.option(
     "--top", type=click.IntRange(1), metavar="N", help="Of a run also the N best of all that the search has compared."
 )
 @json_option
-def command(what: str, space: str, out: Path | None, top: int | None, as_json: bool) -> None:
+def command(what: str, space: str | None, out: Path | None, top: int | None, as_json: bool) -> None:
     """Show an architecture as text and as a picture, of a run or written out.
 
     The picture of a run goes to RUN/architecture.svg by default.
@@ -46,11 +44,14 @@ def command(what: str, space: str, out: Path | None, top: int | None, as_json: b
 
     result = SearchResult.load(what) if Path(what).is_dir() else None
     if result is not None:
+        if space is not None:
+            raise ConfigError("--space is for an architecture that is written out; a run knows its own: leave it out.")
         architecture = result.architecture
         out = out or Path(what) / "architecture.svg"
     elif top is not None:
         raise ConfigError(f"--top ranks what a search has compared, and {what!r} is no folder of a run; leave it out.")
     else:
+        space = space or "nas_bench_201"
         try:
             architecture = catalog.space(space).parse(what)
         except ArchitectureError as error:
