@@ -1,6 +1,7 @@
 """What every family of spaces refuses, and that it says what was expected."""
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 import torch
@@ -22,11 +23,13 @@ from nas_spaces import (
     nas_bench_101,
     nas_bench_201,
 )
+from nas_spaces.mobile import SMALL
 
 MODULES = {
     "conv": lambda i, o, s: torch.nn.Conv2d(i, o, 3, s, padding=1),
     "wide": lambda i, o, s: torch.nn.Conv2d(i, o, 5, s, padding=2),
 }
+IMAGE = torch.zeros(2, 3, 8, 8)
 SPACES: list[tuple[SearchSpace, int | None]] = [
     (nas_bench_201(), 1),
     (nas_bench_101(), 1),
@@ -145,3 +148,43 @@ def test_a_chain_without_a_path(options: tuple[tuple[int, ...], ...]) -> None:
     space = SPACES[-1][0]
     with pytest.raises(WeightsError, match="no path leads from input to output"):
         space.supernet(channels=4)(torch.zeros(2, 3, 8, 8), torch.zeros(space.choices.shape), options)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (
+            lambda: darts().supernet(channels=4, cells=1)(IMAGE, [[0.0]]),
+            WeightsError,
+            "choice weights are a list; expected",
+        ),
+        (
+            lambda: nas_bench_201().supernet(channels=4, cells=1)(IMAGE, None),
+            WeightsError,
+            "choice weights are a NoneType",
+        ),
+        (lambda: darts().discretize(cast("Any", [[0.0]])), WeightsError, "choice weights are a list"),
+        (
+            lambda: nas_bench_201().parse(cast("Any", None)),
+            ArchitectureError,
+            "the text of an architecture is None; expected a str",
+        ),
+        (lambda: allegro(sep_multiple=float("nan")), InputError, "sep_multiple=nan.*expected finite multiples above 0"),
+        (lambda: allegro(groups=cast("Any", 1.5)), InputError, "groups is 1.5; expected a whole number"),
+        (
+            lambda: mobile(cast("Any", ((24, 4),))),
+            InputError,
+            r"stages \(\(24, 4\),\) .*expected \(channels, layers, stride 1 or 2\)",
+        ),
+        (lambda: nas_bench_1shot1(True), InputError, "True"),
+        (lambda: Layer(width=cast("Any", "2")), InputError, "width is '2'; expected a multiple"),
+    ],
+)
+def test_what_python_would_stumble_over(make: Callable[[], object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_names_tell_spaces_apart_and_equal_ones_not() -> None:
+    assert allegro(sep_multiple=1.2345678).name != allegro(sep_multiple=1.2345679).name
+    assert mobile(cast("Any", [list(stage) for stage in SMALL])).name == mobile().name

@@ -4,6 +4,7 @@ The paper does not print the layers of its two blocks. They are built here as th
 SharpSepConv of Hundt, Jain and Hager, "sharpDARTS", 2019, which fits every sentence of the paper.
 """
 
+import math
 from dataclasses import dataclass
 
 from torch import nn
@@ -14,6 +15,7 @@ from nas_spaces.darts import EVERY_STATE
 from nas_spaces.darts import make_operation as make_darts_operation
 from nas_spaces.errors import InputError
 from nas_spaces.operations import Separable
+from nas_spaces.sizes import require_sizes
 
 __all__ = ["OPERATIONS", "allegro"]
 
@@ -49,16 +51,17 @@ def allegro(*, sep_multiple: float = 2.0, dil_multiple: float = 1.0, groups: int
         True
 
     Raises:
-        InputError: a multiple below 0 or a number of groups below 1.
+        InputError: a multiple that is not above 0, or groups that are no whole number of at least 1.
     """
-    if min(sep_multiple, dil_multiple) <= 0 or groups < 1:
+    require_sizes(groups=groups)
+    if not all(0 < multiple < math.inf for multiple in (sep_multiple, dil_multiple)):
         raise InputError(
-            f"allegro(sep_multiple={sep_multiple}, dil_multiple={dil_multiple}, groups={groups}): expected positive "
-            "multiples and at least one group."
+            f"allegro(sep_multiple={sep_multiple}, dil_multiple={dil_multiple}, groups={groups}): expected finite "
+            "multiples above 0."
         )
 
     options = (("sep", sep_multiple, 2.0), ("dil", dil_multiple, 1.0), ("groups", groups, 1))
-    suffix = "".join(f"_{key}{value:g}" for key, value, usual in options if value != usual)
+    suffix = "".join(f"_{key}{float(value):.12g}" for key, value, usual in options if value != usual)
     return CellSpace(
         f"allegro{suffix}", CellShape(OPERATIONS, EVERY_STATE), _Blocks(sep_multiple, dil_multiple, groups)
     )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -47,8 +48,8 @@ class Layer:
 
     def __post_init__(self) -> None:
         require_sizes(stride=self.stride)
-        if not 0 < self.width < float("inf"):
-            raise InputError(f"width is {self.width}; expected a multiple of the network's channels, above 0.")
+        if not isinstance(self.width, Real) or not 0 < self.width < float("inf"):
+            raise InputError(f"width is {self.width!r}; expected a multiple of the network's channels, above 0.")
         if len(set(self.options)) != len(self.options):
             raise InputError(f"options are {', '.join(self.options)}; expected each once.")
 

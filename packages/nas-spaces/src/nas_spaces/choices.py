@@ -83,6 +83,10 @@ class Choices:
         Raises:
             WeightsError: the shape is not ``(choices, options)``, or `drawn` is no path.
         """
+        if not isinstance(weights, Tensor):
+            raise WeightsError(
+                f"choice weights are a {type(weights).__name__}; expected a tensor of shape {self.shape}."
+            )
         if tuple(weights.shape) != self.shape:
             raise WeightsError(f"choice weights have shape {tuple(weights.shape)}; this space has {self.shape}.")
         if drawn is not None:

@@ -46,9 +46,8 @@ def mobile(stages: tuple[Stage, ...] = SMALL, *, stem_stride: int = 1) -> ChainS
         >>> len(space.choices), space.size == 6**6 * 7**15
         (21, True)
     """
-    if stem_stride not in (1, 2) or any(
-        channels < 1 or layers < 1 or stride not in (1, 2) for channels, layers, stride in stages
-    ):
+    stages = tuple((*stage,) for stage in stages)  # lists of equal numbers are the same space
+    if stem_stride not in (1, 2) or not all(map(_is_stage, stages)):
         raise InputError(f"stages {stages} and stem_stride {stem_stride}: expected (channels, layers, stride 1 or 2).")
     specified = []
     for channels, layers, first in stages:
@@ -62,6 +61,10 @@ def mobile(stages: tuple[Stage, ...] = SMALL, *, stem_stride: int = 1) -> ChainS
     return chain(
         specified, operations, name=name, ends=Ends(partial(_stem, stride=stem_stride), _head, stem_stride - 1)
     )
+
+
+def _is_stage(stage: tuple[int, ...]) -> bool:
+    return len(stage) == 3 and min(stage) >= 1 and stage[2] in (1, 2)
 
 
 def _describe(stages: tuple[Stage, ...], stem_stride: int) -> str:

@@ -64,7 +64,7 @@ def nas_bench_1shot1(number: int) -> "NasBench1Shot1":
         >>> str(space.cell(a))
         'conv3x3-bn-relu~0+maxpool3x3~0~1+conv1x1-bn-relu~0~2+output~0~3'
     """
-    if number not in PARTS:
+    if isinstance(number, bool) or number not in PARTS:
         raise InputError(f"NAS-Bench-1Shot1 has no space {number!r}; expected 1, 2 or 3.")
     return NasBench1Shot1(number)
 

@@ -13,6 +13,8 @@ class Reader:
     """A text and how far it has been read. White space between tokens is skipped."""
 
     def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise ArchitectureError(f"the text of an architecture is {text!r:.60}; expected a str.")
         self.text, self.position = text, 0
         self._skip()
 
