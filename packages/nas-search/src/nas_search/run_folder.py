@@ -108,10 +108,16 @@ class RunFolder:
 
     @staticmethod
     def remove(*paths: Path) -> None:
-        """Remove files that are there; of several ranks the first alone does."""
-        if distributed.is_first():
-            for path in paths:
+        """Remove files that are there; of several ranks the first alone does.
+
+        Raises:
+            RunFolderError: one cannot be removed.
+        """
+        for path in paths if distributed.is_first() else ():
+            try:
                 path.unlink(missing_ok=True)
+            except OSError as error:
+                raise RunFolderError(f"cannot remove {path} ({error.strerror or error}): make its folder writable.") from error
 
     def remove_leftovers(self) -> None:
         """Remove what a process that was killed has left half written."""
