@@ -86,9 +86,6 @@ def _run_search(
     folder = RunFolder(out)
     folder.check(resume=resume)
     table = _covering_table(config.table, parts.space) if config.table else None
-    shape = tuple(parts.data.train.images.shape[1:])
-    # Also where no supernet will find out: a dry run of a network, whose images may be too small for it.
-    parts.counts(parts.space.sample(torch.Generator().manual_seed(0)), shape)
     parts.method.prepare(parts.searched, observers)
     state = SearchState(
         parts.searched,
@@ -102,6 +99,9 @@ def _run_search(
         cells=config.cells,
         computation=config.computation,
     )
+    shape = tuple(parts.data.train.images.shape[1:])
+    # A dry run of a network, for which the images may be too small: else the first step finds out, in a folder that is taken.
+    parts.counts(parts.space.sample(torch.Generator().manual_seed(0)), shape)
     check_engine(engine, state)
     watchers: list[Observer] = [CellDepth(), OperationWeights()]
     if config.spectrum:
