@@ -96,8 +96,14 @@ def test_a_model_file_that_is_none_is_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(RunFolderError, match="is damaged or not a trained network"):
             load_model(path)
-    torch.save({"weights": {}, "build": {"space": "unknown"}}, path)
+    ours = {"format": "nas-search-model", "version": 1}
+    torch.save({**ours, "weights": {}, "build": {"space": "unknown"}}, path)
     with pytest.raises(RunFolderError, match="cannot be rebuilt: unknown search space"):
+        load_model(path)
+    torch.save({**ours, "version": 2, "weights": {}, "build": {}}, path)
+    with pytest.raises(
+        RunFolderError, match="it is 'nas-search-model' of version 2, expected 'nas-search-model' of version 1"
+    ):
         load_model(path)
     torch.save(nn.Linear(2, 2).state_dict(), path)
     with pytest.raises(RunFolderError, match="is damaged or not"):

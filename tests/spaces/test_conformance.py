@@ -92,7 +92,7 @@ def test_allegro_widens_and_deepens() -> None:
 
 @pytest.mark.parametrize("options", [{"sep_multiple": 0}, {"dil_multiple": -1}, {"groups": 0}])
 def test_allegro_options_must_make_sense(options: dict[str, int]) -> None:
-    with pytest.raises(InputError, match="expected positive"):
+    with pytest.raises(InputError, match="expected finite multiples above 0|groups is 0; expected a whole number"):
         allegro(**options)
 
 

@@ -63,5 +63,5 @@ def is_count(number: float) -> bool:
 
 
 def is_share(number: object) -> bool:
-    """Whether a setting is a number from 0 to 1."""
+    """Whether a setting is a plain number from 0 to 1."""
     return isinstance(number, Real) and not isinstance(number, bool) and 0 <= float(number) <= 1

@@ -17,9 +17,10 @@ class Source:
     """Where a transform draws from: the generator it was given, or one of its own in each process.
 
     Its own is seeded by `torch.initial_seed()`, which is another number in every worker and every epoch of a data loader, and
-    by which of the transforms of the process it is: no two draw the same numbers, nor those that torch draws. In a worker
-    a generator that was given only adds its seed, as its copies would draw the same in every worker and epoch. The
-    global random state is only read.
+    by which of the transforms of the process it is: no two draw the same numbers, nor those that torch draws, and one that
+    is made anew after `torch.manual_seed` draws others. Give a generator where draws are to be repeated within a process;
+    in a worker it only adds its seed, as its copies would draw the same in every worker and epoch. The global random state
+    is only read.
 
     Args:
         generator: on the CPU.
@@ -36,8 +37,9 @@ class Source:
             return self._given
         key = (os.getpid(), torch.initial_seed())
         if self._own is None or self._own[0] != key:
-            given = "" if self._given is None else self._given.initial_seed()
-            text = f"nas_augment/{key[1]}/{self._number}/{given}"
+            # Of a generator the seed says which one it is; a number of this process would differ when it is made again.
+            which = f"number {self._number}" if self._given is None else f"seed {self._given.initial_seed()}"
+            text = f"nas_augment/{key[1]}/{which}"
             seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
             self._own = (key, torch.Generator().manual_seed(seed))
         return self._own[1]

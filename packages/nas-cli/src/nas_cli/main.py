@@ -86,7 +86,8 @@ def main() -> None:
 
     # What is outside of a run's own handling of signals ends like Ctrl-C too.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell has it for what runs in the background
+            signal.signal(number, interrupt)
     debug = "--debug" in sys.argv[1:]
     try:
         status = nascli.main(args=_hoist_debug(sys.argv[1:]), prog_name="nascli", standalone_mode=False)
@@ -105,7 +106,7 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        if asked and type(error).__name__ != "Interrupted":
+        if asked and not type(error).__module__.startswith("nas_"):
             # A library that is interrupted while it is imported may end in any error, and cannot be imported to explain it.
             if _first():
                 _say(_INTERRUPTED)

@@ -281,7 +281,8 @@ def print_search(record: Mapping[str, Any]) -> None:
     if "stopped_after" in metrics:
         lines.append(("stopped early", f"after {metrics['stopped_after']} epochs"))
     if "test_accuracy" in metrics:
-        how = "as trained in the search" if metrics.get("trained_in_search") else "trained from scratch"
+        on = f" on {metrics['train_data']}" if "train_data" in metrics else ""
+        how = "as trained in the search" if metrics.get("trained_in_search") else f"trained from scratch{on}"
         lines.append(("test accuracy", f"{100 * metrics['test_accuracy']:.2f} %  ({how})"))
     if "test_perplexity" in metrics:
         beside = f", random one {metrics['random_test_perplexity']:.2f}" if "random_test_perplexity" in metrics else ""

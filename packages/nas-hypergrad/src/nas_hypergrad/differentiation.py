@@ -94,8 +94,8 @@ def zero_filled(grads: Mapping[str, Tensor | None], like: Mapping[str, Tensor]) 
 
 
 def own(grads: Vector) -> Vector:
-    """The gradients in memory of their own: that of a sum is one number seen many times, which nobody could change in place."""
-    return {name: grad.contiguous() for name, grad in grads.items()}
+    """The gradients each in memory of its own: that of a sum is one number seen many times, and two summands share theirs."""
+    return {name: grad.clone(memory_format=torch.contiguous_format) for name, grad in grads.items()}
 
 
 def keyed(inner: Vector, outer: Vector) -> Vector:

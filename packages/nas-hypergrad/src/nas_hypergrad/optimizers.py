@@ -94,6 +94,8 @@ def _groups(
         raise ProblemError(f"the optimiser is a {type(optimizer).__name__}; expected torch.optim {names}.")
     owners = {id(tensor): group for group in optimizer.param_groups for tensor in group["params"]}
     inner = {name: value for name, value in inner.items() if not is_frozen(value)}  # constants are not stepped
+    if not inner:
+        raise ProblemError("every inner variable is a parameter that requires no grad: nothing is stepped.")
     missing = [name for name, value in inner.items() if id(value) not in owners]
     if missing:
         raise ProblemError(

@@ -220,6 +220,8 @@ class RunConfig:
         """
         names = [item.name for item in fields(self) if item.name != "settings"]
         ours = _with_space_of_table({key: value for key, value in values.items() if key in names}, self.space)
+        if "cells" not in ours and ours.get("space", self.space) != self.space and self.cells == _depth(self.space):
+            ours["cells"] = -1  # nobody asked for the depth that the space before has by itself
         changed = replace(self, **ours)
         known = catalog.settings(changed.method)
         kept = dict(changed.settings) if changed.method == self.method else self._carried(known)
@@ -235,7 +237,8 @@ class RunConfig:
 
     def _carried(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """The settings that go along to another method: those that were changed, and that it has, and has as the same kind."""
-        left = {**RunConfig(method=self.method, space=self.space, data=self.data).resolved().settings}
+        kind = {key: value for key, value in self.settings.items() if key == "independent"}  # of which presets depend
+        left = RunConfig(method=self.method, space=self.space, data=self.data, settings=kind).resolved().settings
         return {
             key: value
             for key, value in self.settings.items()

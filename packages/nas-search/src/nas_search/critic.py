@@ -181,6 +181,7 @@ class CriticWeightStep:
         (loss + distance).backward()
         norm = apply_step(optimizer, settings, state.progress)
         state.images += len(batch.valid.labels)
+        state.weight_batch = batch
         figures = {"train_loss": loss.detach(), "train_accuracy": accuracy(logits, batch.valid.labels)}
         return {**figures, "critic_loss": distance.detach(), "gradient_norm": norm}
 

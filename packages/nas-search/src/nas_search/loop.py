@@ -22,7 +22,7 @@ from nas_search.interruption import StopSignals
 from nas_search.measure import choose_device, peak_memory_mib
 from nas_search.method import Method
 from nas_search.mixed_space import settle, training_settings
-from nas_search.model_file import save_model
+from nas_search.model_file import save_model, told_of
 from nas_search.result import Candidate, SearchResult
 from nas_search.roles import Event, Observer, Ranks
 from nas_search.run_folder import RunFolder, Store
@@ -169,8 +169,7 @@ def _build(state: SearchState, result: SearchResult) -> dict[str, Any]:
         "space": state.space.name,
         "architecture": str(result.architecture),
         **state.sizes,
-        "shape": list(state.data.train.images.shape[1:]),
-        "class_names": list(getattr(state.data, "class_names", ())),
+        **told_of(state.data, state.data.train.images),
     }
 
 
@@ -278,9 +277,9 @@ def drive(state: RunState, *, observers: Sequence[Observer] = (), store: Store |
         RunFolderError: saving failed; what was saved before is intact.
     """
     look = 1 if state.device.type == "cpu" else _LOOK
-    state.start_clock()
     with StopSignals(active=store is not None) as stop:
         while not state.finished:
+            state.start_clock()  # what observers and saving took is of no epoch
             while state.step < state.steps:
                 rate = state.learning_rate
                 _own_randomness(state)

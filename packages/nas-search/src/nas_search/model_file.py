@@ -1,5 +1,6 @@
 """A trained network in one file, which is rebuilt from the name of its architecture and cannot run code."""
 
+import hashlib
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from nas_search.extraction import inheriting
 from nas_search.files import write_atomically
 from nas_spaces import SearchSpace, SpacesError, catalog
 
-__all__ = ["load_model", "read_model", "save_model"]
+__all__ = ["load_model", "read_model", "save_model", "told_of"]
 
 _FORMAT, _VERSION = "nas-search-model", 1
 
@@ -27,7 +28,7 @@ def save_model(path: Path, network: nn.Module, build: Mapping[str, Any]) -> None
         network: as `nas_search.training.TrainState` makes it: images as they are in the data to logits.
         build: what rebuilds it: ``space``, ``architecture``, ``classes``, ``channels``, ``cells``, ``in_channels``, and
             ``inherits``, whether it is one taken out of a supernet; and what else is worth knowing of it, as numbers, texts
-            and lists: ``shape`` of an example, ``class_names``.
+            and lists: what `told_of` says.
 
     Raises:
         RunFolderError: it could not be written.
@@ -36,6 +37,18 @@ def save_model(path: Path, network: nn.Module, build: Mapping[str, Any]) -> None
     buffer = io.BytesIO()
     torch.save({"format": _FORMAT, "version": _VERSION, "build": dict(build), "weights": weights}, buffer)
     write_atomically(path, buffer.getvalue())
+
+
+def told_of(data: Any, images: torch.Tensor) -> dict[str, Any]:
+    """What a model file keeps of the data: the shape of an example, the names of the classes, and a hash of a vocabulary.
+
+    Args:
+        data: `nas_search.data.Data`, or image files in folders.
+        images: some of its examples.
+    """
+    words = getattr(data, "vocabulary", ())
+    known = {"vocabulary": hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]} if words else {}
+    return {"shape": list(images.shape[1:]), "class_names": list(getattr(data, "class_names", ())), **known}
 
 
 def load_model(path: str | Path, space: SearchSpace | None = None) -> nn.Module:
@@ -62,6 +75,8 @@ def read_model(path: str | Path, space: SearchSpace | None = None) -> tuple[nn.M
     """
     try:
         record = torch.load(path, map_location="cpu", weights_only=True)
+        if (kind := (record.get("format"), record.get("version"))) != (_FORMAT, _VERSION):
+            raise ValueError(f"it is {kind[0]!r} of version {kind[1]!r}, expected {_FORMAT!r} of version {_VERSION}")
         build = dict(record["build"])
         if not all(isinstance(name, str) for name in build.get("class_names", ())):
             raise ValueError(f"class_names is {build['class_names']!r}")

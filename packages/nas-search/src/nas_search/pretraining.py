@@ -106,7 +106,7 @@ class AutoencoderTraining(RunState):
             Cosine(settings.learning_rate, settings.learning_rate / 100), (0.9, 0.999), weight_decay=0.0, clip=10.0
         )
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
+            torch.default_generator.manual_seed(settings.seed)
             self.autoencoder = GraphVAE(space, settings.latent, settings.hidden)
         self.optimizer = self.adam.build(self.autoencoder.parameters())
         generator = torch.Generator().manual_seed(stream_seed(settings.seed, "architectures"))

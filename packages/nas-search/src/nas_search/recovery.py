@@ -148,7 +148,7 @@ class TrainAnew:
         codes.recover(None, [limit.budget(state) for limit in self.limits])
         codes.settle()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream_seed(state.seed, "anew"))
+            torch.default_generator.manual_seed(stream_seed(state.seed, "anew"))
             fresh = state.make_supernet()
         state.require_supernet().load_state_dict(fresh.state_dict())
         state.weight_optimizer.state.clear()

@@ -95,9 +95,16 @@ class RunFolder:
         """The file of the ``best`` or the ``last`` weights of a training; None for those that it chose.
 
         Raises:
-            RunFolderError: the best ones, of a training in which nothing validated.
+            RunFolderError: the best ones, of a training in which nothing validated, or the last ones where only the best are.
         """
-        if weights == "best" and self.model.exists() and not self.best_model.exists():
+        if weights is not None and self.model.exists() and not self.best_model.exists():
+            kept = self.read_json(self.training, "").get("weights") if self.training.exists() else "last"
+            if kept == weights:
+                return self.model
+            if weights == "last":
+                raise RunFolderError(
+                    f"{self.root} has the best weights alone, as a bundle of them does; leave out --weights."
+                )
             raise RunFolderError(
                 f"{self.root} has no best weights: nothing validated in its training. Take the last ones, or train with "
                 f"--valid-share 0.1."
@@ -117,7 +124,7 @@ class RunFolder:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                raise RunFolderError(f"cannot remove {path} ({error.strerror or error}): make its folder writable.") from error
+                raise RunFolderError(f"cannot remove {path} ({error.strerror or error}).") from error
 
     def remove_leftovers(self) -> None:
         """Remove what a process that was killed has left half written."""

@@ -113,10 +113,12 @@ class RunState(ABC):
     def close_epoch(self) -> dict[str, Any]:
         """Move on to the next epoch; the record of this one, which is also appended to the history."""
         self.tick()
+        training = self.seconds
         record: dict[str, Any] = {"epoch": self.epoch + 1, **self.figures(), **self.finish_epoch()}
+        self.tick()  # what validates is of this epoch too, but not of the speed of its steps
         record["seconds"] = self.seconds
         if self.images:
-            record["images_per_second"] = self.images / max(self.seconds, 1e-9)
+            record["images_per_second"] = self.images / max(training, 1e-9)
         self.history.append(record)
         self.epoch, self.step, self.images, self.seconds = self.epoch + 1, 0, 0, 0.0
         self.meter = Meter()
@@ -133,6 +135,8 @@ class RunState(ABC):
             "history": self.history,
             "generator": self.generator.get_state(),
             "global_random_state": torch.random.get_rng_state(),
+            # Dropout and drop path draw where the features are.
+            **({"cuda_random_state": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {}),
             "modules": {name: module.state_dict() for name, module in self.modules().items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers().items()},
         }
@@ -149,6 +153,8 @@ class RunState(ABC):
         self.history = list(state["history"])
         self.generator.set_state(state["generator"].cpu())
         torch.random.set_rng_state(state["global_random_state"].cpu())
+        if self.device.type == "cuda" and "cuda_random_state" in state:
+            torch.cuda.set_rng_state(state["cuda_random_state"].cpu(), self.device)
 
 
 def check_positive(**sizes: int) -> None:

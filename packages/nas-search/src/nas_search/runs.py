@@ -117,10 +117,8 @@ def _run_search(
         write_atomically(folder.config, config.to_toml())
     _keep_examples(parts.data, folder)
     result = complete(state, folder, observers=[*watchers, *observers], engine=engine)
-    metrics: dict[str, Any] = {
-        **result.metrics,
-        **parts.counts(result.architecture, shape),
-    }
+    # Those of a training after the search, with sizes of its own, are kept.
+    metrics: dict[str, Any] = {**parts.counts(result.architecture, shape), **result.metrics}
     if result.network is not None and "test_accuracy" not in metrics:
         metrics["test_accuracy"] = top1(result.network, parts.data.test, parts.device)
         metrics.update(train_epochs=config.epochs, trained_in_search=True)

@@ -133,7 +133,7 @@ class SearchState(RunState):
         self.candidate = 0
         self._split()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             self._build()
         check_parts(self)
 

@@ -23,7 +23,7 @@ from nas_search.files import write_atomically
 from nas_search.hyperparameters import with_learned
 from nas_search.lazy_images import ImageFolders
 from nas_search.loop import drive, isolated_random_state
-from nas_search.model_file import save_model
+from nas_search.model_file import save_model, told_of
 from nas_search.optimizers import SGD
 from nas_search.protocols import TrainingProtocol
 from nas_search.result import SearchResult
@@ -131,8 +131,7 @@ def train_found(
         "space": parts.space.name,
         "architecture": str(result.architecture),
         **parts.sizes,
-        "shape": list(data.train.images.shape[1:]),
-        "class_names": list(getattr(parts.source, "class_names", ())),
+        **told_of(parts.source, data.train.images),
     }
     if protocol is not None and protocol.stem != "cifar":
         build["stem"] = protocol.stem
@@ -302,7 +301,7 @@ def _alone(network: torch.nn.Module) -> torch.nn.Module:
 
 
 def _covered(policy: Policy, data: TrainingData, length: int) -> Policy:
-    """The policy and then cutout, which covers with the mean of the data: after normalisation that is the papers' 0."""
+    """The policy and then cutout, which covers with the mean of all channels: after normalisation near the papers' 0."""
     if not length:
         return policy
     images = data.train.images[:: max(1, len(data.train.images) // 10_000)]

@@ -89,7 +89,7 @@ class TrainState(RunState):
         self.label_smoothing, self.auxiliary, self.drop_path = label_smoothing, auxiliary, drop_path
         self.batches: Batches = batches or BatchStream(examples, batch_size, stream_seed(seed, "train"), device)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             made = make_network()
             network = nn.Sequential(preparation(examples.images), made)
         self._set_drop_path = getattr(made, "drop_path", None)

@@ -20,7 +20,7 @@ from nas_search.errors import ConfigError, RunFolderError
 from nas_search.evaluation import perplexity, top1
 from nas_search.lazy_images import ImageFolders, Reading
 from nas_search.measure import choose_device
-from nas_search.model_file import read_model
+from nas_search.model_file import read_model, told_of
 from nas_search.protocols import TrainingProtocol
 from nas_search.reports.html import write_report_if_possible
 from nas_search.result import SearchResult
@@ -128,6 +128,10 @@ def run_training(
     parts = RunParts.of(config, reading)
     if protocol is not None:
         _check_protocol(parts, protocol)
+    if asgd is not None and parts.source.kind != "tokens":
+        raise ConfigError(
+            "asgd begins when the validation loss of a text stops to fall, and the data are images; take ema."
+        )
     keeping = Keeping(True, _averaging(ema or 0.0, asgd), valid_share or 0.0, weights, test_every)
     keeping.check()
     with explained(None if reading is None else reading.crew):
@@ -162,7 +166,12 @@ def run_training(
             observers,
             Recipe(optimizer, protocol, keeping, computation),
         )
-    kept = {name: value for name, value in result.metrics.items() if name != "trained_in_search"}
+    transferred = RunConfig.from_toml(folder.config).data != config.data
+    lost = ["trained_in_search", "train_data"]
+    lost += ["random_"] if transferred else []  # an architecture that was trained on other data is no comparison
+    kept = {name: value for name, value in result.metrics.items() if not name.startswith(tuple(lost))}
+    if transferred:
+        kept["train_data"] = parts.source.name
     stem = "cifar" if protocol is None else protocol.stem
     size = parts.counts(result.architecture, tuple(material.train.images.shape[1:]), stem)
     replace(result, metrics={**kept, **size, **trained_figures(record)}).save(run)
@@ -213,6 +222,11 @@ def run_evaluation(
             raise ConfigError(
                 f"{found.name} has {theirs} {name}, the network of {folder.root} {own}; choose other --data."
             )
+    if "vocabulary" in build and build["vocabulary"] != told_of(found, torch.empty(0)).get("vocabulary"):
+        raise ConfigError(
+            f"{found.name} has another vocabulary than the text that the network of {folder.root} was trained on; choose other "
+            "--data, with the same words in the same order."
+        )
     names = tuple(map(str, getattr(found, "class_names", ())))
     known = build.get("class_names", ())
     pairs = enumerate(zip(names, known, strict=False))

@@ -323,7 +323,7 @@ class _Supernet(Supernet):
         return self.body(images, run)
 
     def _evaluated(self, index: int, option: int, module: nn.Module, features: Tensor) -> Tensor:
-        if features.is_inference() or torch.compiler.is_compiling():  # where changes are not counted
+        if torch.compiler.is_compiling() or features.is_inference():  # where changes are not counted
             return module(features)
         before = features._version
         output = module(features)

@@ -41,20 +41,22 @@ def count(network: nn.Module, *inputs: Tensor | tuple[int, ...]) -> Counts:
         >>> count(nn.Linear(10, 5), (1, 10))
         Counts(parameters=55, multiply_adds=55)
     """
-    network = copy.deepcopy(network).to("meta").eval()
     biases = 0
 
     def add(module: nn.Module, _inputs: Any, output: Tensor) -> None:
         nonlocal biases
         biases += 0 if module.bias is None else output.numel()
 
-    for module in network.modules():
-        if isinstance(module, _ConvNd | nn.Linear):
-            module.register_forward_hook(add)
-    # With gradients: without them, attention is one kernel, of which nothing is counted.
-    with torch.enable_grad(), _Products() as products:
+    # With gradients: without them attention is one kernel, and in inference mode a convolution too, of which nothing is counted.
+    with torch.inference_mode(False), torch.enable_grad(), _Products() as products:
+        network = copy.deepcopy(network).to("meta").eval()
+        parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        network.requires_grad_(False)  # what a module changes in place may be changed
+        for module in network.modules():
+            if isinstance(module, _ConvNd | nn.Linear):
+                module.register_forward_hook(add)
         network(*(torch.empty(x, device="meta") if isinstance(x, tuple) else x.to("meta") for x in inputs))
-    return Counts(sum(p.numel() for p in network.parameters() if p.requires_grad), products.multiply_adds + biases)
+    return Counts(parameters, products.multiply_adds + biases)
 
 
 class _Products(TorchDispatchMode):

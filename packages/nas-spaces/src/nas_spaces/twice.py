@@ -41,8 +41,10 @@ def traced(*tensors: Tensor) -> bool:
 
 def transformed(*tensors: Tensor) -> bool:
     """Whether ``torch.func`` transforms what is computed, such as ``vmap``, or one of the tensors is a batch of gradients."""
-    # The first is what torch.autograd.Function itself asks before it refuses.
-    return torch._C._are_functorch_transforms_active() or any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))
+    # The first is what torch.autograd.Function itself asks before it refuses. Batches of gradients are not compiled.
+    return torch._C._are_functorch_transforms_active() or (
+        not torch.compiler.is_compiling() and any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))
+    )
 
 
 def conv2d(

@@ -53,7 +53,7 @@ __all__ = ["command"]
 )
 @click.option("--batch-size", type=int, metavar="N", help="Images of a batch (64).")
 @click.option("--channels", type=int, metavar="C", help="Width of the first cell (16).")
-@click.option("--cells", type=int, metavar="N", help="Depth, in the unit of the space (1).")
+@click.option("--cells", type=int, metavar="N", help="Depth, in the unit of the space (1, or all layers of a chain).")
 @click.option("--table", metavar="FILE|digits", help="Tabular benchmark in which the result is looked up.")
 @click.option("--seed", type=int, metavar="N", help="Seed of all randomness (0).")
 @click.option("--device", metavar="auto|cpu|cuda", help="Where to compute (auto).")

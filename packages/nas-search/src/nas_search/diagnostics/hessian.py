@@ -81,7 +81,7 @@ class HessianSpectrum:
         # A stream of its own: the draws of the search do not depend on whether somebody looks.
         generator = torch.Generator().manual_seed(stream_seed(state.seed, "spectrum", state.epoch))
         with torch.random.fork_rng(devices=[]):  # dropout in the supernet draws from the global state
-            torch.manual_seed(stream_seed(state.seed, "spectrum dropout"))
+            torch.default_generator.manual_seed(stream_seed(state.seed, "spectrum dropout"))
             loss, parameters = _loss(state, generator)
         gradient = _flat(torch.autograd.grad(loss, parameters, create_graph=True))
         sizes = [parameter.numel() for parameter in parameters]

@@ -79,7 +79,7 @@ def perplexity(
 def _batches(
     examples: Examples | Iterable[Examples], device: torch.device, batch_size: int | None
 ) -> Iterator[Examples]:
-    """Batches of equal size: a last one of few images would have poor batch statistics."""
+    """Batches of equal size, give or take one: a last one of few images would have poor batch statistics."""
     if not isinstance(examples, Examples):
         for batch in examples:
             yield batch.to(device)
@@ -90,5 +90,5 @@ def _batches(
     if batch_size is None:
         positions = examples.labels[0].numel()
         batch_size = _IMAGES if positions == 1 else max(2, _TOKENS // positions)
-    for index in torch.arange(count).chunk(-(-count // batch_size)):
+    for index in torch.arange(count).tensor_split(-(-count // batch_size)):
         yield examples.take(index).to(device)

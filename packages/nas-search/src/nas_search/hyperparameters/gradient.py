@@ -1,18 +1,12 @@
 """The gradient of a loss in the hyper-parameters, through one step of the optimiser."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
 from nas_hypergrad import Variables
-
-if TYPE_CHECKING:
-    pass
-
-
 from nas_search.hyperparameters.values import OPTIONS, Hyperparameters, StepTaken
 
 __all__ = ["hypergradient"]

@@ -9,16 +9,14 @@ from torch import Tensor
 
 from nas_search.data import NO_VALIDATION
 from nas_search.errors import ConfigError
+from nas_search.hyperparameters.gradient import hypergradient
+from nas_search.hyperparameters.values import OPTIONS, Hyperparameters, Range, StepTaken
 from nas_search.objective import Objective
 from nas_search.optimizers import SGD, Adam, OptimizerSettings, apply_step
 from nas_search.schedules import Constant, Interpolated
 
 if TYPE_CHECKING:
     from nas_search.state import Batch, SearchState
-
-
-from nas_search.hyperparameters.gradient import hypergradient
-from nas_search.hyperparameters.values import OPTIONS, Hyperparameters, Range, StepTaken
 
 __all__ = ["LearnedHyperparameters", "with_learned"]
 

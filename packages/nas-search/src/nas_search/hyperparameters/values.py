@@ -3,17 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nas_hypergrad import HypergradError, InnerStep, optimizer_step
 from nas_search.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
-
 
 __all__ = ["OPTIONS", "Hyperparameters", "Range", "StepTaken"]
 

@@ -240,7 +240,7 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     for start in range(0, len(points), size):
         stretch = points[start : start + size]
         kept += sorted({min(stretch, key=lambda point: point[1]), max(stretch, key=lambda point: point[1])})
-    return kept
+    return kept if kept[-1] == points[-1] else [*kept, points[-1]]  # where the label points to
 
 
 def _name(figure: "Figure", axes: "Axes", lines: Sequence[Line], labels: Sequence[str], right: float) -> None:

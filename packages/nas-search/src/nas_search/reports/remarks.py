@@ -47,5 +47,7 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
 
 def trained_alike(metrics: Mapping[str, Any]) -> bool:
     """Whether the random architecture had the training of the one that was found."""
+    if "train_data" in metrics:  # the random one has been trained on the data of the run
+        return False
     same = all(metrics.get(f"train_{name}") == metrics.get(f"random_train_{name}") for name in ("epochs", "recipe"))
     return same and not metrics.get("trained_in_search", False)

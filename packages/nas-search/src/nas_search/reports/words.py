@@ -33,7 +33,8 @@ def found(result: Mapping[str, Any]) -> str:
         parts.append(text)
     elif "test_accuracy" in metrics:
         which = ", as trained in the search," if metrics.get("trained_in_search") else ""
-        text = f"The network that was found{which} classifies {100 * metrics['test_accuracy']:.2f} % of the test images correctly"
+        share = f"{100 * metrics['test_accuracy']:.2f} % of the test images{of_data(metrics)}"
+        text = f"The network that was found{which} classifies {share} correctly"
         if "random_test_accuracy" in metrics:
             text += f"; a random architecture, {trained_like(metrics)}, {100 * metrics['random_test_accuracy']:.2f} %"
         parts.append(text)
@@ -48,6 +49,11 @@ def found(result: Mapping[str, Any]) -> str:
     if result["peak_memory_mib"]:
         took += f" and at most {result['peak_memory_mib']:,.0f} MiB"
     return ". ".join([*parts, took]) + "."
+
+
+def of_data(metrics: Mapping[str, Any]) -> str:
+    """Of which data, where these are others than the run's."""
+    return f" of {metrics['train_data']}" if "train_data" in metrics else ""
 
 
 def trained_like(metrics: Mapping[str, Any]) -> str:

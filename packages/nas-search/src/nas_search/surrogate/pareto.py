@@ -94,7 +94,7 @@ def suggest_pareto(
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
     draws = torch.Size([64])
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         reference = torch.stack([standardized(scores).min(), gains[: len(observed)].min()])
         acquisition = logei.qLogNoisyExpectedHypervolumeImprovement(
             model,

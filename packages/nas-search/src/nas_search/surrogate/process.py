@@ -30,10 +30,17 @@ def standardized(scores: Tensor) -> Tensor:
     Args:
         scores: ``(n,)``.
 
+    Raises:
+        ConfigError: one is NaN.
+
     Example:
         >>> [round(value, 2) for value in standardized(torch.tensor([10.0, 94.0, 93.0])).tolist()]
         [-1.0, 1.0, 0.0]
     """
+    if scores.isnan().any():
+        raise ConfigError(
+            f"{int(scores.isnan().sum())} of {len(scores)} scores are NaN; expected numbers, such as 0 for what failed."
+        )
     _, places, counts = torch.unique(scores.double(), return_inverse=True, return_counts=True)
     ranks = counts.cumsum(0) - counts / 2
     normal = torch.special.ndtri(ranks.double() / len(scores))[places]
@@ -61,7 +68,7 @@ def fit(
         settings: how many of the columns are settings.
 
     Raises:
-        ConfigError: less than two scores, or not as many as inputs.
+        ConfigError: less than two scores, not as many as inputs, or one that is NaN.
     """
     with botorch_import():
         from botorch.exceptions.warnings import OptimizationWarning

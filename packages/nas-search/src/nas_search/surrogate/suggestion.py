@@ -58,7 +58,7 @@ def suggest(
     model = fit(known, scores, covariance, settings=settings)
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         best = model.posterior(known).mean.max().detach()
         acquisition = qLogExpectedImprovement(model, best, SobolQMCNormalSampler(torch.Size([128]), seed=seed))
         chosen, _ = optimize_acqf_discrete(acquisition, q=count, choices=pool)

@@ -18,6 +18,7 @@ _FIGURES = (
     "test_accuracy",
     "random_test_accuracy",
     "test_perplexity",
+    "random_test_perplexity",
     "table_test",
     "table_regret",
     "valid_accuracy",

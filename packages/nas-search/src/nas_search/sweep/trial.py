@@ -15,9 +15,12 @@ def finished(folder: Path, config: RunConfig) -> bool:
     where = RunFolder(folder)
     if not where.result.exists() or (config.training_epochs and not where.model.exists()):
         return False
-    if can_draw():
-        return where.report.exists()  # the last thing that a run writes
-    return not config.training_epochs or "random_architecture" in where.read_result()["metrics"]
+    metrics = where.read_result().get("metrics")
+    if config.training_epochs and not (isinstance(metrics, dict) and "random_architecture" in metrics):
+        return False
+    return (
+        where.report.exists() or not can_draw()
+    )  # the last thing that a run writes; anybody may have written one before
 
 
 def run_trial(config: RunConfig, folder: Path) -> None:

@@ -48,7 +48,8 @@ class After:
             ConfigError: it would start after the last step of the run.
         """
         steps = state.epochs * state.steps
-        if self.start > (steps - 1) / steps:
+        # Of a single step, which is a trial that everything runs, nothing can come after any other.
+        if steps > 1 and self.start > (steps - 1) / steps:
             raise ConfigError(
                 f"method {state.method.name!r} begins its {type(self.update).__name__} after {self.start:g} of the run, which ends "
                 f"before, with its {steps} steps: give more epochs, or let it begin earlier."
