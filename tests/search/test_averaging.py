@@ -264,7 +264,7 @@ def test_a_language_model_is_averaged_and_validated_by_its_own_part(tmp_path: Pa
         ({"asgd": 0}, "asgd is 0; expected an interval of 1 epoch or more"),
         (
             {"asgd": 5},
-            r"begins when the validation loss stops to fall, and there is no validation part; .*--valid-share",
+            r"asgd begins when the validation loss of a text stops to fall, and the data are images; take ema",
         ),
         ({"asgd": 5, "ema": 0.9}, "two averages of the same weights; leave one out"),
         ({"valid_share": 1.0}, "valid_share is 1.0; expected 0 or more, below 1"),

@@ -128,12 +128,12 @@ def run_training(
     parts = RunParts.of(config, reading)
     if protocol is not None:
         _check_protocol(parts, protocol)
+    keeping = Keeping(True, _averaging(ema or 0.0, asgd), valid_share or 0.0, weights, test_every)
+    keeping.check()
     if asgd is not None and parts.source.kind != "tokens":
         raise ConfigError(
             "asgd begins when the validation loss of a text stops to fall, and the data are images; take ema."
         )
-    keeping = Keeping(True, _averaging(ema or 0.0, asgd), valid_share or 0.0, weights, test_every)
-    keeping.check()
     with explained(None if reading is None else reading.crew):
         material = training_data_of(parts, keeping)
     keeping.chosen(material)
