@@ -38,3 +38,7 @@ def test_the_gradient_can_be_changed_in_place() -> None:
     problem = BilevelProblem(lambda w, a: (w["w"] * a["a"]).sum() ** 2, lambda w, a: a["a"].sum() + w["w"].sum())
     for estimator in (FirstOrder(), Implicit(identity(0.1))):
         estimator(problem, {"w": torch.ones(3)}, outer)["a"].mul_(2)
+    summed = BilevelProblem(lambda w, a: w["w"].sum(), lambda w, a: (a["a"] + a["b"]).square().sum())
+    found = FirstOrder()(summed, {"w": torch.ones(3)}, {"a": torch.ones(3), "b": torch.ones(3)})
+    found["a"].mul_(2)
+    assert found["b"].tolist() == [4.0] * 3

@@ -95,6 +95,8 @@ def test_what_was_frozen_since_is_a_constant(kind: Any, options: dict[str, Any],
         )
         moved.append(float(problem.outer_loss({**parameters, **after}, outer).detach()))
     torch.testing.assert_close(float(found), (moved[0] - moved[1]) / (2 * step), rtol=1e-5, atol=1e-9)
+    with pytest.raises(ProblemError, match="every inner variable is a parameter that requires no grad"):
+        optimizer_step(optimizer, dict(module[0].named_parameters()))
     if kind is not torch.optim.SGD:
         assert set(adam_diagonal(optimizer, inner)) == {"2.weight", "2.bias"}
 

@@ -13,12 +13,12 @@ import torch
 
 from nas_augment.fixed import crop_and_flip
 from nas_cli.output import print_search, progress
-from nas_search import CheckpointError, ConfigError, Interrupted, TextData, methods, search
+from nas_search import CheckpointError, ConfigError, Interrupted, TextData, methods, search, trainings
 from nas_search.config import RunConfig
 from nas_search.data_sources import fake
 from nas_search.model_file import load_model
 from nas_search.roles import Event
-from nas_search.runs import run_search, run_training
+from nas_search.runs import run_evaluation, run_search, run_training
 from nas_search.testing import check_method
 from nas_search.text_sources import fake_text, wikitext
 from nas_spaces import InputError, darts, darts_rnn
@@ -114,6 +114,15 @@ def test_a_run_of_the_command_line_reports_perplexity(tmp_path: Path, capsys: py
         assert part in printed.err
     again = run_training(tmp_path / "run", epochs=1)
     assert again["history"][0]["train_perplexity"] > 1
+    fake = "fake-text:8"
+    assert run_evaluation(tmp_path / "run", data=fake)["test_perplexity"] > 1
+    with pytest.raises(ConfigError, match="has 11 classes, the network of .* 10"):
+        run_evaluation(tmp_path / "run", data="fake-text:9")
+    with pytest.MonkeyPatch.context() as patch:  # as many words, but others
+        other = replace(fake_text(8), vocabulary=tuple(f"v{number}" for number in range(10)))
+        patch.setattr(trainings, "load_data", lambda source: other)
+        with pytest.raises(ConfigError, match="another vocabulary than the text that the network of"):
+            run_evaluation(tmp_path / "run", data=fake)
     model = load_model(tmp_path / "run" / "model.pt")
     assert model(torch.zeros(1, 3, dtype=torch.int64)).shape == (1, 10, 3)
 

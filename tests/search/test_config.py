@@ -138,6 +138,13 @@ def test_the_depth_of_a_chain_is_its_own_unless_it_is_given() -> None:
         RunConfig(cells=0)
 
 
+def test_the_depth_of_a_space_does_not_stay_where_the_space_changes() -> None:
+    mobile = RunConfig(space="mobile").resolved()
+    assert mobile.updated({"space": "nas_bench_201"}).resolved().cells == 1
+    assert RunConfig().resolved().updated({"space": "mobile"}).resolved().cells == 21
+    assert RunConfig(cells=3).resolved().updated({"space": "darts"}).resolved().cells == 3
+
+
 def test_keys_and_settings_in_each_others_place(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text('method = "darts"\n[settings]\nepochs = 2\n')

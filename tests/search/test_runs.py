@@ -1,6 +1,7 @@
 """The runs of the command line as library calls."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from nas_search import CheckpointError, ConfigError, DataError, Interrupted, Run
 from nas_search.config import RunConfig
 from nas_search.data_sources import load_data
 from nas_search.mixed_space import SETTINGS
+from nas_search.protocols import TrainingProtocol
 from nas_search.reports import write_report
 from nas_search.roles import Event
 from nas_search.runs import free_folder, run_evaluation, run_search, run_training
@@ -174,7 +176,7 @@ def test_resuming_with_another_configuration_is_refused(tmp_path: Path) -> None:
 
 def test_resuming_after_a_longer_training_keeps_everything(tmp_path: Path) -> None:
     run_search(CONFIG, tmp_path / "run")
-    run_training(tmp_path / "run", epochs=4)
+    run_training(tmp_path / "run", protocol=TrainingProtocol(epochs=4, channels=6, batch_size=16))
     before = json.loads((tmp_path / "run" / "result.json").read_text())
     model = (tmp_path / "run" / "model.pt").read_bytes()
     run_search(CONFIG, tmp_path / "run", resume=True)
@@ -182,6 +184,28 @@ def test_resuming_after_a_longer_training_keeps_everything(tmp_path: Path) -> No
     assert before["metrics"]["train_epochs"] == 4
     assert before["metrics"]["random_train_epochs"] == 2
     assert (tmp_path / "run" / "model.pt").read_bytes() == model
+
+
+def test_a_training_on_other_data_is_said_as_such_and_compared_with_nothing(tmp_path: Path) -> None:
+    from nas_search.reports.words import found
+
+    run_search(CONFIG, tmp_path / "run")
+    run_training(tmp_path / "run", data="digits", epochs=1)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["metrics"]["train_data"] == "digits"
+    assert not [name for name in result["metrics"] if name.startswith("random_")]
+    assert "% of the test images of digits correctly. The search took" in found(result)
+    run_training(tmp_path / "run", epochs=1)  # on its own data again
+    assert "train_data" not in json.loads((tmp_path / "run" / "result.json").read_text())["metrics"]
+
+
+def test_the_seconds_of_an_epoch_have_its_validation_and_not_what_observers_take(tmp_path: Path) -> None:
+    def slow(event: Event) -> None:
+        time.sleep(0.3 if event.kind == "epoch" else 0.0)
+
+    run_search(replace(CONFIG, epochs=3, train_epochs=0), tmp_path / "run", observers=[slow])
+    epochs = RunFolder(tmp_path / "run").read_events()
+    assert min(epoch["seconds"] for epoch in epochs[1:]) < 0.3  # both, on a machine that does nothing else
 
 
 def test_resuming_after_a_training_of_what_the_search_had_trained_keeps_the_network(tmp_path: Path) -> None:

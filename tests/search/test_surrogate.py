@@ -80,6 +80,8 @@ def test_scores_count_by_their_ranks() -> None:
     assert values[1] == values[3] < values[2] < values[4]
     torch.testing.assert_close(values.std(), torch.ones((), dtype=D))
     assert standardized(torch.full((4,), 0.5)).tolist() == [0.0] * 4
+    with pytest.raises(ConfigError, match="1 of 3 scores are NaN"):
+        standardized(torch.tensor([0.5, float("nan"), 0.7]))
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,19 @@ def test_what_is_no_layer_of_convolution_counts_too() -> None:
     assert count(Own(), (1, 3, 6, 6)).multiply_adds == 16 * 8 * 27
 
 
+def test_what_is_counted_does_not_depend_on_where_it_is() -> None:
+    class Clamped(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.weight.clamp_(-1, 1)
+            return super().forward(x)
+
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), Clamped(16, 5))
+    expected = 4 * (4 * 27 + 4) + 16 * 5 + 5
+    assert count(network, (1, 3, 4, 4)).multiply_adds == expected
+    with torch.inference_mode():
+        assert count(network, (1, 3, 4, 4)).multiply_adds == expected
+
+
 def test_frozen_parameters_are_left_out() -> None:
     network = nn.Linear(3, 2)
     network.bias.requires_grad_(False)

@@ -179,13 +179,19 @@ def test_cells_of_partial_channels_can_be_evaluated_again() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "space",
-    [nas_bench_201(), darts(), nas_bench_101(), darts_rnn()],
-    ids=["nas_bench_201", "darts", "nas_bench_101", "darts_rnn"],
+    [
+        nas_bench_201(),
+        darts(),
+        nas_bench_101(),
+        darts_rnn(),
+        chain(2, {"conv": lambda i, o, s: torch.nn.Conv2d(i, o, 3, s, 1), "same": lambda i, o, s: torch.nn.Identity()}),
+    ],
+    ids=["nas_bench_201", "darts", "nas_bench_101", "darts_rnn", "chain"],
 )
 @pytest.mark.parametrize("drawn", [False, True])
 def test_both_forms_compile_without_graph_breaks(space: SearchSpace, drawn: bool) -> None:
     torch.compiler.reset()
-    supernet = space.supernet(classes=5, channels=2, cells=1).double()
+    supernet = space.supernet(classes=5, channels=2, cells=2 if space.name == "chain" else 1).double()
     a = space.sample(torch.Generator().manual_seed(0))
     images = batch(space, torch.float64)
     # What breaks a graph is found by tracing; the backend that only traces keeps the test short.
