@@ -18,6 +18,7 @@ from nas_search.mixed_space import SETTINGS
 from nas_search.protocols import TrainingProtocol
 from nas_search.reports import write_report
 from nas_search.roles import Event
+from nas_search.run_folder import RunFolder
 from nas_search.runs import free_folder, run_evaluation, run_search, run_training
 from nas_search.schedules import Cosine, ExponentialCosine
 from nas_search.training import TrainState
