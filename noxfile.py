@@ -53,7 +53,6 @@ ISOLATED = {
         "test_data_sources.py",
         "test_export.py",
         "test_image_folder.py",
-        "test_loop.py",
         "test_reports.py",
         "test_runs.py",
         "test_surrogate.py",

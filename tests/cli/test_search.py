@@ -271,6 +271,13 @@ def test_an_interruption_anywhere_ends_with_130_and_says_how_to_go_on(
     assert nascli("train", "run", "--epochs", "3").stderr.endswith("Go on with: nascli train run --epochs 3 --resume\n")
 
 
+def test_a_signal_that_is_ignored_stays_ignored(nascli: Any) -> None:
+    """A shell has it so for what runs in the background, where Ctrl-C is meant for something else."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert nascli("list", "policies").status == 0
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 @pytest.mark.parametrize("error", [ImportError("half imported"), RecursionError(), KeyboardInterrupt()])
 def test_a_library_that_is_interrupted_while_it_is_imported_may_end_in_any_error(
     nascli: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException
@@ -281,6 +288,9 @@ def test_a_library_that_is_interrupted_while_it_is_imported_may_end_in_any_error
         except KeyboardInterrupt:
             raise error from None
 
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # what runs in the background may have inherited to ignore it
     monkeypatch.setattr(catalog, "documentation", load)
     outcome = nascli("list", "methods", "daas")
     assert outcome.status == 130
