@@ -55,7 +55,8 @@ class SearchResult:
     Args:
         architecture: the one that was found.
         policy: the augmentation to train it with.
-        hyperparameters: those of training that were learned: the last value of each, such as ``learning_rate``, and under
+        hyperparameters: those of training that were learned: the last value of each, such as ``learning_rate`` (of one that a
+            `MixedSpace` searched, with which its cosine begins), and under
             ``schedule`` a list of the first one and those after every epoch; empty if none were learned.
         history: one record per epoch: losses, accuracies, entropy of the weights, timings.
         method: name of the method.
