@@ -116,6 +116,21 @@ def test_it_stands_alone(data: ImageData, small: dict[str, Any]) -> None:
     assert state.images == 0
 
 
+def test_each_that_is_trained_has_a_seed_of_its_own(data: ImageData, small: dict[str, Any]) -> None:
+    state = SearchState(
+        nas_bench_201(), data, methods.random_nas(), **small | {"seed": 0, "device": torch.device("cpu")}
+    )
+    state.candidate, seen = 7, []
+
+    def reference(architecture: Architecture, state: SearchState) -> float:
+        seen.append(state.candidate)
+        return float(len(seen))
+
+    rank_correlation(RankCorrelation(reference, 4).architectures(state), state, reference, SupernetAccuracy(8))
+    assert seen == [0, 1, 2, 3]
+    assert state.candidate == 7
+
+
 def test_a_score_that_is_the_same_for_all_is_not_recorded(data: ImageData, small: dict[str, Any]) -> None:
     observer = RankCorrelation(convolutions, samples=5, supernet=lambda a, s: 0.5)
     result = search(nas_bench_201(), data, methods.random_nas(samples=2), **small, observers=(observer,))

@@ -62,11 +62,13 @@ def rank_correlation(
     Returns:
         See `kendall_tau`.
     """
-    images, random = state.images, state.generator.get_state()
+    images, random, candidate = state.images, state.generator.get_state(), state.candidate
     with torch.random.fork_rng(devices=[state.device] if state.device.type == "cuda" else []):
         shared = [supernet(architecture, state) for architecture in architectures]
-        true = [reference(architecture, state) for architecture in architectures]
-    state.images = images
+        true = []
+        for state.candidate, architecture in enumerate(architectures):  # each that is trained has a seed of its own
+            true.append(reference(architecture, state))
+    state.images, state.candidate = images, candidate
     state.generator.set_state(random)
     return kendall_tau(shared, true)
 
