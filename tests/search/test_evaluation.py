@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from nas_search import Examples, ImageData, methods
 from nas_search.evaluation import SupernetAccuracy, TrainAndValidate, perplexity, top1
@@ -93,3 +94,17 @@ def test_a_recurrent_architecture_is_scored_without_dropout(small: dict[str, Any
     supernet.eval()
     logits = supernet(tokens, space.weights(architecture))
     assert score == (logits.argmax(dim=1) == labels).float().mean().item()
+
+
+@pytest.mark.parametrize("count", [21, 433, 3193])
+def test_no_batch_is_much_smaller_than_another(count: int) -> None:
+    sizes: list[int] = []
+
+    def classify(images: Tensor) -> Tensor:
+        sizes.append(len(images))
+        return torch.zeros(len(images), 2)
+
+    top1(classify, Examples(torch.zeros(count, 1, 1, 1), torch.zeros(count).long()), torch.device("cpu"), batch_size=4)
+    assert sum(sizes) == count
+    assert max(sizes) <= 4
+    assert max(sizes) - min(sizes) <= 1

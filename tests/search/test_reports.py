@@ -12,7 +12,7 @@ from nas_augment import Policy
 from nas_search import RunFolderError, SearchResult, distributed, methods, search
 from nas_search.data_sources import fake
 from nas_search.reports import write_report
-from nas_search.reports.chart import Line, Pen
+from nas_search.reports.chart import Line, Pen, _thinned
 from nas_search.reports.words import number
 from nas_spaces import chain, nas_bench_201
 
@@ -245,3 +245,12 @@ def test_of_several_ranks_the_first_alone_reads_and_writes(tmp_path: Path, monke
     monkeypatch.setattr(distributed, "is_first", lambda: False)
     assert write_report([tmp_path / "nothing yet"], tmp_path / "report.html") == tmp_path / "report.html"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_line_of_many_points_keeps_its_peaks_and_its_end() -> None:
+    points = [(float(place), float(place % 7)) for place in range(599)] + [(599.0, 3.5)]
+    points[301] = (301.0, 50.0)
+    thinned = _thinned(points)
+    assert len(thinned) < 300
+    assert (301.0, 50.0) in thinned
+    assert thinned[-1] == points[-1]

@@ -53,3 +53,17 @@ def test_results_that_are_missing_or_damaged_are_said(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_looked_into_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="cannot read .* choose another folder with --out"):
         RunFolder(tmp_path / ("x" * 300)).check(resume=False)
+
+
+def test_a_folder_with_the_weights_of_one_kind_says_which(tmp_path: Path) -> None:
+    """As a bundle is when it is unpacked."""
+    folder = RunFolder(tmp_path)
+    folder.model.write_bytes(b"")
+    folder.training.write_text('{"weights": "best"}')
+    assert folder.model_of(None) == folder.model_of("best") == folder.model
+    with pytest.raises(RunFolderError, match="has the best weights alone, as a bundle of them does"):
+        folder.model_of("last")
+    folder.training.write_text('{"weights": "last"}')
+    assert folder.model_of("last") == folder.model
+    with pytest.raises(RunFolderError, match="has no best weights: nothing validated"):
+        folder.model_of("best")

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from nas_search.errors import ConfigError
 from nas_search.ranking import Ranking, by_score
-from nas_search.roles import Checked, Evaluator
+from nas_search.roles import Evaluator
 from nas_search.run_state import check_positive
-from nas_search.scoring import Candidate, propose, score
+from nas_search.scoring import Candidate, check_evaluator, propose, score
 from nas_spaces import Architecture
 
 if TYPE_CHECKING:
@@ -130,9 +130,7 @@ class EvaluateRungs:
         Raises:
             ConfigError: what the evaluator does not fit.
         """
-        evaluator = self.evaluator(self.brackets[0].budgets[0])
-        if isinstance(evaluator, Checked):
-            evaluator.check(state)
+        check_evaluator(self.evaluator(self.brackets[0].budgets[0]), state)
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report the mean of the scores as ``valid_accuracy``, the largest so far as ``best_accuracy``, and ``budget``.

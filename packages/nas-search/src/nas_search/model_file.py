@@ -1,6 +1,5 @@
 """A trained network in one file, which is rebuilt from the name of its architecture and cannot run code."""
 
-import hashlib
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from nas_search.data import preparation
 from nas_search.errors import WHERE_RUNS_ARE, RunFolderError
 from nas_search.extraction import inheriting
 from nas_search.files import write_atomically
+from nas_search.text import vocabulary_hash
 from nas_spaces import SearchSpace, SpacesError, catalog
 
 __all__ = ["load_model", "read_model", "save_model", "told_of"]
@@ -47,7 +47,7 @@ def told_of(data: Any, images: torch.Tensor) -> dict[str, Any]:
         images: some of its examples.
     """
     words = getattr(data, "vocabulary", ())
-    known = {"vocabulary": hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]} if words else {}
+    known = {"vocabulary": vocabulary_hash(words)} if words else {}
     return {"shape": list(images.shape[1:]), "class_names": list(getattr(data, "class_names", ())), **known}
 
 

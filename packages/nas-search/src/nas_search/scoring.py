@@ -19,12 +19,12 @@ from nas_search.data import Data
 from nas_search.engines import Engine, Task
 from nas_search.errors import ConfigError, WorkerError
 from nas_search.method import Method
-from nas_search.roles import BatchSampler, ChoiceWeights, Evaluator
+from nas_search.roles import BatchSampler, Checked, ChoiceWeights, Evaluator
 from nas_search.state import SearchState
 from nas_search.streams import stream_seed
 from nas_spaces import Architecture, SearchSpace
 
-__all__ = ["Candidate", "check_engine", "propose", "score", "scored_by"]
+__all__ = ["Candidate", "check_engine", "check_evaluator", "propose", "score", "scored_by"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,16 @@ def _choices(state: SearchState, count: int) -> Sequence[ChoiceWeights]:
     if isinstance(sampler, BatchSampler):
         return sampler.several(state, count)
     return [sampler(state) for _ in range(count)]
+
+
+def check_evaluator(evaluator: Evaluator, state: SearchState) -> None:
+    """Let an evaluator say beforehand what does not fit, see `Checked`.
+
+    Raises:
+        ConfigError: what does not.
+    """
+    if isinstance(evaluator, Checked):
+        evaluator.check(state)
 
 
 def score(state: SearchState, candidates: Sequence[Candidate]) -> list[float]:

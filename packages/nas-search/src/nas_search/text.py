@@ -14,7 +14,7 @@ from nas_augment import AugmentationPolicy, Augmented, Policy, PolicySample
 from nas_search.data import Examples, fingerprint
 from nas_search.errors import DataError
 
-__all__ = ["EOS", "UNKNOWN", "TextData", "Unaugmented", "numbered", "segments", "vocabulary"]
+__all__ = ["EOS", "UNKNOWN", "TextData", "Unaugmented", "numbered", "segments", "vocabulary", "vocabulary_hash"]
 
 UNKNOWN, EOS = "<unk>", "<eos>"
 
@@ -83,8 +83,7 @@ class TextData:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of all tokens and of the vocabulary: equal data has equal fingerprints."""
-        words = hashlib.sha256("\n".join(self.vocabulary).encode()).hexdigest()[:16]
-        return f"{fingerprint(self.train, self.valid, self.test)}-{words}"
+        return f"{fingerprint(self.train, self.valid, self.test)}-{vocabulary_hash(self.vocabulary)}"
 
     def split(self, share: float, seed: int) -> tuple[Examples, Examples]:
         """The train and the validation part, whatever the share: a text has them, as DARTS uses them."""
@@ -118,6 +117,11 @@ class Unaugmented(AugmentationPolicy):
     def forward(self, images: Tensor, *, generator: torch.Generator) -> Augmented:  # type: ignore[override]
         """The same; the base class would look for images."""
         return Augmented(images, torch.zeros(len(images)))
+
+
+def vocabulary_hash(words: Sequence[str]) -> str:
+    """A hash of words and of their order, by which tokens are numbered."""
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
 def segments(tokens: Tensor, time: int) -> Examples:

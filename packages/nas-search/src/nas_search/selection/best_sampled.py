@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from nas_search.describe import describe
 from nas_search.evaluation import SupernetAccuracy
 from nas_search.ranking import Ranking, by_score
-from nas_search.roles import Checked, Evaluator, Sampler
+from nas_search.roles import Evaluator, Sampler
 from nas_search.run_state import check_positive
 from nas_search.samplers import Uniform
-from nas_search.scoring import Candidate, score
+from nas_search.scoring import Candidate, check_evaluator, score
 from nas_search.selection.best_evaluated import BestEvaluated
 from nas_spaces import Architecture
 
@@ -42,8 +42,7 @@ class BestSampled:
         Raises:
             ConfigError: what the evaluator does not fit.
         """
-        if isinstance(self.evaluator, Checked):
-            self.evaluator.check(state)
+        check_evaluator(self.evaluator, state)
 
     def __call__(self, state: "SearchState") -> Architecture:
         """See `Selector`; the scores are noted in the archive, in the place of what the search may have noted there."""

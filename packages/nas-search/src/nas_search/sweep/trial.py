@@ -18,9 +18,8 @@ def finished(folder: Path, config: RunConfig) -> bool:
     metrics = where.read_result().get("metrics")
     if config.training_epochs and not (isinstance(metrics, dict) and "random_architecture" in metrics):
         return False
-    return (
-        where.report.exists() or not can_draw()
-    )  # the last thing that a run writes; anybody may have written one before
+    # The last thing that a run writes; but anybody may have written one before.
+    return where.report.exists() or not can_draw()
 
 
 def run_trial(config: RunConfig, folder: Path) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from nas_search.roles import Checked, Evaluator
+from nas_search.roles import Evaluator
 from nas_search.run_state import check_positive
-from nas_search.scoring import Candidate, propose, score
+from nas_search.scoring import Candidate, check_evaluator, propose, score
 
 if TYPE_CHECKING:
     from nas_search.state import Batch, SearchState
@@ -43,8 +43,7 @@ class EvaluateCandidate:
         Raises:
             ConfigError: what the evaluator does not fit.
         """
-        if isinstance(self.evaluator, Checked):
-            self.evaluator.check(state)
+        check_evaluator(self.evaluator, state)
 
     def __call__(self, state: "SearchState", batch: "Batch") -> Mapping[str, Tensor]:
         """Report the mean of the scores as ``valid_accuracy``, and the largest so far as ``best_accuracy``."""
