@@ -19,7 +19,7 @@ from reference_darts import ReferenceSupernet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas_spaces import darts, twice
+from nas_spaces import darts, fused, twice
 
 SPACE = darts()
 VARIANTS = ("reference", "ours", "checkpoint", "single path")
@@ -87,11 +87,11 @@ def timing(batch: int, repeats: int) -> None:
     recomputing = SPACE.supernet(checkpoint=True)
     compare("mixed, weights, checkpoint (reference: ours without)", step(ours, batch, of="weights"),
             step(recomputing, batch, of="weights"), repeats)  # fmt: skip
-    convolutions(ours, batch, repeats)
+    beside_convolutions(ours, batch, repeats)
     single_path(ours, batch, repeats)
 
 
-def convolutions(network: nn.Module, batch: int, repeats: int) -> None:
+def beside_convolutions(network: nn.Module, batch: int, repeats: int) -> None:
     """The sum of the network's own convolutions, forward and backward, in channels-last format.
 
     Their inputs are recorded anew in every round and let go of before the step is timed: held beside it, they are memory
@@ -115,9 +115,9 @@ def convolutions(network: nn.Module, batch: int, repeats: int) -> None:
 def recorded(network: nn.Module, images: Tensor, weights: Tensor) -> list[Callable[[], object]]:
     """Every convolution of a forward pass as a function that does it again, forward and backward, by PyTorch's routine.
 
-    Those that the supernet computes as matrix products are among them, as the convolutions that they are.
+    What the supernet computes as products of matrices is among them, as the convolutions that they are.
     """
-    originals, is_product = cast(Any, F.conv2d), twice._is_product
+    originals, by_hand = cast(Any, F.conv2d), twice.by_hand
     runs: list[Callable[[], object]] = []
 
     def spy(x: Tensor, w: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -127,12 +127,12 @@ def recorded(network: nn.Module, images: Tensor, weights: Tensor) -> list[Callab
         return y
 
     functional: Any = F
-    functional.conv2d, twice._is_product = spy, lambda *_: False
+    functional.conv2d, twice.by_hand, fused.by_hand = spy, lambda *_: False, lambda *_: False
     try:
         with torch.no_grad():
             network(images, weights)
     finally:
-        functional.conv2d, twice._is_product = originals, is_product
+        functional.conv2d, twice.by_hand, fused.by_hand = originals, by_hand, by_hand
     return runs
 
 

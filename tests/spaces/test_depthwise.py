@@ -1,8 +1,11 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nas_spaces import convolutions
 from nas_spaces.depthwise import depthwise, merge, split
 
 
@@ -33,6 +36,21 @@ def test_second_derivatives() -> None:
     features, weights = problem(6, 5, 5)
     assert torch.autograd.gradcheck(depthwise, (features, weights))
     assert torch.autograd.gradgradcheck(depthwise, (features, weights))
+
+
+def test_the_gradient_of_a_5_x_5_kernel_is_made_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch has no vectorised routine for it."""
+    asked: list[tuple[int, ...]] = []
+    by_pytorch = convolutions._by_pytorch
+
+    def spy(grad: Tensor, features: Tensor, kernel: Tensor, *rest: Any) -> Any:
+        asked.append(tuple(kernel.shape))
+        return by_pytorch(grad, features, kernel, *rest)
+
+    monkeypatch.setattr(convolutions, "_by_pytorch", spy)
+    features, weights = problem(6, 8, 5)
+    depthwise(features, weights).sum().backward()
+    assert asked == [(3, 1, 5, 3), (6, 1, 5, 3)]
 
 
 def test_gradients_that_are_not_wanted_are_not_computed() -> None:

@@ -33,7 +33,7 @@ def ours(groups: int) -> dict[str, Function]:
         "plain": lambda x, kernel, scale: normalized(F.conv2d(x, kernel, groups=groups)) * scale,
         "relu": lambda x, kernel, scale: normalized_relu(x, kernel, groups) * scale,
         "first": lambda x, kernel, scale: add_normalized(None, x, kernel, scale, groups),
-        "further": lambda x, kernel, scale: add_normalized(kernel.mean() * torch.ones(3, 6, *x.shape[2:]).double(), x, kernel,
+        "further": lambda x, kernel, scale: add_normalized(kernel.mean() * torch.ones(3, 6, *x.shape[2:]).to(x), x, kernel,
                                                            scale, groups),
     }  # fmt: skip
 
@@ -64,6 +64,40 @@ def test_second_derivatives(name: str) -> None:
     inputs = problem()
     assert torch.autograd.gradcheck(function, inputs)
     assert torch.autograd.gradgradcheck(function, inputs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_in_the_other_memory_format(name: str) -> None:
+    features, *others = problem()
+    inputs = features.detach().contiguous().requires_grad_(), *others
+    results = [functions[name](*inputs) for functions in (ours(1), longhand(1))]
+    firsts = [torch.autograd.grad(y.tanh().sum(), inputs, create_graph=True) for y in results]
+    seconds = [torch.autograd.grad(sum(g.square().sum() for g in first), inputs) for first in firsts]
+    for found, expected in (results, *zip(*firsts, strict=True), *zip(*seconds, strict=True)):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_backward_pass_under_autocast_has_the_precision_of_the_forward_pass(name: str) -> None:
+    inputs = [x.detach().float().requires_grad_() for x in problem()]
+    functions = ours(1)
+    expected = torch.autograd.grad(functions[name](*inputs).tanh().sum(), inputs)
+    loss = functions[name](*inputs).tanh().sum()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = torch.autograd.grad(loss, inputs)
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_without_deviation(name: str) -> None:
+    """Their rounding is squared with a sign: its square root must be one of a positive number."""
+    _, kernel, scale = problem()
+    features = torch.full((3, 4, 3, 4), 1000.1).contiguous(memory_format=torch.channels_last).requires_grad_()
+    output = ours(1)[name](features, kernel.float(), scale.float())
+    (grad,) = torch.autograd.grad(output.square().sum(), features)
+    assert output.isfinite().all()
+    assert grad.isfinite().all()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -145,9 +179,7 @@ def test_small_features_in_half_precision(name: str, dtype: torch.dtype) -> None
     with torch.no_grad():
         exact[0].mul_(1e-3)
     inputs = tuple(x.detach().to(dtype).requires_grad_() for x in exact)
-    functions = ours(1)
-    functions["further"] = lambda x, k, s: add_normalized(k.mean() * torch.ones(3, 6, 3, 4).to(x), x, k, s)
-    found, expected = functions[name](*inputs), longhand(1)[name](*exact)
+    found, expected = ours(1)[name](*inputs), longhand(1)[name](*exact)
     target = torch.linspace(-1, 1, found.numel()).reshape(found.shape)
     results = [
         (output, *torch.autograd.grad((output * target.to(output)).sum(), leaves))

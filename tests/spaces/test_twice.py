@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nas_spaces import twice
+from nas_spaces import convolutions
 from nas_spaces.twice import batch_norm, conv2d
 
 
@@ -61,7 +61,7 @@ POINTWISE = {
 @pytest.mark.parametrize("name", POINTWISE)
 def test_a_pointwise_convolution_is_a_product_where_that_is_faster(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Smaller than they are: derivatives are compared entry by entry.
-    monkeypatch.setattr(twice, "_PRODUCTS", range(25, 4000))
+    monkeypatch.setattr(convolutions, "_PRODUCTS", range(25, 4000))
     shape, layout, sizes, products = POINTWISE[name]
     x = leaf(*shape).detach().contiguous(memory_format=layout).requires_grad_()
     kernel = leaf(6, shape[1] // sizes[3], 1, 1)

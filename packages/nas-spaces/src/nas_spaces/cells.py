@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from nas_spaces.depthwise import merge, split
 from nas_spaces.fused import add_normalized, normalized, normalized_relu
+from nas_spaces.modes import transformed
 from nas_spaces.operations import DropPath, FactorizedReduce, Pool, ReLUConvNorm, Separable
 from nas_spaces.supernet import Drawn
-from nas_spaces.twice import transformed
 
 __all__ = ["Cell", "CellShape", "Connection", "MakeOperation", "MixedCell", "Node", "preprocess"]
 

@@ -10,9 +10,9 @@ from torch.utils.checkpoint import checkpoint
 
 from nas_spaces.cells import Cell
 from nas_spaces.errors import InputError
+from nas_spaces.modes import transformed
 from nas_spaces.sizes import require_sizes
 from nas_spaces.supernet import Drawn
-from nas_spaces.twice import transformed
 
 __all__ = ["CellNetwork", "CellSupernetBody", "MakeCell", "require_images"]
 

@@ -2,49 +2,23 @@
 
 PyTorch has both, but slowly: the second derivative of a batch normalisation is a chain of elementwise operations in another
 memory format, which the operations after it inherit, and that of a convolution takes the features for a kernel as large as
-they are. Here the gradient is a function of its own, whose derivative is written by hand; forward and first derivative are
-PyTorch's own kernels, of which the matrix product is the faster one for pointwise kernels on features that fit in a cache.
+they are. Here the gradient is a function of its own, whose derivative is written by hand; forward and first derivative of a
+convolution are those of `nas_spaces.convolutions`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-__all__ = ["EPSILON", "batch_norm", "by_hand", "conv2d", "convolution_gradients", "convolve", "traced", "transformed"]
+from nas_spaces.convolutions import Sizes, convolve, gradients
+from nas_spaces.modes import by_hand, outside_autocast, transformed
+
+__all__ = ["EPSILON", "batch_norm", "conv2d"]
 
 EPSILON = 1e-5
-_PRODUCTS = range(2**15, 2**18 + 1)
-"""How many values a tensor has where a pointwise convolution is faster as a matrix product: 128 KiB to 1 MiB in float32."""
-
-
-def by_hand(*tensors: Tensor) -> bool:
-    """Whether gradients written by hand may stand for PyTorch's own.
-
-    On a CPU, in one precision, and where neither a compiler, nor forward mode, nor ``torch.func`` wants the operations.
-    """
-    return (
-        tensors[0].device.type == "cpu"
-        and not torch.compiler.is_compiling()
-        and not torch.is_autocast_enabled("cpu")
-        and not traced(*tensors)
-    )
-
-
-def traced(*tensors: Tensor) -> bool:
-    """Whether derivatives must be made of PyTorch's own operations: for forward mode, ``torch.func`` and batches of gradients."""
-    return transformed(*tensors) or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
-
-
-def transformed(*tensors: Tensor) -> bool:
-    """Whether ``torch.func`` transforms what is computed, such as ``vmap``, or one of the tensors is a batch of gradients."""
-    # The first is what torch.autograd.Function itself asks before it refuses. Batches of gradients are not compiled.
-    return torch._C._are_functorch_transforms_active() or (
-        not torch.compiler.is_compiling() and any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))
-    )
 
 
 def conv2d(
@@ -81,108 +55,19 @@ def _by_pytorch(
     return [next(found) if x.requires_grad else None for x in given]
 
 
-_Sizes: TypeAlias = tuple[int, int, int, int]
-"""Stride, padding, dilation and groups."""
-
-
-def convolve(features: Tensor, kernel: Tensor, bias: Tensor | None, sizes: _Sizes) -> Tensor:
-    """``F.conv2d(features, kernel, bias, *sizes)``, without a derivative.
-
-    A pointwise kernel on channels-last features is a matrix product of pixels and channels. On features that fit in a cache,
-    of 16 to 64 channels, the convolution takes 1.1 to 2 times as long as that, its gradients 1.6 to 2 times; on smaller ones
-    what it takes to call the product is more than is saved.
-    """
-    if not _is_product(features, kernel, sizes):
-        return F.conv2d(features, kernel, bias, *sizes)
-    b, _, h, w = features.shape
-    output = _channels_last(features, (b, len(kernel), h, w))
-    if bias is None:
-        torch.mm(_rows(features), kernel.flatten(1).t(), out=_rows(output))
-    else:
-        torch.addmm(bias, _rows(features), kernel.flatten(1).t(), out=_rows(output))
-    return output
-
-
-def _is_product(features: Tensor, kernel: Tensor, sizes: _Sizes) -> bool:
-    channels = max(kernel.shape[:2])
-    return (
-        not transformed(features, kernel)
-        and sizes[0] == 1
-        and sizes[1:] == (0, sizes[2], 1)
-        and kernel.shape[2:] == (1, 1)
-        and features.numel() // features.shape[1] * channels in _PRODUCTS
-        and features.is_contiguous(memory_format=torch.channels_last)
-    )
-
-
-def _rows(features: Tensor) -> Tensor:
-    """``(pixels, channels)``, a view of channels-last features."""
-    return features.permute(0, 2, 3, 1).view(-1, features.shape[1])
-
-
-def _channels_last(like: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
-    """Room for features: no view of other room, since whoever adds to them in place later could not."""
-    return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
-
-
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, kernel: Tensor, sizes: _Sizes) -> Tensor:
+    def forward(ctx: Any, features: Tensor, kernel: Tensor, sizes: Sizes) -> Tensor:
         ctx.save_for_backward(features, kernel)
         ctx.sizes = sizes
-        return convolve(features, kernel, None, sizes)
+        return convolve(features, kernel, sizes)
 
     @staticmethod
+    @outside_autocast
     def backward(ctx: Any, *grads: Tensor) -> Any:
         features, kernel = ctx.saved_tensors
-        return *convolution_gradients(grads[0], features, kernel, ctx.sizes, tuple(ctx.needs_input_grad[:2])), None
-
-
-def convolution_gradients(
-    grad: Tensor, features: Tensor, kernel: Tensor, sizes: tuple[int, int, int, int], wanted: tuple[bool, bool]
-) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients of ``F.conv2d(features, kernel, None, *sizes)``, which can be differentiated once more where that is asked.
-
-    Args:
-        grad: that of the output.
-        features: ``(b, inputs, h, w)``.
-        kernel: ``(outputs, inputs / groups, k, k)``.
-        sizes: stride, padding, dilation and groups.
-        wanted: whether that of the features and that of the kernel are.
-    """
-    if torch.is_grad_enabled():
-        return _ConvolutionBackward.apply(grad, features, kernel, sizes, wanted)
-    return _gradients(grad, features, kernel, sizes, wanted)
-
-
-def _gradients(
-    grad: Tensor, features: Tensor, kernel: Tensor, sizes: _Sizes, wanted: tuple[bool, bool]
-) -> tuple[Tensor | None, Tensor | None]:
-    if _is_product(features, kernel, sizes) and not transformed(grad):
-        grad = grad.contiguous(memory_format=torch.channels_last)
-        to_features = to_kernel = None
-        if wanted[0]:
-            to_features = _channels_last(features, features.shape)
-            torch.mm(_rows(grad), kernel.flatten(1), out=_rows(to_features))
-        if wanted[1]:
-            to_kernel = torch.empty_like(kernel)
-            torch.mm(_rows(grad).t(), _rows(features), out=to_kernel.flatten(1))
-        return to_features, to_kernel
-    stride, padding, dilation, groups = sizes
-    to_features, to_kernel, _ = torch.ops.aten.convolution_backward(
-        grad,
-        features,
-        kernel,
-        None,
-        [stride] * 2,
-        [padding] * 2,
-        [dilation] * 2,
-        False,
-        [0, 0],
-        groups,
-        [*wanted, False],
-    )
-    return to_features, to_kernel
+        find = _ConvolutionBackward.apply if torch.is_grad_enabled() else gradients
+        return *find(grads[0], features, kernel, ctx.sizes, ctx.needs_input_grad[:2]), None
 
 
 class _ConvolutionBackward(torch.autograd.Function):
@@ -190,12 +75,12 @@ class _ConvolutionBackward(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, grad: Tensor, features: Tensor, kernel: Tensor, sizes: _Sizes, wanted: tuple[bool, bool]
+        ctx: Any, grad: Tensor, features: Tensor, kernel: Tensor, sizes: Sizes, wanted: tuple[bool, bool]
     ) -> Any:
         ctx.save_for_backward(grad, features, kernel)
         ctx.sizes = sizes
         ctx.set_materialize_grads(False)
-        return _gradients(grad, features, kernel, sizes, wanted)
+        return gradients(grad, features, kernel, sizes, wanted)
 
     @staticmethod
     def backward(ctx: Any, *along: Tensor | None) -> Any:
@@ -211,7 +96,7 @@ class _ConvolutionBackward(torch.autograd.Function):
         if pairs and ctx.needs_input_grad[0]:
             if ctx.sizes[-1] == 1:  # both sums over the input channels as one
                 pairs = [(torch.cat([x for x, _ in pairs], dim=1), torch.cat([k for _, k in pairs], dim=1))]
-            terms = [convolve(x, k, None, ctx.sizes) for x, k in pairs]
+            terms = [convolve(x, k, ctx.sizes) for x, k in pairs]
             to_grad = sum(terms[1:], terms[0])
         to_features_wanted = ctx.needs_input_grad[1] and along_kernel is not None
         to_kernel_wanted = ctx.needs_input_grad[2] and along_features is not None
@@ -220,7 +105,7 @@ class _ConvolutionBackward(torch.autograd.Function):
                 (features if along_features is None else along_features),
                 (kernel if along_kernel is None else along_kernel),
             )
-            to_features, to_kernel = _gradients(grad, x, k, ctx.sizes, (to_features_wanted, to_kernel_wanted))
+            to_features, to_kernel = gradients(grad, x, k, ctx.sizes, (to_features_wanted, to_kernel_wanted))
         return to_grad, to_features, to_kernel, None, None
 
 

@@ -1,0 +1,50 @@
+"""Who asks for derivatives: autograd alone, or whoever must see PyTorch's own operations."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+__all__ = ["by_hand", "outside_autocast", "traced", "transformed"]
+
+
+def by_hand(*tensors: Tensor) -> bool:
+    """Whether gradients written by hand may stand for PyTorch's own.
+
+    On a CPU, in one precision, and where neither a compiler, nor forward mode, nor ``torch.func`` wants the operations.
+    """
+    return (
+        tensors[0].device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
+        and not traced(*tensors)
+    )
+
+
+def traced(*tensors: Tensor) -> bool:
+    """Whether derivatives must be made of PyTorch's own operations: for forward mode, ``torch.func`` and batches of gradients."""
+    return transformed(*tensors) or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
+
+
+def transformed(*tensors: Tensor) -> bool:
+    """Whether ``torch.func`` transforms what is computed, such as ``vmap``, or one of the tensors is a batch of gradients."""
+    # The first is what torch.autograd.Function itself asks before it refuses. Batches of gradients are not compiled.
+    return torch._C._are_functorch_transforms_active() or (
+        not torch.compiler.is_compiling() and any(map(torch._C._functorch.is_legacy_batchedtensor, tensors))
+    )
+
+
+def outside_autocast(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A backward pass in the precision of its forward pass, as PyTorch's own are, where somebody calls it under autocast."""
+
+    @functools.wraps(backward)
+    def run(ctx: Any, *grads: Tensor) -> Any:
+        if not torch.is_autocast_enabled("cpu"):
+            return backward(ctx, *grads)
+        with torch.autocast("cpu", enabled=False):
+            return backward(ctx, *grads)
+
+    return run
