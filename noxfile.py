@@ -163,9 +163,13 @@ def build(session: nox.Session) -> None:
     """Wheel and source archive of every package, into dist/; the wheels are installed together and say who they are."""
     dist = ROOT / "dist"
     shutil.rmtree(dist, ignore_errors=True)
-    session.install(*CONSTRAINTS, "build")
     for package in PACKAGES:
-        session.run("python", "-m", "build", "--outdir", str(dist), str(ROOT / "packages" / package), silent=True)
+        source = str(ROOT / "packages" / package)
+        if session.venv_backend == "uv":
+            session.run("uv", "build", "--quiet", "--out-dir", str(dist), source)
+        else:
+            session.install(*CONSTRAINTS, "build")
+            session.run("python", "-m", "build", "--outdir", str(dist), source, silent=True)
     session.install(*CONSTRAINTS, *(str(wheel) for wheel in sorted(dist.glob("*.whl"))))
     with session.chdir(session.create_tmp()):
         session.run("nascli", "--version")
