@@ -50,7 +50,7 @@ class Pretend:
             config = RunConfig.from_toml(file)
             folder.mkdir()
             architecture = nas_bench_201().architecture([config.seed % 5] * 6)
-            metrics = {"test_accuracy": 0.9 + config.seed / 100}
+            metrics = {"test_accuracy": 0.9 + config.seed / 100, "parameters": 1234567}
             history = ({"epoch": 1, "train_loss": 1.0, "seconds": 2.0},)
             SearchResult(
                 architecture, Policy(), history=history, method=config.method, metrics=metrics, seconds=2.0
@@ -113,6 +113,7 @@ def test_one_that_fails_does_not_stop_the_others_and_what_is_done_is_not_repeate
     assert [row["status"] for row in table] == ["done", "failed", "done", "done"]
     assert table[1]["error"] == "ConfigError: no, thank you"
     assert float(table[3]["test_accuracy"]) == pytest.approx(0.91)
+    assert table[3]["parameters"] == "1234567"
     assert "4 runs" not in (tmp_path / "s" / "report.html").read_text()
     again = Pretend()
     rows = run_sweep(plan(tmp_path / "s", BASE, ["gdas", "random_nas"], 2), again)

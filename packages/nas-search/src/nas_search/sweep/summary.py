@@ -60,12 +60,17 @@ def read_row(plan: Plan, trial: Trial, error: str = "") -> Row:
         return Row(trial, "waiting")
     result = SearchResult.load(folder)
     try:
-        figures = {name: float(result.metrics[name]) for name in _FIGURES if name in result.metrics}
+        figures = {name: _number(result.metrics[name]) for name in _FIGURES if name in result.metrics}
     except (TypeError, ValueError) as reason:
         raise RunFolderError(
             f"the metrics of {folder / 'result.json'} are not all numbers ({reason}); they were changed or damaged."
         ) from reason
     return Row(trial, "done", "", str(result.architecture), result.seconds, figures)
+
+
+def _number(value: Any) -> float:
+    """As it stands: a number of parameters is a whole one."""
+    return value if isinstance(value, int | float) else float(value)
 
 
 def to_csv(rows: Sequence[Row]) -> str:
