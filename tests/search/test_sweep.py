@@ -50,7 +50,7 @@ class Pretend:
             config = RunConfig.from_toml(file)
             folder.mkdir()
             architecture = nas_bench_201().architecture([config.seed % 5] * 6)
-            metrics = {"test_accuracy": 0.9 + config.seed / 100, "parameters": 1234567}
+            metrics = {"test_accuracy": 0.9 + config.seed / 100, "parameters": 1234567, "multiply_adds": 1}
             history = ({"epoch": 1, "train_loss": 1.0, "seconds": 2.0},)
             SearchResult(
                 architecture, Policy(), history=history, method=config.method, metrics=metrics, seconds=2.0
