@@ -8,6 +8,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from nas_spaces.fused import add_normalized, normalized, normalized_relu
+from nas_spaces.modes import by_hand
 
 Function = Callable[[Tensor, Tensor, Tensor], Tensor]
 PIXELS = (0, 2, 3)
@@ -66,6 +67,48 @@ def test_second_derivatives(name: str) -> None:
     assert torch.autograd.gradgradcheck(function, inputs)
 
 
+@pytest.mark.parametrize("name", ["relu", "first", "further"])
+def test_a_kernel_and_a_scale_that_two_steps_share(name: str) -> None:
+    """The gradient that can be differentiated again is the gradient, though the second step's features depend on both."""
+    features, _, scale = problem()
+    kernel = torch.linspace(-1, 1, 16, dtype=torch.float64).view(4, 4, 1, 1).requires_grad_()
+    inputs, found = (features, kernel, scale), []
+    functions = ours(1) | {
+        "further": lambda x, k, s: add_normalized(k.mean() * torch.ones_like(x), x, k, s),
+    }
+    theirs = longhand(1)
+    for function in (functions[name], theirs[name]):
+        alone, loss = (function(function(*inputs), kernel, scale).tanh().sum() for _ in range(2))
+        first = torch.autograd.grad(loss, inputs, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+        found.append([*torch.autograd.grad(alone, inputs), *first, *second])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_many_channels(groups: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 80, 3, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    kernel = torch.randn(80, 80 // groups, 1, 1, dtype=torch.float64, generator=generator, requires_grad=True)
+    inputs = features, kernel, torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    results = [functions["first"](*inputs) for functions in (ours(groups), longhand(groups))]
+    torch.testing.assert_close(*results)
+    for a, b in zip(*(torch.autograd.grad(y.tanh().sum(), inputs) for y in results), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_products_in_bfloat16_are_not_taken_for_convolutions() -> None:
+    features, kernel, scale = (x.detach().float() for x in problem((16, 16)))
+    expected = add_normalized(None, features, kernel, scale)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert not by_hand(features)
+        torch.testing.assert_close(add_normalized(None, features, kernel, scale), expected)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_features_in_the_other_memory_format(name: str) -> None:
     features, *others = problem()
@@ -78,14 +121,17 @@ def test_features_in_the_other_memory_format(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_backward_pass_under_autocast_has_the_precision_of_the_forward_pass(name: str) -> None:
+def test_backward_passes_under_autocast_have_the_precision_of_the_forward_pass(name: str) -> None:
     inputs = [x.detach().float().requires_grad_() for x in problem()]
-    functions = ours(1)
-    expected = torch.autograd.grad(functions[name](*inputs).tanh().sum(), inputs)
-    loss = functions[name](*inputs).tanh().sum()
-    with torch.autocast("cpu", torch.bfloat16):
-        found = torch.autograd.grad(loss, inputs)
-    for a, b in zip(found, expected, strict=True):
+    found: list[list[Tensor]] = []
+    for enabled in (False, True):
+        loss = ours(1)[name](*inputs).tanh().sum()
+        differentiated = ours(1)[name](*inputs).tanh().sum()
+        first = torch.autograd.grad(differentiated, inputs, create_graph=True)
+        square = torch.stack([g.square().sum() for g in first]).sum()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append([*torch.autograd.grad(loss, inputs), *torch.autograd.grad(square, inputs)])
+    for a, b in zip(*found, strict=True):
         assert torch.equal(a, b)
 
 

@@ -145,6 +145,19 @@ def test_a_third_derivative_of_the_normalisation_is_refused_as_by_pytorch() -> N
         torch.autograd.grad(second.pow(2).sum(), x)
 
 
+def test_second_derivatives_in_batches() -> None:
+    def products(norm: Callable[..., Tensor]) -> tuple[Tensor, ...]:
+        x, factor = leaf(3, 2, 3, 3), leaf(2)
+        (first,) = torch.autograd.grad(norm(x, factor).tanh().sum(), factor, create_graph=True)
+        return torch.autograd.grad(first, (x, factor), torch.eye(2, dtype=torch.float64), is_grads_batched=True)
+
+    def theirs(x: Tensor, factor: Tensor) -> Tensor:
+        return F.batch_norm(x, None, None, factor, training=True)
+
+    for a, b in zip(products(batch_norm), products(theirs), strict=True):
+        torch.testing.assert_close(a, b)
+
+
 def test_transforms_and_forward_mode_see_pytorchs_operations() -> None:
     x = leaf(3, 2, 3, 3)
     tangent = torch.func.jvp(batch_norm, (x,), (torch.ones_like(x),))[1]

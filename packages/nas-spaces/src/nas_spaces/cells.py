@@ -211,7 +211,11 @@ class _Sum:
     def total(self, like: Tensor, stride: int) -> Tensor:
         if self.quarters is not None:
             merged = merge(self.quarters)
-            self.whole = merged if self.whole is None else self.whole.add_(merged)
+            if self.whole is None:
+                self.whole = merged
+            else:
+                inplace = not transformed(self.whole, merged)  # vmap has no rule for it
+                self.whole = self.whole.add_(merged) if inplace else self.whole + merged
         return torch.zeros_like(like[:, :, ::stride, ::stride]) if self.whole is None else self.whole
 
 

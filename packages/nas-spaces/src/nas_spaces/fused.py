@@ -1,9 +1,9 @@
-"""Batch normalisation with the pointwise convolution before it and what follows, as one step that keeps its input alone.
+"""Batch normalisation with the pointwise convolution before it and what follows, as one step.
 
-PyTorch keeps the output of the convolution and of the normalisation for the backward pass. Both are cheap to compute
-again, and memory that is not taken is time that is not spent. The mean is taken off before the squares are summed: in
-float32 PyTorch's own routine for channels-last features loses a digit there. Written for float32 and float64 on a CPU:
-elsewhere, and wherever the gradient is itself differentiated, the same function runs as PyTorch's own operations.
+PyTorch keeps the output of the convolution and of the normalisation for the backward pass. Neither is needed, and memory that
+is not taken is time that is not spent. The mean is taken off before the squares are summed: in float32 PyTorch's own routine
+for channels-last features loses a digit there. Written for float32 and float64 on a CPU: elsewhere, and wherever the gradient
+is itself differentiated, the same function is a convolution and a normalisation by `nas_spaces.twice`.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nas_spaces.convolutions import channels_last, pixel_rows
-from nas_spaces.modes import by_hand, outside_autocast, traced
+from nas_spaces.modes import by_hand, outside_autocast, traced, transformed
 from nas_spaces.twice import EPSILON, batch_norm, conv2d
 
 __all__ = ["add_normalized", "normalized", "normalized_relu"]
 
 _PIXELS = (0, 2, 3)
+_NARROW = 64
+"""Up to how many channels a product of matrices takes as long as a sum of as many pixels."""
 
 
 def normalized(features: Tensor) -> Tensor:
@@ -35,25 +37,27 @@ def normalized_relu(features: Tensor, kernel: Tensor, groups: int = 1) -> Tensor
         kernel: ``(outputs, inputs / groups, 1, 1)``.
         groups: of the convolution.
     """
-    if _fusible(features, kernel):
+    if _fusible(features, kernel) and _narrow(kernel, groups):
         return _NormalizedReLU.apply(features, kernel, groups)
     return _normalized_relu(features, kernel, groups)
 
 
 def add_normalized(total: Tensor | None, features: Tensor, kernel: Tensor, scale: Tensor, groups: int = 1) -> Tensor:
-    """``total + scale * norm(kernel * features)`` with the statistics of the batch; `total` is written over.
+    """``total + scale * norm(kernel * features)`` with the statistics of the batch; `total` is written over where that is possible.
 
     Args:
-        total: ``(batch, outputs, height, width)``, or nothing.
+        total: ``(batch, outputs, height, width)``, or nothing; it must share no memory with the features.
         features: ``(batch, inputs, height, width)``.
         kernel: ``(outputs, inputs / groups, 1, 1)``.
-        scale: a single number.
+        scale: ``()``, a single number of the type of the features.
         groups: of the convolution.
     """
-    if _fusible(features, kernel, scale):
+    if _fusible(features, kernel, scale) and _narrow(kernel, groups):
         return _AddNormalized.apply(total, features, kernel, scale, groups)
     term = _scaled_norm(features, kernel, scale, groups)
-    return term if total is None else total.add_(term)
+    if total is None:
+        return term
+    return total + term if transformed(total, term) else total.add_(term)  # vmap has no rule for the other one
 
 
 def _fusible(*tensors: Tensor) -> bool:
@@ -65,6 +69,11 @@ def _fusible(*tensors: Tensor) -> bool:
         # A single value of each channel has no deviation, and PyTorch says so.
         and features.numel() > features.shape[1]
     )
+
+
+def _narrow(kernel: Tensor, groups: int) -> bool:
+    """Whether the zeros between groups cost less than is saved."""
+    return groups == 1 or len(kernel) <= _NARROW
 
 
 def _normalized(features: Tensor) -> Tensor:
@@ -111,8 +120,8 @@ def _centered(x: Tensor, matrix: Tensor, output: Tensor) -> tuple[Tensor, Tensor
     n = len(x)
     total = x.sum(dim=0)
     torch.addmm(matrix.mv(total), x, matrix.t(), beta=-1 / n, out=output)
-    # As the diagonal of a product, which reads once and writes nothing.
-    squares = output.t().mm(output).diagonal()
+    # The diagonal of a product reads once and writes nothing.
+    squares = output.t().mm(output).diagonal() if len(matrix) <= _NARROW else (output * output).sum(dim=0)
     return total, torch.add(x.new_full((), EPSILON), squares, alpha=1 / n).rsqrt_()
 
 
@@ -257,10 +266,12 @@ class _AddNormalized(torch.autograd.Function):
 def _differentiable(
     function: Callable[..., Tensor], inputs: tuple[Tensor, ...], grad: Tensor, wanted: Sequence[bool]
 ) -> list[Tensor | None]:
-    """The gradients by PyTorch's own operations, which can be differentiated again."""
+    """The gradients by operations that can be differentiated again."""
     if not any(wanted):
         return [None] * len(wanted)
     with torch.enable_grad():
+        # Aliases: one input may depend on another, and that way is not to be counted here.
+        inputs = tuple(x.view_as(x) for x in inputs)
         output = function(*inputs)
         chosen = [x for x, wants in zip(inputs, wanted, strict=True) if wants]
         found = iter(torch.autograd.grad(output, chosen, grad, create_graph=True))

@@ -14,19 +14,24 @@ __all__ = ["by_hand", "outside_autocast", "traced", "transformed"]
 def by_hand(*tensors: Tensor) -> bool:
     """Whether gradients written by hand may stand for PyTorch's own.
 
-    On a CPU, in one precision, and where neither a compiler, nor forward mode, nor ``torch.func`` wants the operations.
+    On a CPU, for real numbers, in one precision, and where neither a compiler, nor forward mode, nor ``torch.func`` wants the
+    operations. With `torch.set_float32_matmul_precision` at "medium" the products of matrices, of which those gradients are made,
+    would be in bfloat16, and PyTorch's own convolutions are not.
     """
     return (
         tensors[0].device.type == "cpu"
+        and tensors[0].is_floating_point()
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
+        and torch.get_float32_matmul_precision() != "medium"
         and not traced(*tensors)
     )
 
 
 def traced(*tensors: Tensor) -> bool:
     """Whether derivatives must be made of PyTorch's own operations: for forward mode, ``torch.func`` and batches of gradients."""
-    return transformed(*tensors) or any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
+    # The level and not the tensors: what has no tangent here may meet one that has it in the backward pass.
+    return forward_ad._current_level >= 0 or transformed(*tensors)
 
 
 def transformed(*tensors: Tensor) -> bool:

@@ -44,7 +44,9 @@ def batch_norm(features: Tensor, factor: Tensor | None = None, bias: Tensor | No
 def _by_pytorch(
     function: Callable[..., Tensor], grad: Tensor, inputs: Sequence[Tensor], along: tuple[Tensor | None, ...]
 ) -> list[Tensor | None]:
-    """The derivatives of a gradient by PyTorch's own operations, for whoever differentiates a third time."""
+    """The derivatives of a gradient by PyTorch's own operations, for whoever differentiates a third time, which PyTorch does
+    through convolutions and refuses through a normalisation.
+    """
     # Aliases: the gradient may itself depend on the inputs, and that way is not to be counted here.
     grad, *inputs = given = [x.view_as(x) for x in (grad, *inputs)]
     chosen = [(x, vector) for x, vector in zip(inputs, along, strict=True) if vector is not None and x.requires_grad]
@@ -83,6 +85,7 @@ class _ConvolutionBackward(torch.autograd.Function):
         return gradients(grad, features, kernel, sizes, wanted)
 
     @staticmethod
+    @outside_autocast
     def backward(ctx: Any, *along: Tensor | None) -> Any:
         grad, features, kernel = ctx.saved_tensors
         if torch.is_grad_enabled():
@@ -117,6 +120,7 @@ class _Norm(torch.autograd.Function):
         return output
 
     @staticmethod
+    @outside_autocast
     def backward(ctx: Any, *grads: Tensor) -> Any:
         features = ctx.saved_tensors[0]
         grad = _like(grads[0], features)
@@ -149,6 +153,7 @@ class _NormBackward(torch.autograd.Function):
         return _norm_backward(grad, features, factor, mean, inverse)
 
     @staticmethod
+    @outside_autocast
     def backward(ctx: Any, *along: Tensor) -> Any:
         # S = <u, f i P(g)> + <a, sum(g z)>, with P(g) = g - m(g) - z m(g z):
         # dS/dg = f i P(u) + a z,  dS/df = i <u, P(g)>,
@@ -159,6 +164,8 @@ class _NormBackward(torch.autograd.Function):
                 lambda x, f: F.batch_norm(x, None, None, f, training=True, eps=EPSILON), grad, (features, factor), along
             )
             return *found, None, None
+        if transformed(*along):  # either a batch where one is, since what is no batch cannot be added to in place
+            along = tuple(a + torch.zeros_like(b).sum() for a, b in zip(along, reversed(along), strict=True))
         channels = features.shape[1]
         rows = [tensor.permute(0, 2, 3, 1).reshape(-1, channels) for tensor in (grad, features, along[0])]
         g, x, u = rows
