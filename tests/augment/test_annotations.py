@@ -420,7 +420,7 @@ MASK = torch.zeros(2, HEIGHT, WIDTH, dtype=torch.uint8)
         ({"boxes": POINT}, r"boxes have shape \(2, 1, 2\)"),
         ({"boxes": BOX - 2}, r"box 0 of image 0 is \[-1.0, 0.0, 3.0, 4.0\]; expected it in the frame of 52 x 40"),
         ({"boxes": BOX + torch.tensor([[[0.0]], [[47.5]]])}, "box 0 of image 1 .* clip it"),
-        ({"boxes": BOX.flip(2)}, "box 0 of image 0"),
+        ({"boxes": BOX.flip(2)}, "box 0 of image 0 .* x1 no larger than x2"),
         ({"boxes": BOX * torch.nan}, "box 0 of image 0"),
         ({"boxes": [BOX[0]]}, r"list of \[\(1, 4\)\]; expected \(n, 4\) for each of 2 images"),
         ({"boxes": [BOX[0], BOX[0, 0]]}, r"list of \[\(1, 4\), \(4,\)\]"),

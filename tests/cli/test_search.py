@@ -77,6 +77,12 @@ def test_workers_score_candidates_and_the_run_keeps_how_many_are_proposed_togeth
     assert "parallel = 2" in (tmp_path / "run" / "config.toml").read_text()
     saved = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
     assert len(saved["state"]["archive"]) == 2
+    again = nascli("search", "--config", "run/config.toml", "--workers", 2, "--out", "again", "--set", "parallel=1")
+    assert "scores 1 candidate(s) at a time, too few for 2 workers; give it parallel=2 (--set" in again.stderr
+    text = (tmp_path / "run" / "config.toml").read_text()
+    (tmp_path / "one.toml").write_text(text.replace("parallel = 2", "parallel = 1"))
+    again = nascli("search", "--config", "one.toml", "--workers", 2, "--out", "again")
+    assert again.status == 0, again.stderr
     refused = nascli("search", "--out", "run", "--resume", "--workers", 3)
     assert refused.status == 2
     assert "scores 2 candidate(s) at a time, too few for 3 workers" in refused.stderr

@@ -10,6 +10,7 @@ from nas_hypergrad import (
     Hypergradient,
     Implicit,
     ProblemError,
+    SettingError,
     Unrolled,
     Variables,
     call_module,
@@ -100,6 +101,22 @@ def test_unknown_parameter_is_named() -> None:
 
 def test_list_variables_are_numbered() -> None:
     assert list(list_variables([torch.ones(1), torch.ones(2)], prefix="w")) == ["w0", "w1"]
+
+
+def test_a_gradient_of_another_shape_is_named_and_nothing_is_written() -> None:
+    a = {"a": torch.zeros(2, requires_grad=True), "b": torch.zeros(2, requires_grad=True)}
+    with pytest.raises(
+        ProblemError, match=r"the gradient of 'b' has shape \(3,\); expected that of the variable, \(2,\)"
+    ):
+        fill_grad(a, {"a": torch.ones(2), "b": torch.ones(3)})
+    assert a["a"].grad is None
+
+
+def test_parts_of_another_kind_are_named() -> None:
+    with pytest.raises(SettingError, match="inner_step is 0.1; expected an optimiser, such as sgd"):
+        Unrolled(0.1, 2)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="inverse_hessian is 0.1; expected a function"):
+        Implicit(0.1)  # type: ignore[arg-type]
 
 
 def test_fill_grad_drives_an_optimizer() -> None:

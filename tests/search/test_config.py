@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,25 @@ def test_what_was_changed_goes_along_to_another_method_that_has_it() -> None:
     changed = RunConfig(method="daas", settings={"learning_rate": 0.3, "share": "operation", "samples": 7}).resolved()
     moved = changed.updated({"method": "sequential_dha"})
     assert moved.settings == {"learning_rate": 0.3}  # its `share` is a number, and it has no `samples`
+
+
+def test_what_is_customary_for_some_data_does_not_stay_where_the_data_change() -> None:
+    for before, after in (("digits", "fake:3x8x8"), ("digits", "fake-text:20"), ("fake-text:20", "digits")):
+        spaces = ("darts_rnn" if data.startswith("fake-text") else "nas_bench_201" for data in (before, after))
+        first, second = (
+            RunConfig(method="darts", data=data, space=space)
+            for data, space in zip((before, after), spaces, strict=True)
+        )
+        moved = first.resolved().updated({"data": after, "space": second.space}).resolved()
+        assert moved == replace(second.resolved(), train_epochs=moved.train_epochs)
+    changed = RunConfig(data="digits", settings={"learning_rate": 0.3}, train_learning_rate=0.7).resolved()
+    moved = changed.updated({"data": "fake-text:20", "space": "darts_rnn"}).resolved()
+    assert (moved.settings["learning_rate"], moved.train_learning_rate) == (0.3, 0.7)
+
+
+def test_a_setting_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ConfigError, match="setting 'temperature' of method 'gdas' is nan; expected a number"):
+        RunConfig(method="gdas", settings={"temperature": float("nan")}).resolved()
 
 
 def test_the_depth_of_a_chain_is_its_own_unless_it_is_given() -> None:

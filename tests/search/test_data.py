@@ -126,6 +126,10 @@ def test_a_split_leaves_two_images_in_each_part() -> None:
     assert [len(train.labels), len(valid.labels)] == [4, 6]
     with pytest.raises(DataError, match=r"10 train images cannot be split .* \(0 and 10\)"):
         data.split(0.01, seed=0)
+    with pytest.raises(
+        DataError, match="the share of the train images that is trained on is 2; expected above 0, up to 1"
+    ):
+        data.split(2.0, seed=0)
 
 
 def test_images_that_validate_may_come_from_elsewhere() -> None:

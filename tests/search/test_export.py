@@ -117,6 +117,14 @@ def test_what_is_not_there_is_said(run: Path, tmp_path: Path) -> None:
         export_run(tmp_path, "json")
 
 
+@pytest.mark.parametrize("name", ["model.pt", "config.toml", "result.json", "checkpoints/last.pt"])
+def test_an_export_does_not_take_the_place_of_what_the_run_needs(run: Path, name: str) -> None:
+    before = (run / name).read_bytes()
+    with pytest.raises(RunFolderError, match=r"is a file that the run in .* needs; choose another name with --out"):
+        export_run(run, "json", run / name)
+    assert (run / name).read_bytes() == before
+
+
 def test_models_that_do_not_say_their_images_and_models_of_text_are_refused(run: Path, tmp_path: Path) -> None:
     network, build = read_model(run / "model.pt")
     for shape, message in ((None, "does not say which images it takes"), ([35], "networks that read text cannot")):

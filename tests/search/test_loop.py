@@ -338,6 +338,49 @@ def test_sizes_below_one_are_refused(name: str, data: ImageData, small: dict[str
         search(SPACE, data, methods.gdas(), **small | {name: 0})
 
 
+def test_a_seed_that_could_not_be_repeated_is_refused(data: ImageData, small: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"seed is -1; expected 0 or more, and less than 2\*\*63"):
+        search(SPACE, data, methods.gdas(), **small | {"seed": -1})
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_an_epoch_without_steps_is_refused(data: ImageData, small: dict[str, Any], steps: int) -> None:
+    with pytest.raises(ConfigError, match=f"method 'gdas' has steps={steps}; expected 1 or more, or None"):
+        search(SPACE, data, replace(methods.gdas(), steps=steps), **small)
+
+
+def test_an_update_that_forgets_its_figures_is_named(data: ImageData, small: dict[str, Any]) -> None:
+    class Forgetful:
+        def __call__(self, state: Any, batch: Any) -> Any:
+            return None
+
+    method = methods.gdas()
+    with pytest.raises(ConfigError, match="update Forgetful of method 'gdas' returned None; expected its figures"):
+        search(SPACE, data, replace(method, updates=(*method.updates, Forgetful())), **small)
+
+
+def test_what_an_observer_adds_and_no_file_can_hold_is_named(data: ImageData, small: dict[str, Any]) -> None:
+    def observer(event: Event) -> None:
+        if event.kind == "epoch":
+            event.record["extra"] = torch.ones(2)
+
+    with pytest.raises(ConfigError, match=r"observer observer added 'extra', Tensor .* \.item\(\) or \.tolist\(\)"):
+        search(SPACE, data, methods.gdas(), observers=(observer,), **small)
+
+
+def test_a_regularizer_may_be_a_number(data: ImageData, small: dict[str, Any]) -> None:
+    """As one that has not begun yet may return."""
+
+    def none(weights: Tensor, progress: float, outer: Any) -> Any:
+        return 0.0
+
+    plain, constant = (
+        search(SPACE, data, replace(methods.darts(), regularizers=regularizers), **small)
+        for regularizers in ((), (none,))
+    )
+    assert plain.history[-1]["valid_loss"] == constant.history[-1]["valid_loss"]
+
+
 def test_observers_see_every_step_and_what_they_add_is_kept(data: ImageData, small: dict[str, Any]) -> None:
     seen: list[tuple[str, int, int]] = []
 

@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from nas_augment import Policy
-from nas_search import RunFolderError, SearchResult, distributed, methods, search
+from nas_search import ConfigError, RunFolderError, SearchResult, distributed, methods, search
 from nas_search.data_sources import fake
 from nas_search.reports import write_report
 from nas_search.reports.chart import Line, Pen, _thinned
@@ -62,6 +62,14 @@ def test_the_report_of_a_search_in_ones_own_space_is_given_the_space(tmp_path: P
     (picture,) = re.findall(r'<figure class="cell">.*?</figure>', page, flags=re.DOTALL)
     assert "<svg" in picture
     assert re.search("wide|thin", picture.partition("<svg")[2])
+
+
+def test_a_report_is_not_written_over_something_else(tmp_path: Path) -> None:
+    run = save(tmp_path / "run")
+    (run / "config.toml").write_text("kept")
+    with pytest.raises(ConfigError, match=r"to be written to .*config.toml; expected a name that ends in .html"):
+        write_report([run], run / "config.toml")
+    assert (run / "config.toml").read_text() == "kept"
 
 
 def test_several_runs_stand_side_by_side(tmp_path: Path) -> None:

@@ -12,7 +12,17 @@ import cloudpickle
 import pytest
 import torch
 
-from nas_search import ConfigError, ImageData, Interrupted, Method, SearchResult, WorkerError, methods, search
+from nas_search import (
+    ConfigError,
+    ImageData,
+    Interrupted,
+    Method,
+    NonFiniteError,
+    SearchResult,
+    WorkerError,
+    methods,
+    search,
+)
 from nas_search.computation import Computation
 from nas_search.engines import LocalEngine, Outcome, Run, Task
 from nas_search.evaluation import TrainAndValidate
@@ -122,6 +132,17 @@ def test_a_candidate_that_cannot_be_scored_ends_the_search_which_goes_on(
         search(SPACE, data, method, **settings, engine=Backwards(bad=3), out=tmp_path)
     resumed = search(SPACE, data, method, **settings, engine=Backwards(), out=tmp_path, resume=True)
     assert lasting(resumed) == lasting(search(SPACE, data, method, **settings))
+
+
+@pytest.mark.parametrize(("found", "error"), [(float("nan"), NonFiniteError), (None, ConfigError)])
+def test_an_evaluator_that_gives_no_number_is_named(
+    data: ImageData, small: dict[str, Any], found: Any, error: type[Exception]
+) -> None:
+    def judge(architecture: Architecture, state: SearchState) -> Any:
+        return found
+
+    with pytest.raises(error, match=rf"evaluator function gave {found} for \|.*; expected a "):
+        search(SPACE, data, methods.random_search(evaluator=judge), **small)
 
 
 def test_workers_that_would_have_nothing_to_do_are_refused(

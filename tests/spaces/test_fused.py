@@ -80,7 +80,7 @@ def test_a_kernel_and_a_scale_that_two_steps_share(name: str) -> None:
     for function in (functions[name], theirs[name]):
         alone, loss = (function(function(*inputs), kernel, scale).tanh().sum() for _ in range(2))
         first = torch.autograd.grad(loss, inputs, create_graph=True)
-        second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+        second = torch.autograd.grad(torch.stack([g.square().sum() for g in first]).sum(), inputs)
         found.append([*torch.autograd.grad(alone, inputs), *first, *second])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b)
@@ -115,7 +115,8 @@ def test_features_in_the_other_memory_format(name: str) -> None:
     inputs = features.detach().contiguous().requires_grad_(), *others
     results = [functions[name](*inputs) for functions in (ours(1), longhand(1))]
     firsts = [torch.autograd.grad(y.tanh().sum(), inputs, create_graph=True) for y in results]
-    seconds = [torch.autograd.grad(sum(g.square().sum() for g in first), inputs) for first in firsts]
+    squares = [torch.stack([g.square().sum() for g in first]).sum() for first in firsts]
+    seconds = [torch.autograd.grad(square, inputs) for square in squares]
     for found, expected in (results, *zip(*firsts, strict=True), *zip(*seconds, strict=True)):
         torch.testing.assert_close(found, expected)
 

@@ -219,9 +219,10 @@ def _check_rows(name: str, rows: Tensor, numbers: int, flag: str, flags: Tensor 
 def _refuse(bad: Tensor, rows: Tensor, what: str, height: int, width: int) -> None:
     if bad.any():
         image, number = bad.nonzero()[0].tolist()
+        order = ", x1 no larger than x2 and y1 no larger than y2" if rows.shape[2] == 4 else ""
         raise AnnotationsError(
             f"{what} {number} of image {image} is {rows[image, number].tolist()}; expected it in the frame of {width} x "
-            f"{height} pixels: clip it, or say that it does not count."
+            f"{height} pixels{order}: clip it, or say that it does not count."
         )
 
 

@@ -130,6 +130,8 @@ def preset(name: str, levels: int | None = None) -> Space:
         PolicyError: no such space, with the nearest name.
     """
     if name not in _PRESETS:
-        raise PolicyError(f"unknown space {name!r}; did you mean {nearest(name, _PRESETS)!r}?")
+        raise PolicyError(
+            f"unknown space {name!r}; did you mean {nearest(name, _PRESETS)!r}? There are {', '.join(_PRESETS)}."
+        )
     make, published = _PRESETS[name]
     return Space(name, make(), published if levels is None else levels)

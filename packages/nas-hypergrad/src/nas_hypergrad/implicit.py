@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch import Tensor
 
-from nas_hypergrad.errors import NonFiniteError
+from nas_hypergrad.errors import NonFiniteError, SettingError
 from nas_hypergrad.evaluation import averaged, averaged_response, check_alike, finite, outer_gradient
 from nas_hypergrad.inverse_hessian import ConjugateGradient, InverseHessian, Product
 from nas_hypergrad.point import isolated
@@ -67,6 +67,11 @@ class Implicit:
 
     def __post_init__(self) -> None:
         check_count("power_iterations", self.power_iterations, 0)
+        if not callable(self.inverse_hessian):
+            raise SettingError(
+                f"inverse_hessian is {self.inverse_hessian!r}; expected a function of a product and a vector, such as "
+                "conjugate_gradient() or neumann(20, 0.1)."
+            )
 
     def __call__(self, problem: BilevelProblem, inner: Variables, outer: Variables) -> dict[str, Tensor]:
         """Return the hypergradient.

@@ -214,7 +214,10 @@ class ConjugateGradient:
             bent = self._damped(product, direction)
             curvature = float(dot(direction, bent))
             if not (math.isfinite(curvature) and math.isfinite(square)):
-                raise NonFiniteError(f"conjugate gradient met NaN or infinity at iteration {k + 1}.")
+                raise NonFiniteError(
+                    f"conjugate gradient met NaN or infinity at iteration {k + 1}: the inner loss's Hessian or the outer loss's "
+                    "gradient is not finite at these inner variables; check them and the losses there."
+                )
             if curvature <= 0:
                 self._warn(k, curvature / float(dot(direction, direction)))
                 return solution

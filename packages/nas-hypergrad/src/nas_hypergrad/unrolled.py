@@ -55,6 +55,10 @@ class Unrolled:
     products: Products = EXACT
 
     def __post_init__(self) -> None:
+        if not hasattr(self.inner_step, "start"):
+            raise SettingError(
+                f"inner_step is {self.inner_step!r}; expected an optimiser, such as sgd({self.inner_step!r})."
+            )
         check_count("steps", self.steps, 1)
         if self.truncate is not None:
             check_count("truncate", self.truncate, 1)

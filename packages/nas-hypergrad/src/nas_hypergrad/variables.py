@@ -68,7 +68,7 @@ def fill_grad(variables: Variables, grads: Mapping[str, Tensor], *, accumulate: 
         accumulate: add to what is there, as ``backward()`` does, instead of replacing it.
 
     Raises:
-        ProblemError: the keys differ.
+        ProblemError: the keys or the shapes differ; nothing was written.
 
     Example:
         >>> a = {"a": torch.zeros(2, requires_grad=True)}
@@ -80,6 +80,12 @@ def fill_grad(variables: Variables, grads: Mapping[str, Tensor], *, accumulate: 
         raise ProblemError(
             f"the variables are {sorted(variables)}, the gradients {sorted(grads)}; expected the same names."
         )
+    for name, variable in variables.items():
+        shape = tuple(grads[name].shape)
+        if shape != tuple(variable.shape):
+            raise ProblemError(
+                f"the gradient of {name!r} has shape {shape}; expected that of the variable, {tuple(variable.shape)}."
+            )
     with torch.no_grad():
         for name, variable in variables.items():
             if is_frozen(variable):

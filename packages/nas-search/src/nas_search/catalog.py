@@ -1,6 +1,7 @@
 """Methods by name: ours, and those registered under the entry point ``nas.methods``; and the policies of nas-augment."""
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -234,6 +235,8 @@ def _check(name: str, key: str, value: Any, defaults: Mapping[str, Any]) -> Any:
             raise ConfigError(
                 f"setting {key!r} of method {name!r} has {wrong[0]!r} in it; expected {kind.__name__}, such as {shown!r}."
             )
+    if isinstance(value, float) and math.isnan(value):
+        raise ConfigError(f"setting {key!r} of method {name!r} is {value!r}; expected a number, such as {shown!r}.")
     if not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool):
         raise ConfigError(f"setting {key!r} of method {name!r} is {value!r}; expected {kind_of}, such as {shown!r}.")
     return value

@@ -55,13 +55,17 @@ def check_parts(state: "SearchState") -> None:
     """Refuse a method whose parts contradict each other.
 
     Raises:
-        ConfigError: outer parts without anything to learn, or without a supernet whose losses they use; parts that no update
-            uses; hyper-parameters of an optimiser that there is not; a part that says it does not fit; a policy that nothing would
-            move, or an optimiser of one that does not learn; a hypergradient that the optimiser or the learning
-            rate of the weights does not allow; a regulariser that asks for another relaxation; implicit differentiation of
-            drawn paths.
+        ConfigError: less than one step an epoch; outer parts without anything to learn, or without a supernet whose
+            losses they use; parts that no update uses; hyper-parameters of an optimiser that there is not; a part that
+            says it does not fit; a policy that nothing would move, or an optimiser of one that does not learn; a
+            hypergradient that the optimiser or the learning rate of the weights does not allow; a regulariser that asks
+            for another relaxation; implicit differentiation of drawn paths.
     """
     method = state.method
+    if method.steps is not None and method.steps < 1:
+        raise ConfigError(
+            f"method {method.name!r} has steps={method.steps}; expected 1 or more, or None for a pass over the data."
+        )
     outer_parts = {
         "hypergradient": method.hypergradient != FirstOrder(),
         "outer_loss": method.outer_loss != Validation(),
@@ -111,8 +115,8 @@ def check_parts(state: "SearchState") -> None:
     ):
         raise ConfigError(
             f"method {method.name!r} learns a policy by the first-order gradient of the validation loss, which is that of images "
-            "as they are: the policy would never move. Take OneStep or an implicit hypergradient, or an update and a "
-            "policy_optimizer of its own."
+            "as they are: the policy would never move. Take OneStep, or an implicit hypergradient if the relaxation weights every "
+            "option and draws none, or an update and a policy_optimizer of its own."
         )
     if isinstance(hypergradient, HypergradientFactory):
         try:

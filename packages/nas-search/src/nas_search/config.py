@@ -223,8 +223,13 @@ class RunConfig:
         if "cells" not in ours and ours.get("space", self.space) != self.space and self.cells == _depth(self.space):
             ours["cells"] = -1  # nobody asked for the depth that the space before has by itself
         changed = replace(self, **ours)
+        usual = replace(self, train_learning_rate=-1.0).training_learning_rate
+        likewise = "train_learning_rate" not in ours and self.train_learning_rate == usual
+        if likewise and changed.reads_text != self.reads_text:
+            changed = replace(changed, train_learning_rate=-1.0)
         known = catalog.settings(changed.method)
-        kept = dict(changed.settings) if changed.method == self.method else self._carried(known)
+        same = (changed.method, changed.data) == (self.method, self.data)
+        kept = dict(changed.settings) if same else self._carried(known)
         settings = {key: value for key, value in values.items() if key not in names}
         lost = [key for key in changed.settings if key not in kept and key not in catalog.settings(self.method)]
         for key in (*settings, *lost):
@@ -236,7 +241,7 @@ class RunConfig:
         return replace(changed, settings={**kept, **settings})
 
     def _carried(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings that go along to another method: those that were changed, and that it has, and has as the same kind."""
+        """The settings that go along to another method or other data: what was changed, and what it has as the same kind."""
         kind = {key: value for key, value in self.settings.items() if key == "independent"}  # of which presets depend
         left = RunConfig(method=self.method, space=self.space, data=self.data, settings=kind).resolved().settings
         return {

@@ -187,16 +187,21 @@ class ImageData:
         Where there are images that validate, nothing is split.
 
         Raises:
-            DataError: a part would have less than two images.
+            DataError: the share is not in (0, 1], or a part would have less than two images.
         """
         if self.valid is not None:
             return self.train, self.valid
+        if not 0 < share <= 1:
+            raise DataError(
+                f"{self.name}: the share of the train images that is trained on is {share:g}; expected above 0, up to 1 for all."
+            )
         first, second = split_indices(self.train.labels, share, seed)
         parts = (first,) if share == 1 else (first, second)
         if min(map(len, parts)) < 2:
             raise DataError(
-                f"{self.name}: {len(self.train.labels)} train images cannot be split into a training and a validation part "
-                f"({len(first)} and {len(second)}); batch normalisation needs two images in each: give more."
+                f"{self.name}: {len(self.train.labels)} train images cannot be split into a training and a validation part by "
+                f"the share {share:g} ({len(first)} and {len(second)}); batch normalisation needs two images in each: give more, "
+                "or a share nearer to one half."
             )
         return self.train.take(first), self.train.take(second)
 

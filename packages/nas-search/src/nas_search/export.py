@@ -16,7 +16,7 @@ from nas_search.errors import ConfigError, ExportError
 from nas_search.files import write_atomically
 from nas_search.model_file import read_model
 from nas_search.result import SearchResult
-from nas_search.run_folder import RunFolder
+from nas_search.run_folder import RunFolder, check_foreign
 
 __all__ = ["FORMATS", "export_onnx", "export_run", "export_torch"]
 
@@ -48,12 +48,13 @@ def export_run(run: str | Path, form: str, out: str | Path | None = None, weight
     Raises:
         ConfigError: an unknown form, or a network that reads text.
         ExportError: a package is missing, or the written network computes something else.
-        RunFolderError: there is no finished search or no trained network, or the file cannot be written.
+        RunFolderError: there is no finished search or no trained network, or the file cannot be written or is one of a run's own.
     """
     if form not in FORMATS:
         raise ConfigError(f"format of an export is {form!r}; expected {', '.join(FORMATS)}.")
     folder = RunFolder(run)
     path = folder.root / FORMATS[form] if out is None else Path(out)
+    check_foreign(path)
     if form == "json":
         record = {"format": "nas-search-export", "version": 1, **SearchResult.load(folder.root).to_dict()}
         write_atomically(path, json.dumps(record, indent=2, allow_nan=False) + "\n")

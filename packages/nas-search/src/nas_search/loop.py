@@ -3,6 +3,7 @@
 `search` makes the state of a search, drives it, and ends it with the method's selector.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +18,7 @@ from nas_search.computation import Computation, deterministic
 from nas_search.data import Data
 from nas_search.describe import describe
 from nas_search.engines import Engine
-from nas_search.errors import Interrupted, NonFiniteError
+from nas_search.errors import ConfigError, Interrupted, NonFiniteError
 from nas_search.interruption import StopSignals
 from nas_search.measure import choose_device, peak_memory_mib
 from nas_search.method import Method
@@ -101,6 +102,8 @@ def search(
         True
     """
     check_arguments(space, data, method, observers)
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"seed is {seed}; expected 0 or more, and less than 2**63.")
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         folder.check(resume=resume)
@@ -350,4 +353,20 @@ def _tell(
             record["images_per_second"] = state.images / max(state.seconds, 1e-9)
     event = Event(kind, state.name, state.epoch, state.epochs, state.step, state.steps, record, state)
     for observer in observers:
+        before = dict(record)
         observer(event)
+        if kind == "epoch":
+            _check_added(observer, before, record)
+
+
+def _check_added(observer: Observer, before: dict[str, object], record: dict[str, object]) -> None:
+    """What observers add goes into ``events.jsonl`` and the checkpoints."""
+    for key, value in record.items():
+        if key not in before or before[key] is not value:
+            try:
+                json.dumps({key: value})
+            except (TypeError, ValueError) as error:
+                raise ConfigError(
+                    f"observer {getattr(observer, '__name__', type(observer).__name__)} added {key!r}, {type(value).__name__} "
+                    f"{value!r:.60}, to the record of an epoch; expected what JSON has ({error}): .item() or .tolist() of a tensor."
+                ) from error

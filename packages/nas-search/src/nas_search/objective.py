@@ -107,7 +107,7 @@ class Objective:
         method, progress = self._state.method, self._state.progress
         loss = method.outer_loss(self.valid_loss, self.inner_loss, progress)(inner, outer)
         for regularizer in self._regularizers:
-            loss = loss + regularizer(self._choose(outer).weights, progress, outer).to(loss)
+            loss = loss + torch.as_tensor(regularizer(self._choose(outer).weights, progress, outer)).to(loss)
         return loss
 
     def _choose(self, outer: Variables) -> ChoiceWeights:

@@ -13,7 +13,7 @@ from nas_search.errors import WHERE_RUNS_ARE, CheckpointError, RunFolderError
 from nas_search.files import is_temporary, write_atomically
 from nas_search.run_state import RunState
 
-__all__ = ["RunFolder", "Store"]
+__all__ = ["RunFolder", "Store", "check_foreign"]
 
 _SHARE = 0.01
 """Of the time that saving takes, where nothing asks for it but the end of an epoch."""
@@ -198,6 +198,22 @@ class RunFolder:
         if not isinstance(record, dict):
             raise RunFolderError(f"{path} is not a JSON object; it was changed after it was written.")
         return record
+
+
+def check_foreign(path: Path) -> None:
+    """Refuse what a run keeps itself as the place of something else.
+
+    Raises:
+        RunFolderError: it is one of the files of a run.
+    """
+    place = path.resolve()
+    root = place.parent.parent if place.parent.name == "checkpoints" else place.parent
+    folder = RunFolder(root)
+    own = (
+        folder.config, folder.events, folder.result, folder.model, folder.best_model, folder.last_model, folder.training
+    )  # fmt: skip
+    if folder.config.exists() and (place in own or place.parent == folder.checkpoints):
+        raise RunFolderError(f"{path} is a file that the run in {root} needs; choose another name with --out.")
 
 
 class Store:

@@ -5,6 +5,7 @@ there. So a search depends on how many are proposed at a time, and neither on ho
 is the first to be done; and it is resumed like any other, between two batches.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from nas_search import distributed
 from nas_search.computation import deterministic
 from nas_search.data import Data
 from nas_search.engines import Engine, Task
-from nas_search.errors import ConfigError, WorkerError
+from nas_search.errors import ConfigError, NonFiniteError, WorkerError
 from nas_search.method import Method
 from nas_search.roles import BatchSampler, Checked, ChoiceWeights, Evaluator
 from nas_search.state import SearchState
@@ -96,11 +97,24 @@ def _score(state: SearchState, candidate: Candidate) -> float:
     state.generator.manual_seed(seed)
     with torch.random.fork_rng(devices=[state.device] if state.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        found = float(candidate.evaluator(candidate.architecture, state))
+        found = _number(candidate, candidate.evaluator(candidate.architecture, state))
     state.generator.set_state(before)
     if distributed.size() > 1:
         found = float(distributed.mean(torch.tensor(found, dtype=torch.float64, device=state.device)))
     return found
+
+
+def _number(candidate: Candidate, found: Any) -> float:
+    name = f"evaluator {type(candidate.evaluator).__name__} gave {found!r:.60} for {candidate.architecture}"
+    try:
+        number = float(found)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{name}; expected a number that is larger for what is better.") from error
+    if not math.isfinite(number):
+        raise NonFiniteError(
+            f"{name}; expected a finite number. Give what cannot be scored one that is low, such as 0."
+        )
+    return number
 
 
 def check_engine(engine: Engine | None, state: SearchState) -> None:
@@ -121,7 +135,7 @@ def check_engine(engine: Engine | None, state: SearchState) -> None:
     if engine.workers > max(counts):
         raise ConfigError(
             f"method {name!r} scores {max(counts)} candidate(s) at a time, too few for {engine.workers} workers; give it "
-            f"parallel={engine.workers}, or take less workers."
+            f"parallel={engine.workers} (--set parallel={engine.workers}), or take less workers."
         )
     if distributed.size() > 1:
         raise ConfigError("workers score candidates for one process; start it without torchrun, or leave them out.")

@@ -234,7 +234,7 @@ class SearchState(RunState):
     @property
     def steps(self) -> int:
         """Steps of an epoch."""
-        return self.method.steps or len(self.train)
+        return len(self.train) if self.method.steps is None else self.method.steps
 
     @property
     def learning_rate(self) -> float | None:
@@ -329,7 +329,13 @@ class SearchState(RunState):
         figures: dict[str, Tensor] = {}
         self._passes = 0
         for update in self.method.sequence:
-            figures.update(update(self, batch))
+            found = update(self, batch)
+            if not isinstance(found, Mapping):
+                raise ConfigError(
+                    f"update {type(update).__name__} of method {self.method.name!r} returned {found!r:.60}; expected its figures, "
+                    "a dictionary from names to tensors, which may be empty."
+                )
+            figures.update(found)
         if self._passes:
             # Filled on the device: a copy from the host would make it wait.
             figures["forward_passes"] = torch.full((), float(self._passes), device=self.device)
@@ -349,7 +355,7 @@ class SearchState(RunState):
             probabilities = self.relaxation.probabilities()
             architecture = self.space.discretize(probabilities)
             record["architecture"] = str(architecture)
-            record["entropy"] = float(entropy(probabilities / probabilities.sum(dim=1, keepdim=True)))
+            record["entropy"] = float(entropy(probabilities / probabilities.sum(dim=1, keepdim=True).clamp_min(1e-12)))
             record["uniform_entropy"] = float(entropy(_uniform(self.space.choices.mask)))
             record["skip_share"] = self.skip_share(architecture)
         return record

@@ -130,7 +130,11 @@ def command(
     chosen = base.updated(values).updated(overrides)
     others = engine_of(engine, workers, address, gpus)
     scorers = others if workers > 1 or engine == "ray" else None
-    if workers > 1 and "parallel" in settings_of(chosen.method) and "parallel" not in chosen.settings:
+    usual = settings_of(chosen.method).get("parallel")
+    asked = (
+        "parallel" in overrides or chosen.settings.get("parallel", usual) != usual
+    )  # what was written out has the usual one
+    if workers > 1 and usual is not None and not asked and not resume:
         chosen = chosen.updated({"parallel": workers})
     folder = free_folder(chosen) if out is None else out
     with joined(chosen.device):

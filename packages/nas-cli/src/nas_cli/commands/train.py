@@ -45,7 +45,10 @@ _LESS_MEMORY_OF_RUN = (
 )
 @click.option("--weight-decay", type=float, metavar="X", help="In place of what was learned, or of the default.")
 @click.option(
-    "--ema", type=float, metavar="DECAY", help="Evaluate and keep an exponential average of the weights, such as 0.999."
+    "--ema",
+    type=float,
+    metavar="DECAY",
+    help="Evaluate and keep an exponential average of the weights, such as 0.999; 0 for none.",
 )
 @click.option(
     "--asgd", type=int, metavar="N", help="NT-ASGD, for text: average once the loss has not fallen for N epochs (5)."

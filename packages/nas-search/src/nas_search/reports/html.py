@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from nas_search import catalog, distributed
-from nas_search.errors import RunFolderError
+from nas_search.errors import ConfigError, RunFolderError
 from nas_search.files import write_atomically
 from nas_search.references import citations
 from nas_search.reports.augmentation import augmentation
@@ -45,10 +45,12 @@ def write_report(runs: Sequence[str | Path], out: str | Path, spaces: Sequence[S
     Raises:
         RunFolderError: a folder has no finished search, or one of a space that is neither installed nor given, or the page could
             not be written.
-        ConfigError: a ``config.toml`` was changed or damaged; or matplotlib, which draws the charts, is missing; it comes with
-            ``pip install "nas-search[report]"``.
+        ConfigError: `out` does not end in ``.html``; a ``config.toml`` was changed or damaged; or matplotlib, which
+            draws the charts, is missing; it comes with ``pip install "nas-search[report]"``.
     """
     path = Path(out)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"a report is to be written to {path}; expected a name that ends in .html.")
     if not distributed.is_first():
         return path
     require_drawing()

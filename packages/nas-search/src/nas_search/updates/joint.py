@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor
 
 from nas_search.errors import ConfigError
@@ -44,7 +45,7 @@ class JointStep:
         policy = state.customary_policy if self.customary else state.policy
         loss, figures = training_loss(state, batch, augmented(state, batch, policy), choice)
         for regularizer in state.regularizers():
-            loss = loss + regularizer(choice.weights, state.progress, outer).to(loss)
+            loss = loss + torch.as_tensor(regularizer(choice.weights, state.progress, outer)).to(loss)
         for optimizer, _ in optimizers:
             assert optimizer is not None
             optimizer.zero_grad()
