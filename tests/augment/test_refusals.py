@@ -55,6 +55,13 @@ WRONG: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.parametrize("batch", [-1, 2.0, None])
+@pytest.mark.parametrize("name", POLICIES)
+def test_what_is_no_number_of_images(name: str, batch: Any) -> None:
+    with pytest.raises(PolicyError, match=f"batch is {batch}; expected the number of images to draw for"):
+        POLICIES[name]().sample(batch, generator=generator())
+
+
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("name", POLICIES)
 def test_what_is_not_images(name: str, wrong: str) -> None:

@@ -368,6 +368,22 @@ def test_what_an_observer_adds_and_no_file_can_hold_is_named(data: ImageData, sm
         search(SPACE, data, methods.gdas(), observers=(observer,), **small)
 
 
+def test_a_loss_that_is_no_scalar_is_named(data: ImageData, small: dict[str, Any]) -> None:
+    def many(evaluate: Any, choice: ChoiceWeights, state: Any) -> Tensor:
+        return evaluate(choice) * torch.ones(3)
+
+    with pytest.raises(ConfigError, match=r"loss function of method 'gdas' has the shape \(3,\); expected a scalar"):
+        search(SPACE, data, replace(methods.gdas(), loss=many), **small)
+
+
+def test_a_sampler_that_gives_weights_alone_is_named(data: ImageData, small: dict[str, Any]) -> None:
+    def sampler(state: Any) -> Any:
+        return torch.ones(6, 5)
+
+    with pytest.raises(ConfigError, match=r"is to evaluate a Tensor; expected ChoiceWeights\(weights, drawn\)"):
+        search(SPACE, data, replace(methods.random_nas(), sampler=sampler), **small)
+
+
 def test_a_regularizer_may_be_a_number(data: ImageData, small: dict[str, Any]) -> None:
     """As one that has not begun yet may return."""
 

@@ -14,7 +14,7 @@ from nas_augment.applying import Path, check_path, transform
 from nas_augment.decided import Policy, check_stages
 from nas_augment.errors import PolicyError, is_count, is_share
 from nas_augment.geometry import Motion
-from nas_augment.policy import AugmentationPolicy, check_generator, check_images
+from nas_augment.policy import AugmentationPolicy, check_batch, check_generator, check_images
 from nas_augment.sample import OperationDraw, PolicySample
 
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ class FixedPolicy(AugmentationPolicy):
 
     def sample(self, batch: int, *, generator: torch.Generator) -> PolicySample:
         """Draw the uniform numbers of every stage."""
+        check_batch(batch)
         check_generator(generator)
         draws = (
             torch.rand(batch, stage.numbers, generator=generator, device=generator.device) for stage in self.stages

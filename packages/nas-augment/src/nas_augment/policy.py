@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nas_augment import annotations as following
 from nas_augment.annotations import Annotated, ApplyArguments, divide
-from nas_augment.errors import ImagesError, PolicyError
+from nas_augment.errors import ImagesError, PolicyError, is_count
 from nas_augment.geometry import Matrices, Motion, matrices
 from nas_augment.sample import PolicySample
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from nas_augment.decided import Policy
 
-__all__ = ["AugmentationPolicy", "Augmented", "check_form", "check_generator", "check_images"]
+__all__ = ["AugmentationPolicy", "Augmented", "check_batch", "check_form", "check_generator", "check_images"]
 
 
 class Augmented(NamedTuple):
@@ -116,6 +116,16 @@ def check_generator(generator: torch.Generator) -> None:
         raise PolicyError(
             f"generator is {generator!r:.80}; expected a torch.Generator, such as torch.Generator().manual_seed(0)."
         )
+
+
+def check_batch(batch: int) -> None:
+    """Refuse what is no number of images.
+
+    Raises:
+        PolicyError: it is none.
+    """
+    if not is_count(batch):
+        raise PolicyError(f"batch is {batch!r:.80}; expected the number of images to draw for, 0 or more.")
 
 
 def check_images(images: Tensor) -> None:

@@ -2,7 +2,9 @@
 
 A setting such as the learning rate is a number, the name of an outer variable, a function of the outer variables
 (``lambda a: a["log_lr"].exp()``), or a mapping from prefixes of the inner variables' names to any of these: one entry
-a parameter group, ``{"": 0.1, "head.": "head_lr"}``; the longest prefix that fits counts.
+a parameter group, ``{"": 0.1, "head.": "head_lr"}``; the longest prefix that fits counts. Numbers are checked; the values of
+outer variables are not, which would wait for the device at every step: a rate that might be learned below zero is kept above it by
+learning its logarithm.
 """
 
 import math

@@ -313,8 +313,16 @@ class SearchState(RunState):
 
         Returns:
             Logits ``(batch, classes)``, or ``(batch, classes, time)``, float32 whatever they are computed in.
+
+        Raises:
+            ConfigError: the choice is something else, as a sampler of somebody's own may give.
         """
         supernet = self.require_supernet()
+        if not isinstance(choice, ChoiceWeights):
+            raise ConfigError(
+                f"the supernet is to evaluate a {type(choice).__name__}; expected ChoiceWeights(weights, drawn), which the "
+                f"sampler ({type(self.method.sampler).__name__}) or the relaxation of method {self.method.name!r} has to give."
+            )
         with self.computation.autocast(self.device):
             if inner is None:
                 logits: Tensor = supernet(images, *choice)

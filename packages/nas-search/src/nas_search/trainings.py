@@ -256,10 +256,12 @@ def _reading(config: RunConfig, protocol: TrainingProtocol | None, workers: int,
     """How images of folders are read while the training goes on; None where all of the data is in memory.
 
     Raises:
-        ConfigError: workers, and nothing for them to read.
+        ConfigError: workers, and nothing for them to read; or a time that is not positive.
     """
     if config.data.partition(":")[0] == "imagefolder" and protocol is not None and protocol.image_size:
         return Reading(protocol.image_size, protocol.crop, protocol.jitter, workers, timeout)
+    if not timeout > 0:
+        raise ConfigError(f"loader_timeout is {timeout}; expected a positive number of seconds.")
     if workers:
         raise ConfigError(
             f"{workers} workers, and {config.data} is whole in memory in this training; leave out --workers, or train images of "

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nas_augment import AugmentationPolicy
 from nas_search import distributed
+from nas_search.errors import ConfigError
 from nas_search.losses import Replay
 from nas_search.objective import accuracy, cross_entropy
 from nas_search.optimizers import apply_step
@@ -90,7 +91,11 @@ def augmented(state: "SearchState", batch: "Batch", policy: AugmentationPolicy) 
 def training_loss(
     state: "SearchState", batch: "Batch", images: Tensor, choice: ChoiceWeights
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The method's loss of augmented train images under a choice; with ``train_loss`` and ``train_accuracy``."""
+    """The method's loss of augmented train images under a choice; with ``train_loss`` and ``train_accuracy``.
+
+    Raises:
+        ConfigError: it is no scalar.
+    """
     labels = batch.train.labels
     figures: dict[str, Tensor] = {}
 
@@ -100,4 +105,9 @@ def training_loss(
         return cross_entropy(logits, labels)
 
     loss = state.method.loss(evaluate, choice, state)
+    if loss.numel() != 1:
+        raise ConfigError(
+            f"loss {type(state.method.loss).__name__} of method {state.method.name!r} has the shape {tuple(loss.shape)}; expected "
+            "a scalar: take its mean()."
+        )
     return loss, {"train_loss": loss.detach(), **figures}
