@@ -163,13 +163,12 @@ def build(session: nox.Session) -> None:
     """Wheel and source archive of every package, into dist/; the wheels are installed together and say who they are."""
     dist = ROOT / "dist"
     shutil.rmtree(dist, ignore_errors=True)
+    by_uv = session.venv_backend == "uv"
+    if not by_uv:
+        session.install(*CONSTRAINTS, "build")
+    command = ("uv", "build", "--quiet", "--out-dir") if by_uv else ("python", "-m", "build", "--outdir")
     for package in PACKAGES:
-        source = str(ROOT / "packages" / package)
-        if session.venv_backend == "uv":
-            session.run("uv", "build", "--quiet", "--out-dir", str(dist), source)
-        else:
-            session.install(*CONSTRAINTS, "build")
-            session.run("python", "-m", "build", "--outdir", str(dist), source, silent=True)
+        session.run(*command, str(dist), str(ROOT / "packages" / package), silent=True)
     session.install(*CONSTRAINTS, *(str(wheel) for wheel in sorted(dist.glob("*.whl"))))
     with session.chdir(session.create_tmp()):
         session.run("nascli", "--version")

@@ -113,7 +113,7 @@ def test_a_gradient_of_another_shape_is_named_and_nothing_is_written() -> None:
 
 
 def test_parts_of_another_kind_are_named() -> None:
-    with pytest.raises(SettingError, match="inner_step is 0.1; expected an optimiser, such as sgd"):
+    with pytest.raises(SettingError, match="inner_step is 0.1; expected an optimiser's step, such as sgd"):
         Unrolled(0.1, 2)  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="inverse_hessian is 0.1; expected a function"):
         Implicit(0.1)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """The loop: interruption, resumption, broken losses, full disks."""
 
 import errno
+import math
 import os
 import signal
 import threading
@@ -366,6 +367,12 @@ def test_what_an_observer_adds_and_no_file_can_hold_is_named(data: ImageData, sm
 
     with pytest.raises(ConfigError, match=r"observer observer added 'extra', Tensor .* \.item\(\) or \.tolist\(\)"):
         search(SPACE, data, methods.gdas(), observers=(observer,), **small)
+
+
+def test_an_edge_that_weighs_nothing_has_an_entropy(data: ImageData, small: dict[str, Any]) -> None:
+    """Where a softmax over edges is saturated, the probabilities of an edge are all zero."""
+    result = search(SPACE, data, methods.pc_darts(parts=2, architecture_learning_rate=1e6), **small)
+    assert all(math.isfinite(record["entropy"]) for record in result.history)
 
 
 def test_a_loss_that_is_no_scalar_is_named(data: ImageData, small: dict[str, Any]) -> None:

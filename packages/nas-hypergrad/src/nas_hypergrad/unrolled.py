@@ -56,9 +56,7 @@ class Unrolled:
 
     def __post_init__(self) -> None:
         if not hasattr(self.inner_step, "start"):
-            raise SettingError(
-                f"inner_step is {self.inner_step!r}; expected an optimiser, such as sgd({self.inner_step!r})."
-            )
+            raise SettingError(f"inner_step is {self.inner_step!r}; expected an optimiser's step, such as sgd(0.1).")
         check_count("steps", self.steps, 1)
         if self.truncate is not None:
             check_count("truncate", self.truncate, 1)

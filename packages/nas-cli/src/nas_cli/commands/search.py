@@ -131,9 +131,8 @@ def command(
     others = engine_of(engine, workers, address, gpus)
     scorers = others if workers > 1 or engine == "ray" else None
     usual = settings_of(chosen.method).get("parallel")
-    asked = (
-        "parallel" in overrides or chosen.settings.get("parallel", usual) != usual
-    )  # what was written out has the usual one
+    # A configuration that was written out has the usual value, which nobody asked for.
+    asked = "parallel" in overrides or chosen.settings.get("parallel", usual) != usual
     if workers > 1 and usual is not None and not asked and not resume:
         chosen = chosen.updated({"parallel": workers})
     folder = free_folder(chosen) if out is None else out
