@@ -249,3 +249,5 @@ def test_settings_that_do_not_fit_are_refused(searched: Path) -> None:
             Reading(**{"size": 16} | change)
     with pytest.raises(ConfigError, match="2 workers, and imagefolder:.* is whole in memory in this training"):
         run_training(searched, epochs=1, workers=2)
+    with pytest.raises(ConfigError, match="loader_timeout is 0; expected a positive number of seconds"):
+        run_training(searched, epochs=1, loader_timeout=0)
