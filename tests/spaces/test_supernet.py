@@ -260,6 +260,28 @@ def test_batches_of_images_and_of_gradients_by_vmap(space: SearchSpace, cells: i
         torch.testing.assert_close(batched, torch.stack(each))
 
 
+def test_several_values_of_one_kernel_by_vmap() -> None:
+    """What does not depend on it is no batch, and is met by what does: in sums, and where quarters are merged."""
+    space = darts()
+    net = made(space, 1).double()
+    images, weights = batch(space, torch.float64), torch.rand(space.choices.shape, dtype=torch.float64)
+    parameters = {name: value.detach() for name, value in net.named_parameters()}
+    found = [
+        next(name for name in parameters if operation in name and part in name)
+        for operation in ("sep_conv_3x3", "dil_conv_5x5")
+        for part in ("depthwise", "pointwise")
+    ]
+    for name in found:
+        values = torch.stack([parameters[name], 2 * parameters[name].flip(0)])
+
+        def logits(value: Tensor, name: str = name) -> Tensor:
+            output: Tensor = torch.func.functional_call(net, parameters | {name: value}, (images, weights))
+            return output
+
+        expected = torch.stack([logits(value) for value in values])
+        torch.testing.assert_close(torch.func.vmap(logits)(values), expected)
+
+
 def test_backwards_torch_func_does_not_evaluate_cells_again() -> None:
     space = darts()
     net = made(space, 1, checkpoint=True)
