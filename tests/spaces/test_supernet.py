@@ -267,7 +267,8 @@ def test_several_values_of_one_kernel_by_vmap() -> None:
     images, weights = batch(space, torch.float64), torch.rand(space.choices.shape, dtype=torch.float64)
     parameters = {name: value.detach() for name, value in net.named_parameters()}
     found = [
-        next(name for name in parameters if operation in name and part in name)
+        [name for name in parameters if operation in name and part in name][place]
+        for place in (0, -1)  # of stride 2, and of stride 1
         for operation in ("sep_conv_3x3", "dil_conv_5x5")
         for part in ("depthwise", "pointwise")
     ]
