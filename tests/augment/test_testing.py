@@ -1,10 +1,12 @@
 """The conformance check finds what it is for."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import Tensor
 
-from nas_augment import AugmentationPolicy, Policy, PolicySample
+from nas_augment import AugmentationPolicy, LearnablePolicy, Policy, PolicySample, preset
 from nas_augment.policy import check_images
 from nas_augment.testing import check_policy
 
@@ -41,6 +43,29 @@ class Brighten(AugmentationPolicy):
 
 def test_a_sound_policy_passes() -> None:
     check_policy(Brighten())
+
+
+def test_stages_of_somebodys_own_pass() -> None:
+    """They have no place in a file, which is no defect."""
+
+    @dataclass(frozen=True)
+    class Darken:
+        numbers: int = 1
+
+        def apply(self, images: Tensor, draw: Tensor) -> Tensor:
+            return images // 2 if images.dtype == torch.uint8 else images / 2
+
+    check_policy(LearnablePolicy(preset("fast_aa"), count=1, before=(Darken(),)))
+
+
+def test_another_error_than_the_one_expected_is_a_defect() -> None:
+    class Careless(Brighten):
+        def apply(self, images: Tensor, sample: PolicySample) -> Tensor:  # type: ignore[override]
+            check_images(images)
+            return (images * sample.draws[0][:, :, None, None]).to(images.dtype)
+
+    with pytest.raises(AssertionError, match=r"one image too few.* must raise ImagesError, not RuntimeError"):
+        check_policy(Careless())
 
 
 @pytest.mark.parametrize("defect", ["not positive", "must raise ImagesError", "not modified", "dtype"])

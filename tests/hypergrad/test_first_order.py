@@ -1,9 +1,10 @@
 """The first-order estimator."""
 
+import pytest
 import torch
 from torch import nn
 
-from nas_hypergrad import BilevelProblem, FirstOrder, Implicit, identity
+from nas_hypergrad import BilevelProblem, FirstOrder, Implicit, ProblemError, identity
 from nas_hypergrad.testing import check_hypergradient, quadratic_problem
 
 
@@ -42,3 +43,12 @@ def test_the_gradient_can_be_changed_in_place() -> None:
     found = FirstOrder()(summed, {"w": torch.ones(3)}, {"a": torch.ones(3), "b": torch.ones(3)})
     found["a"].mul_(2)
     assert found["b"].tolist() == [4.0] * 3
+
+
+def test_an_outer_loss_of_the_inner_variables_alone_is_for_another_estimator() -> None:
+    """The commonest mistake: with the inner variables held constant there is nothing left to differentiate."""
+    problem = BilevelProblem(lambda w, a: (w["w"] - a["a"]).square().sum(), lambda w, a: w["w"].square().sum())
+    point = {"w": torch.ones(2)}, {"a": torch.zeros(2)}
+    with pytest.raises(ProblemError, match=r"does not use the outer variables \['a'\].* take Implicit or Unrolled"):
+        FirstOrder()(problem, *point)
+    torch.testing.assert_close(Implicit()(problem, *point)["a"], torch.full((2,), 2.0))

@@ -16,7 +16,7 @@ from nas_search.data import Examples
 from nas_search.estimators import NeumannSeries, OneStep
 from nas_search.optimizers import SGD, Adam
 from nas_search.regularizers import Entropy
-from nas_search.schedules import Constant, Ramp
+from nas_search.schedules import Constant, Linear, Ramp
 from nas_search.state import Batch, SearchState
 from nas_search.updates import OuterStep, WeightStep
 from nas_spaces.chain import ChainSpace, Ends, Layer, chain
@@ -122,6 +122,22 @@ def gradient_of_step(state: SearchState, batch: Batch) -> Tensor:
 def relative(got: Tensor, expected: Tensor) -> float:
     assert got.dtype == torch.float64
     return float((got - expected).norm() / expected.norm())
+
+
+def test_a_virtual_step_has_the_settings_of_this_point_of_the_run(data: ImageData) -> None:
+    """The optimiser holds those of its last step."""
+    weights = SGD(Linear(0.1, 0.0), momentum=Linear(0.0, 0.8), weight_decay=Linear(0.0, 0.4), nesterov=True, clip=None)
+    state, batch, hand, a = make(data, replace(methods.darts(2), weights=weights))
+    inner = {name: value.detach() for name, value in state.require_supernet().named_parameters()}
+    step: Any = OneStep().at(state)
+    assert step.inner_step.momentum == pytest.approx(0.8 * state.progress)
+    flat = slope(hand.loss(batch.train), hand.weights(), a, 0)
+    parts = flat.split([value.numel() for value in inner.values()])
+    gradient = {name: part.view_as(inner[name]) for name, part in zip(inner, parts, strict=True)}
+    ahead, _ = step.inner_step(inner, gradient, {}, step.inner_step.start(inner))
+    WeightStep()(state, batch)
+    for name, value in state.require_supernet().named_parameters():
+        torch.testing.assert_close(value.detach(), ahead[name], rtol=0, atol=1e-12)
 
 
 def with_weights(method: Method, nesterov: bool = False) -> Method:

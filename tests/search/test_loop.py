@@ -5,8 +5,8 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas_augment import Policy
 from nas_search import (
     CheckpointError,
     ConfigError,
@@ -28,7 +29,7 @@ from nas_search import (
 )
 from nas_search.roles import ChoiceWeights, Event
 from nas_search.run_folder import RunFolder, Store
-from nas_spaces import nas_bench_201
+from nas_spaces import darts, nas_bench_201
 
 SPACE = nas_bench_201()
 AUTOENCODER = {"autoencoder_epochs": 1, "autoencoder_samples": 64, "latent": 4, "hidden": 8}
@@ -367,6 +368,59 @@ def test_what_an_observer_adds_and_no_file_can_hold_is_named(data: ImageData, sm
 
     with pytest.raises(ConfigError, match=r"observer observer added 'extra', Tensor .* \.item\(\) or \.tolist\(\)"):
         search(SPACE, data, methods.gdas(), observers=(observer,), **small)
+
+
+def test_a_number_that_is_not_finite_is_in_no_file(data: ImageData, small: dict[str, Any]) -> None:
+    """``NaN`` is no JSON, and other readers of ``events.jsonl`` stop at it."""
+
+    def observer(event: Event) -> None:
+        event.record["extra"] = math.nan
+
+    with pytest.raises(ConfigError, match=r"observer observer added 'extra', float nan, .* None in place of a number"):
+        search(SPACE, data, methods.gdas(), observers=(observer,), **small)
+
+
+@pytest.mark.parametrize("selected", [None, "|none~0|", darts().sample(torch.Generator())], ids=str)
+def test_a_selector_that_gives_no_architecture_is_named(
+    selected: object, data: ImageData, small: dict[str, Any]
+) -> None:
+    def selector(state: Any) -> Any:
+        return selected
+
+    with pytest.raises(ConfigError, match="the selector selector of method 'gdas' gave what is no architecture of the"):
+        search(SPACE, data, replace(methods.gdas(), selector=selector), **small)
+
+
+@pytest.mark.parametrize(
+    "made", [lambda outer: {}, lambda outer: None, lambda outer: dict.fromkeys(outer, torch.ones(3))]
+)
+def test_a_hypergradient_that_gives_something_else_is_named(
+    made: Callable[[Any], Any], data: ImageData, small: dict[str, Any]
+) -> None:
+    method = replace(methods.darts(), hypergradient=lambda problem, inner, outer: made(outer))
+    with pytest.raises(ConfigError, match=r"hypergradient of method 'darts' gave .*expected a dictionary .*\(6, 5\)"):
+        search(SPACE, data, method, **small)
+
+
+@dataclass(frozen=True)
+class Own:
+    """A stage of somebody's own, which has no place in a file."""
+
+    numbers: int = 1
+
+    def apply(self, images: Tensor, draw: Tensor) -> Tensor:
+        """No image is changed."""
+        return images
+
+
+def test_a_policy_that_no_file_can_hold_is_refused_before_the_search(
+    data: ImageData, small: dict[str, Any], tmp_path: Path
+) -> None:
+    own = replace(data, policy=Policy((Own(),)))
+    with pytest.raises(ConfigError, match=r"stage of type Own has no place in a file.* Search without a folder"):
+        search(SPACE, own, methods.darts(), **small, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert search(SPACE, own, methods.darts(), **small).policy.stages == (Own(),)
 
 
 def test_an_edge_that_weighs_nothing_has_an_entropy(data: ImageData, small: dict[str, Any]) -> None:

@@ -115,6 +115,18 @@ def test_names_of_no_space_are_refused(name: str, error: type[Exception], messag
         named(name)
 
 
+def test_a_finished_search_is_read_back_and_goes_on(data: ImageData, small: dict[str, Any], tmp_path: Path) -> None:
+    """Its result has the architecture and the settings apart."""
+    space = MixedSpace(nas_bench_201(), ("learning_rate",))
+    method = methods.random_search(evaluator=NetworkCost())
+    first = search(space, data, method, **small, out=tmp_path)
+    again = search(space, data, method, **small, out=tmp_path, resume=True)
+    for read in (SearchResult.load(tmp_path, space), SearchResult.load(tmp_path), again):
+        assert read.architecture == first.architecture
+        assert read.hyperparameters == first.hyperparameters
+        assert read.candidates == first.candidates
+
+
 def test_training_uses_the_settings(monkeypatch: pytest.MonkeyPatch, data: ImageData, small: dict[str, Any]) -> None:
     space = MixedSpace(nas_bench_201(), tuple(SETTINGS))
     settings = small | {"seed": 0, "device": torch.device("cpu")}

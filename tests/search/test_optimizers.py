@@ -25,6 +25,20 @@ def test_sgd_step_meets_the_longhand_update() -> None:
         torch.testing.assert_close(parameter.detach(), value)
 
 
+def test_momentum_over_the_run_may_begin_at_zero_and_looks_ahead_from_then_on() -> None:
+    parameter = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    settings = SGD(Constant(0.1), momentum=Linear(0.0, 0.8), weight_decay=Linear(0.0, 1.0), nesterov=True, clip=None)
+    optimizer = settings.build([parameter])
+    value, velocity = 0.0, 0.0
+    for progress in (0.0, 0.5, 1.0):
+        parameter.grad = torch.ones(1, dtype=torch.float64)
+        apply_step(optimizer, settings, progress)
+        decayed, momentum = 1.0 + progress * value, 0.8 * progress
+        velocity = momentum * velocity + decayed if momentum else 0.0  # torch keeps no velocity without momentum
+        value -= 0.1 * (decayed + momentum * velocity)
+        assert parameter.item() == pytest.approx(value, rel=1e-12)
+
+
 def test_the_gradient_is_clipped_over_all_parameters_together() -> None:
     a, b = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
     settings = SGD(Constant(1.0), momentum=0.0, weight_decay=0.0, clip=5.0)

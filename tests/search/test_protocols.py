@@ -18,7 +18,7 @@ from nas_search.optimizers import SGD
 from nas_search.protocols import PROTOCOLS, EpochDecay, EveryEpoch, protocol
 from nas_search.roles import Event
 from nas_search.runs import run_search, run_training
-from nas_search.schedules import Constant, Cosine
+from nas_search.schedules import Constant, Cosine, ExponentialCosine
 from nas_search.training import TrainState
 
 SEARCH = RunConfig(
@@ -131,6 +131,18 @@ def test_a_stopped_preset_resumes_bit_for_bit(searched: Path) -> None:
     assert again["history"][-1]["train_loss"] == whole["history"][-1]["train_loss"]
     for key, value in load_model(searched / "model.pt").state_dict().items():
         assert torch.equal(value, weights[key]), key
+
+
+def test_a_protocol_keeps_the_annealing_of_the_method(tmp_path: Path) -> None:
+    """AllegroNAS trains by DARTS' protocol with Eq. 8; a protocol with a factor of its own, that of ImageNet, has no cosine."""
+    run_search(replace(SEARCH, method="allegro", settings={}, epochs=1), tmp_path / "run")
+    chosen = protocol("quick", {"epochs": 3, "batch_size": 16})
+    rates = [epoch["learning_rate"] for epoch in run_training(tmp_path / "run", protocol=chosen)["history"]]
+    assert rates == pytest.approx([ExponentialCosine(0.05)((epoch + 1) / 3) for epoch in range(3)])
+    step = replace(chosen, every_epoch=True).optimizer(ExponentialCosine).learning_rate
+    assert [step(progress) for progress in (0.0, 0.3, 0.4)] == [ExponentialCosine(0.05)(x) for x in (0, 0, 1 / 3)]
+    decay = replace(chosen, decay=0.5).optimizer(ExponentialCosine).learning_rate
+    assert [decay(epoch / 3) for epoch in range(3)] == pytest.approx([0.05, 0.025, 0.0125])
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -1,6 +1,7 @@
 """NSAS and complementation: the loss against its equation, what is replayed against the laws of the papers."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from nas_search.losses import Archive, Pieces, Replay, complement, diverse, prev
 from nas_search.roles import ChoiceWeights
 from nas_search.state import SearchState
 from nas_search.testing import check_method
-from nas_spaces import Drawn, SearchSpace, darts, nas_bench_201
+from nas_spaces import Drawn, SearchSpace, amended_s2, darts, nas_bench_1shot1, nas_bench_101, nas_bench_201
 
 
 def begin(data: ImageData, small: dict[str, Any], space: SearchSpace | None = None) -> SearchState:
@@ -60,6 +61,62 @@ def test_the_complement_covers_the_current_path_and_shares_nothing(
         same = pairs(current) & pairs(before)
         assert pairs(current) - same == pairs(made) & pairs(current)
         assert all(space.choices.options[row][option] != "none" for row, option in pairs(made)) or space.name != "darts"
+
+
+REPLAYED = {
+    "nsas": (random_path, *(diverse,) * 4),
+    "g": (random_path, diverse, complement),
+    "lg": (previous, diverse, complement),
+    "e2nas": (previous, complement),
+}
+
+
+@pytest.mark.parametrize("strategy", REPLAYED)
+@pytest.mark.parametrize(
+    "space",
+    [
+        *(nas_bench_1shot1(part) for part in (1, 2, 3)),
+        nas_bench_101(),
+        darts(),
+        darts(inputs=True),
+        darts(free=True),
+        amended_s2(),
+    ],
+    ids=lambda space: space.name,
+)
+def test_what_is_replayed_is_an_architecture_of_the_space(space: SearchSpace, strategy: str) -> None:
+    """Rows that say what reads what are those of one architecture, whether they have one option or several."""
+    state: Any = SimpleNamespace(space=space, generator=torch.Generator().manual_seed(0), memory={})
+    made = 0
+    for seed in range(12):
+        current = draw(state, seed)
+        for path in Pieces(REPLAYED[strategy])(state, current):
+            made += 1
+            found = space.discretize(space.choices.one_hot(path)).options
+            if space.name == "nas_bench_101":  # vertices may be numbered otherwise
+                assert sorted(found[:21]) == sorted(path[:21])
+                assert sorted(found[21:]) == sorted(path[21:])
+            else:
+                assert found == path
+        state.memory["previous_path"] = current
+    assert made >= 12 * len(REPLAYED[strategy]) - 1
+
+
+def test_two_connections_of_one_state_are_two_operations(data: ImageData, small: dict[str, Any]) -> None:
+    """The DARTS space as RandomNAS and NSAS draw in it: such a row shares no operation with the paths before either."""
+    space = darts(free=True)
+    state = begin(data, small, space)
+    seen = 0
+    for seed in range(60):
+        current, before = draw(state, seed), draw(state, seed + 1000)
+        state.memory["previous_path"] = before
+        old, made, other = Pieces((previous, complement, diverse))(state, current)
+        seen += sum(len(row) == 2 for row in current)
+        assert pairs(current) <= pairs(old) | pairs(made)
+        assert not pairs(old) & pairs(made)
+        assert not pairs(other) & (pairs(old) | pairs(made))
+        assert all(len(set(row)) == len(row) for row in other)
+    assert seen
 
 
 def test_covering_variants_cover_the_current_path(data: ImageData, small: dict[str, Any]) -> None:

@@ -133,7 +133,7 @@ def test_chain_of_own_modules() -> None:
     space = chain([Layer(), Layer(2, 2, ("wide",)), Layer(2)], OPERATIONS, name="mine")
     check_space(space)
     images = torch.randn(2, 1, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    check_supernet(space, images, cells=None)
+    check_supernet(space, images)  # of a fixed depth, which need not be said
     assert space.size == 4 == len({str(a) for a in space})
     assert chain(2, OPERATIONS).size == 4
     with pytest.raises(InputError, match="has 3 layers"):

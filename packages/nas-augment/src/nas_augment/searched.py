@@ -33,7 +33,11 @@ def dada(
 
 
 def dha(*, before: tuple[Stage, ...] = (), after: tuple[Stage, ...] = (Cutout(16),)) -> LearnablePolicy:
-    """The policy of DHA (Zhou et al., 2021): 14 x 14 ordered pairs, always applied, levels uniform; one an image."""
+    """The policy of DHA (Zhou et al., 2021): 14 x 14 ordered pairs, always applied, levels uniform; one an image.
+
+    Differs from the released code: Posterize keeps 4 to 8 bits, as in Fast AutoAugment, and not 1 to 4; the paper gives no
+    ranges.
+    """
     return LearnablePolicy(
         preset("ops14_ra"), choice="joint", probability=1.0, learn_levels=False, before=before, after=after
     )

@@ -31,9 +31,17 @@ def check_policy(policy: AugmentationPolicy, *, batch: int = 6, size: int = 12, 
     _check_annotations(policy, pixels.to(torch.uint8), seed)
     decided = policy.decide()
     assert isinstance(decided, Policy), "decide() gives a Policy"
-    assert Policy.from_json(decided.to_json()) == decided, "a decided policy is read back from JSON exactly"
+    _check_file(decided)
     shape = decided.apply(pixels.to(torch.uint8), generator=torch.Generator().manual_seed(seed)).shape
     assert shape == pixels.shape, "a decided policy keeps the shape of the images"
+
+
+def _check_file(decided: Policy) -> None:
+    try:
+        text = decided.to_json()
+    except PolicyError:  # a stage of somebody's own, which has no place in a file
+        return
+    assert Policy.from_json(text) == decided, "a decided policy is read back from JSON exactly"
 
 
 def _check_drawing(policy: AugmentationPolicy, images: Tensor, seed: int) -> None:
@@ -97,4 +105,6 @@ def _check_refusals(policy: AugmentationPolicy, images: Tensor, seed: int) -> No
             policy.apply(bad, sample)
         except ImagesError:
             continue
+        except Exception as error:
+            raise AssertionError(f"images that are wrong ({what}) must raise ImagesError, not {error!r}") from error
         raise AssertionError(f"images that are wrong ({what}) must raise ImagesError")

@@ -39,8 +39,12 @@ class FirstOrder:
         """
         # Constant inner variables ask for no weight gradients, which would nearly double the cost of the pass.
         with isolated(problem, inner, outer, constant=True) as point:
-            value = point.value(problem.outer_loss, "outer_loss")
-            grads = differentiate([value], point.learned, role="outer_loss")
+            value = point.value(problem.outer_loss, "outer_loss", may_be_constant=True)
+            grads = differentiate([value], point.learned, role="outer_loss") if value.requires_grad else {}
             if all(grad is None for grad in grads.values()):
-                raise ProblemError(f"outer_loss depends on none of the outer variables {sorted(outer)}.")
+                raise ProblemError(
+                    f"outer_loss does not use the outer variables {sorted(outer)}, and FirstOrder leaves out how the inner ones "
+                    "respond to them: take Implicit or Unrolled where they act through the inner loss alone; or compute "
+                    "outer_loss from the dictionary it is given, with differentiable operations."
+                )
             return averaged(problem, own(zero_filled({name: grads.get(name) for name in outer}, point.outer)))

@@ -36,6 +36,8 @@ class UniformPairs:
 
     Differs from the paper:
         1. It says nothing of crops and flips; the released code has none while it searches.
+        2. It gives no ranges. Here they are those of Fast AutoAugment, as for the other policies; the released code has the same
+           ones, but Posterize keeps 1 to 4 bits there (4 to 8 here), and its search draws magnitudes up to a tenth of the range.
 
     Raises:
         ConfigError: a part outside of [0, 1].

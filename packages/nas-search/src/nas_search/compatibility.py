@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nas_augment import PolicyError
 from nas_hypergrad import FirstOrder, HypergradError, Implicit
 from nas_hypergrad.finite_difference import FiniteDifference
 from nas_search.computation import Computation
@@ -19,7 +20,7 @@ from nas_spaces import SearchSpace
 if TYPE_CHECKING:
     from nas_search.state import SearchState
 
-__all__ = ["check_arguments", "check_parts", "computation_of", "used"]
+__all__ = ["check_arguments", "check_parts", "check_saved", "computation_of", "used"]
 
 
 def used(updates: "Iterable[Update]") -> frozenset[str] | None:
@@ -131,6 +132,21 @@ def check_parts(state: "SearchState") -> None:
             "implicit differentiation needs weights near a minimum of the very loss that is differentiated, and no weights "
             "are trained to that of one path. Take FirstOrder or OneStep, or a relaxation that weights every option."
         )
+
+
+def check_saved(state: "SearchState") -> None:
+    """Refuse a policy that no ``result.json`` could hold, before the search that would end with it.
+
+    Raises:
+        ConfigError: one of its stages has no place in a file.
+    """
+    try:
+        state.policy.decide().to_json()
+    except PolicyError as error:
+        raise ConfigError(
+            f"the policy {type(state.policy).__name__} cannot be saved with the result: {error} Search without a folder (out), or "
+            "transform the images before they become data."
+        ) from error
 
 
 def computation_of(method: "Method", asked: Computation, device: torch.device) -> Computation:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 from nas_search import distributed
-from nas_search.compatibility import check_arguments
+from nas_search.compatibility import check_arguments, check_saved
 from nas_search.computation import Computation, deterministic
 from nas_search.data import Data
 from nas_search.describe import describe
@@ -31,7 +31,7 @@ from nas_search.run_state import RunState
 from nas_search.scoring import check_engine, scored_by
 from nas_search.state import SearchState
 from nas_search.streams import stream_seed
-from nas_spaces import SearchSpace
+from nas_spaces import ArchitectureError, SearchSpace
 
 __all__ = ["complete", "drive", "isolated_random_state", "search"]
 
@@ -122,6 +122,7 @@ def search(
     )
     check_engine(engine, state)
     if folder is not None:
+        check_saved(state)
         folder.claim(resume=resume)
     with deterministic(computation.deterministic):
         return complete(state, folder, observers=observers, engine=engine)
@@ -208,8 +209,16 @@ def isolated_random_state(seed: int, device: torch.device) -> Iterator[None]:
 
 def _finish(state: SearchState) -> SearchResult:
     method = state.method
+    selected = method.selector(state)
+    try:
+        state.space.require(selected)
+    except ArchitectureError as error:
+        raise ConfigError(
+            f"the selector {getattr(method.selector, '__name__', type(method.selector).__name__)} of method {method.name!r} gave "
+            f"what is no architecture of the space: {error}"
+        ) from error
     # That of the first rank: scores on different devices may differ in their last digits.
-    architecture = state.space.parse(distributed.from_first(str(method.selector(state))))
+    architecture = state.space.parse(distributed.from_first(str(selected)))
     last = state.history[-1]
     figures = (
         "train_loss",
@@ -364,9 +373,10 @@ def _check_added(observer: Observer, before: dict[str, object], record: dict[str
     for key, value in record.items():
         if key not in before or before[key] is not value:
             try:
-                json.dumps({key: value})
+                json.dumps({key: value}, allow_nan=False)
             except (TypeError, ValueError) as error:
                 raise ConfigError(
                     f"observer {getattr(observer, '__name__', type(observer).__name__)} added {key!r}, {type(value).__name__} "
-                    f"{value!r:.60}, to the record of an epoch; expected what JSON has ({error}): .item() or .tolist() of a tensor."
+                    f"{value!r:.60}, to the record of an epoch; expected what JSON has ({error}): .item() or .tolist() of a "
+                    "tensor, None in place of a number that is not finite."
                 ) from error

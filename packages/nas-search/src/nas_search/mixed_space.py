@@ -141,6 +141,7 @@ class MixedSpace(SearchSpace):
             {**own.groups, "settings": range(rows, rows + len(levels))},
             (*own.picks, *(1,) * len(levels)),
             own.nodes,
+            wiring=own.wiring,
         )
 
     @property

@@ -63,13 +63,19 @@ class SGD:
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """A ``torch.optim.SGD``."""
-        return torch.optim.SGD(
-            parameters,
-            lr=self.learning_rate(0.0),
-            momentum=_at(self.momentum, 0.0),
-            weight_decay=_at(self.weight_decay, 0.0),
-            nesterov=self.nesterov and _at(self.momentum, 0.0) > 0,
-        )
+        return torch.optim.SGD(parameters, lr=self.learning_rate(0.0), **self.options(0.0))
+
+    def options(self, progress: float) -> dict[str, Any]:
+        """What torch's optimiser is set to at this point of the run beside its learning rate.
+
+        Nesterov's momentum is plain where it is 0, as torch asks for.
+        """
+        momentum = _at(self.momentum, progress)
+        return {
+            "momentum": momentum,
+            "weight_decay": _at(self.weight_decay, progress),
+            "nesterov": self.nesterov and momentum > 0,
+        }
 
 
 @dataclass(frozen=True)
@@ -240,8 +246,7 @@ def apply_step(
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate(progress)
         if isinstance(settings, SGD):
-            group["momentum"] = _at(settings.momentum, progress)
-            group["weight_decay"] = _at(settings.weight_decay, progress)
+            group.update(settings.options(progress))
     optimizer.step()
     return norm
 

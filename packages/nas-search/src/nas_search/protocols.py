@@ -1,7 +1,7 @@
 """How papers train what was found: one value per protocol, every field of which may be changed."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -54,8 +54,9 @@ class TrainingProtocol:
         channels: width of the first cell; 0 for that of the run.
         cells: depth, in the unit of the space; 0 for that of the run.
         learning_rate: at the beginning.
-        decay: factor of the learning rate after every epoch; 0 for a cosine to 0.
-        every_epoch: whether the cosine moves once an epoch instead of at every step.
+        decay: factor of the learning rate after every epoch; 0 for the annealing of the method that found what is trained, which
+            is a cosine to 0 but for ``allegro``.
+        every_epoch: whether that moves once an epoch instead of at every step.
         momentum: of the optimiser.
         nesterov: whether it looks ahead.
         weight_decay: of the optimiser.
@@ -122,9 +123,13 @@ class TrainingProtocol:
             raise ConfigError(f"stem is {self.stem!r}; expected 'cifar' or 'imagenet'; {near}")
         self.optimizer()  # which has limits of its own
 
-    def optimizer(self) -> SGD:
-        """The optimiser of the weights."""
-        rate: Schedule = Cosine(self.learning_rate)
+    def optimizer(self, annealing: Callable[[float], Schedule] = Cosine) -> SGD:
+        """The optimiser of the weights.
+
+        Args:
+            annealing: makes the learning rate from its first value where it has no `decay`; see `Method.annealing`.
+        """
+        rate = annealing(self.learning_rate)
         if self.decay:
             rate = EpochDecay(self.learning_rate, self.decay, self.epochs)
         elif self.every_epoch:

@@ -12,6 +12,7 @@ from nas_augment import Policy, PolicyError
 from nas_search.errors import RunFolderError
 from nas_search.files import write_atomically
 from nas_search.measure import versions
+from nas_search.mixed_space import MixedSpace
 from nas_search.run_folder import RunFolder
 from nas_spaces import Architecture, ArchitectureError, SearchSpace, UnknownSpaceError, catalog
 
@@ -133,13 +134,16 @@ class SearchResult:
 
         Args:
             directory: the run folder.
-            space: the space of the architecture; found by its name when left out.
+            space: the space of the architecture, or the one that was searched where that is a `MixedSpace`; found by its name
+                when left out.
 
         Raises:
             RunFolderError: there is no result, or it was changed or damaged, or its space is not installed and not given.
         """
         folder = RunFolder(directory)
         record = folder.read_result()
+        if isinstance(space, MixedSpace):  # a result has the architecture and the settings apart
+            space = space.base
         try:
             space = space or catalog.space(record["space"])
         except (KeyError, TypeError, AttributeError, UnknownSpaceError) as error:

@@ -347,9 +347,9 @@ class Event:
     Args:
         kind: ``step`` after every step, ``epoch`` after every epoch.
         run: ``search``, ``train``, ``train-random`` for the random architecture that is trained alike, or whatever else is run.
-        epoch: epochs finished before this one.
+        epoch: epochs that are finished; at the end of one it is among them.
         epochs: epochs of the whole run.
-        step: steps finished in this epoch.
+        step: steps finished in the epoch that goes on; 0 at the end of one.
         steps: steps of an epoch.
         record: the means so far; an observer may add to it at the end of an epoch, and what it adds is kept in the history.
         state: the run itself, to be looked at and not changed.

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from nas_search import distributed
+from nas_search.compatibility import check_saved
 from nas_search.computation import deterministic
 from nas_search.config import RunConfig
 from nas_search.data import Data
@@ -110,6 +111,7 @@ def _run_search(
         watchers.append(spectrum)
     if table is not None:
         watchers.append(TableValue(table, parts.space))
+    check_saved(state)
     folder.claim(resume=resume)
     if folder.config.exists():
         _require_same(RunConfig.from_toml(folder.config), config, folder)

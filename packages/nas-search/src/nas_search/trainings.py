@@ -147,7 +147,9 @@ def run_training(
         folder.prepare()
     distributed.wait_for_all()
     optimizer = (
-        training_optimizer(parts, result.hyperparameters, weight_decay) if protocol is None else protocol.optimizer()
+        training_optimizer(parts, result.hyperparameters, weight_decay)
+        if protocol is None
+        else protocol.optimizer(parts.method.annealing)
     )
     if asgd is not None:
         optimizer = replace(optimizer, learning_rate=Constant(optimizer.learning_rate(0.0)))

@@ -36,7 +36,8 @@ def cell_choices(shape: CellShape, cells: Sequence[str], *, inputs: bool) -> Cho
         for cell in cells
         for node in range(shape.nodes)
     )
-    return Choices(tuple(options), groups, tuple(picks), nodes)
+    wiring = frozenset(range(edges * len(cells), len(options)))
+    return Choices(tuple(options), groups, tuple(picks), nodes, wiring=wiring)
 
 
 def unshared(a: Node, b: Node) -> int:

@@ -22,6 +22,7 @@ class Choices:
         nodes: for each node of the cells, the rows of the edges that enter it, by increasing source; none where the rows
             are no edges.
         skips: the names of the options that hand their input on; those with ``skip`` in their name when left out.
+        wiring: the rows that say what reads what and have no operation, and so no weights of a supernet.
 
     Example:
         >>> choices = Choices(options=(("skip", "conv"), ("a", "b", "c")), groups={"edges": range(2)})
@@ -36,6 +37,7 @@ class Choices:
     picks: tuple[int, ...] = ()
     nodes: tuple[tuple[int, ...], ...] = ()
     skips: frozenset[str] | None = None
+    wiring: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.picks:

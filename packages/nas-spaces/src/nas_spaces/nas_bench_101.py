@@ -92,7 +92,9 @@ class NasBench101(SearchSpace):
         In an architecture, vertices that are not used take no operation; they are the last ones.
         """
         rows = (("no", "yes"),) * len(EDGES) + (OPERATIONS,) * INTERIOR
-        return Choices(rows, {"edges": range(len(EDGES)), "operations": range(len(EDGES), len(EDGES) + INTERIOR)})
+        edges = range(len(EDGES))
+        groups = {"edges": edges, "operations": range(len(EDGES), len(EDGES) + INTERIOR)}
+        return Choices(rows, groups, wiring=frozenset(edges))
 
     @property
     def size(self) -> int:

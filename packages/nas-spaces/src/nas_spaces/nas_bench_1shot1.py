@@ -123,7 +123,8 @@ class NasBench1Shot1(SearchSpace):
             "output": range(blocks + len(inputs) - 1, blocks + len(inputs)),
         }
         picks = (1,) * blocks + tuple(self.part.parents[vertex - 1] for vertex in self._chosen)
-        return Choices((OPERATIONS,) * blocks + tuple(inputs), groups, picks)
+        wiring = frozenset(range(blocks, blocks + len(inputs)))
+        return Choices((OPERATIONS,) * blocks + tuple(inputs), groups, picks, wiring=wiring)
 
     @property
     def choices(self) -> Choices:

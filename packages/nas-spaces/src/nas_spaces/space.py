@@ -81,11 +81,11 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def neighbors(self, architecture: Architecture) -> Iterator[Architecture]:
-        """Every architecture that differs in a single decision."""
+        """Every architecture that a single change leads to, such as another operation on an edge."""
 
     @abstractmethod
     def distance(self, a: Architecture, b: Architecture) -> float:
-        """The number of decisions in which two architectures differ."""
+        """The number of decisions in which two architectures differ; not always 1 for neighbours, where one change moves others."""
 
     @abstractmethod
     def parse(self, text: str) -> Architecture:

@@ -17,6 +17,7 @@ from torch import Tensor
 from nas_spaces.architecture import Architecture
 from nas_spaces.errors import ArchitectureError
 from nas_spaces.space import SearchSpace
+from nas_spaces.supernet import Supernet
 
 __all__ = ["check_space", "check_supernet"]
 
@@ -37,6 +38,7 @@ def check_space(space: SearchSpace, *, samples: int = 20, seed: int = 0) -> None
     entering = [row for rows in space.choices.nodes for row in rows]
     assert len(set(entering)) == len(entering), "an edge enters one node"
     assert all(0 <= row < shape[0] for row in entering), "the nodes name rows that exist"
+    assert all(0 <= row < shape[0] for row in space.choices.wiring), "the wiring names rows that exist"
     state = torch.random.get_rng_state()
     for _ in range(samples):
         a = space.sample(generator)
@@ -76,7 +78,7 @@ def check_supernet(
     *,
     classes: int = 3,
     channels: int = 4,
-    cells: int | None = 1,
+    cells: int | None = None,
     seed: int = 0,
     dtype: torch.dtype | None = None,
 ) -> None:
@@ -87,7 +89,7 @@ def check_supernet(
         images: ``(batch, channels, height, width)`` float, or tokens below `classes`, ``(batch, time)`` int64.
         classes: number of classes, or of words.
         channels: width.
-        cells: depth.
+        cells: depth; when left out 1, or the space's own where it can be nothing else.
         seed: of the weights and of the architectures.
         dtype: of the computation: that of the images, or float64 for tokens, when left out.
 
@@ -103,9 +105,8 @@ def check_supernet(
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        supernet = space.supernet(classes=classes, channels=channels, cells=cells, in_channels=images.shape[1]).to(
-            place
-        )
+        supernet, cells = _supernet(space, cells, classes=classes, channels=channels, in_channels=images.shape[1])
+    supernet = supernet.to(place)
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     weights = torch.rand(space.choices.shape, generator=generator).to(place).requires_grad_()
     logits = supernet(images, weights)
@@ -128,3 +129,13 @@ def check_supernet(
         assert torch.equal(value, before[name]), f"a forward pass changed {name}"
     network = space.network(a, classes=classes, channels=channels, cells=cells, in_channels=images.shape[1]).to(place)
     assert tuple(network(images).shape) == expected, "the network has the shape of the supernet"
+
+
+def _supernet(space: SearchSpace, cells: int | None, **sizes: int) -> tuple[Supernet, int | None]:
+    """A supernet and its depth: a shallow one where nothing is asked for and the space can be shallow."""
+    if cells is not None:
+        return space.supernet(cells=cells, **sizes), cells
+    try:
+        return space.supernet(cells=1, **sizes), 1
+    except ValueError:  # of a fixed number of cells or layers; what else is wrong is so in its own depth too
+        return space.supernet(**sizes), None

@@ -80,35 +80,47 @@ def diverse(state: "SearchState", current: Drawn, before: Sequence[Drawn]) -> Dr
     """The rows of the first path, each with an operation that no path before it has there, as long as there are any.
 
     Five of them on NAS-Bench-201 have every operation on every edge once: together they cover any architecture
-    (Assumption 1 of Lemma 1), and share no weight (Assumption 2). Rows that take several options are wiring, which has
-    no weights: they are those of the first path.
+    (Assumption 1 of Lemma 1), and share no weight (Assumption 2). Wiring, which has no weights, is that of the first path.
     """
     rows = before[0] if before else current
-    used = [{option for path in before for option in path[row]} for row in range(len(rows))]
-    return tuple(tuple(_other(state, row, used[row], option) for option in options) for row, options in enumerate(rows))
+    return tuple(
+        options if row in state.space.choices.wiring else _others(state, row, before, options, kept=())
+        for row, options in enumerate(rows)
+    )
 
 
 def complement(state: "SearchState", current: Drawn, before: Sequence[Drawn]) -> Drawn:
     """What is missing to cover the current path: its operation where no path before has it, and elsewhere another one.
 
     E2NAS, Fig. 4.2, and NSAS-G: every weight of the current path is in the complement or in a path before it, and the
-    complement shares no weight with those (as long as a row has operations left that they do not use). Rows that take
-    several options are wiring, which has no weights: they are those of the current path.
+    complement shares no weight with those (as long as a row has operations left that they do not use). Wiring, which has no
+    weights, is that of the current path.
     """
     used = [{option for path in before for option in path[row]} for row in range(len(current))]
     return tuple(
-        (_other(state, row, used[row], options[0]),)
-        if len(options) == 1 and options[0] in used[row]
-        else tuple(options)
+        options
+        if row in state.space.choices.wiring
+        else _others(state, row, before, options, kept=[option for option in options if option not in used[row]])
         for row, options in enumerate(current)
     )
 
 
-def _other(state: "SearchState", row: int, used: set[int], option: int) -> int:
-    """A random option of a row that is not used; if all are, one other than `option`."""
-    allowed = _allowed(state.space, row)
-    left = [each for each in allowed if each not in used] or [each for each in allowed if each != option] or [option]
-    return left[int(torch.randint(len(left), (), generator=state.generator))]
+def _others(
+    state: "SearchState", row: int, before: Sequence[Drawn], options: Sequence[int], kept: Sequence[int]
+) -> tuple[int, ...]:
+    """As many operations of a row as `options`: those `kept`, and others at random that no path before has there.
+
+    Two connections of a node may read one state: such a row takes two. If all are in use, it is one other than was there.
+    """
+    taken = list(kept)
+    used = {option for path in before for option in path[row]}
+    for option in [each for each in options if each not in kept]:
+        allowed = [each for each in _allowed(state.space, row) if each not in taken]
+        left = (
+            [each for each in allowed if each not in used] or [each for each in allowed if each != option] or [option]
+        )
+        taken.append(left[int(torch.randint(len(left), (), generator=state.generator))])
+    return tuple(sorted(taken))
 
 
 def _allowed(space: SearchSpace, row: int) -> list[int]:

@@ -101,10 +101,25 @@ def hypergradient_at(
     except NonFiniteVector as error:
         at = f"epoch {state.epoch + 1}, step {state.step + 1} of the {state.name}"
         raise NonFiniteError(f"in {at}: {error} {state.remedy}") from error
+    _check_shapes(grads, outer, state)
     if not isinstance(hypergradient, Implicit):
         return grads, dict(objective.figures)
     unconverged = objective.figures["valid_loss"].new_tensor(float(not converged))
     return grads, {**objective.figures, "unconverged": unconverged}
+
+
+def _check_shapes(grads: object, outer: Variables, state: "SearchState") -> None:
+    shapes = {name: tuple(value.shape) for name, value in outer.items()}
+    found = (
+        {name: tuple(value.shape) if isinstance(value, Tensor) else value for name, value in grads.items()}
+        if isinstance(grads, Mapping)
+        else grads
+    )
+    if found != shapes:
+        raise ConfigError(
+            f"the hypergradient of method {state.method.name!r} gave {found!r:.200}; expected a dictionary with a tensor for each "
+            f"outer variable, of its shape: {shapes!r:.200}."
+        )
 
 
 def _estimate(
