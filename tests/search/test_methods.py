@@ -8,6 +8,7 @@ import pytest
 import torch
 from covering import covering
 
+from nas_hypergrad import FirstOrder
 from nas_search import ConfigError, ImageData, Method, methods, search
 from nas_search.data_sources import fake
 from nas_search.describe import describe
@@ -99,6 +100,17 @@ def test_second_derivatives_on_every_space(name: str, space: str, data: ImageDat
 @pytest.mark.parametrize(("name", "space"), covering(OUTER, LARGE_SPACES, 2))
 def test_second_derivatives_on_every_large_space(name: str, space: str, data: ImageData, small: dict[str, Any]) -> None:
     one_step_each(name, *LARGE_SPACES[space], data, small)
+
+
+def test_amended_darts_without_its_term_is_of_first_order(data: ImageData, small: dict[str, Any]) -> None:
+    """A row of the paper's study."""
+    first = replace(methods.amended_darts(), hypergradient=FirstOrder())
+    found = [search(nas_bench_201(), data, method, **small) for method in (methods.amended_darts(0.0), first)]
+    assert found[0].history[-1]["valid_loss"] == found[1].history[-1]["valid_loss"]
+    assert (
+        found[0].history[-1]["entropy"]
+        != search(nas_bench_201(), data, methods.amended_darts(), **small).history[-1]["entropy"]
+    )
 
 
 def test_amended_darts_starts_with_equal_operations(data: ImageData, small: dict[str, Any]) -> None:

@@ -46,7 +46,10 @@ class AugmentationPolicy(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, sample: PolicySample) -> Tensor:
-        """The log-probability of each image's draw under the current parameters, ``(batch,)``."""
+        """The log-probability of each image's draw under the current parameters, ``(batch,)``.
+
+        What no parameter decides, such as signs and probabilities that are given, is left out.
+        """
 
     # The name is the design's; nn.Module.apply, which maps a function over submodules, is not used on policies.
     @abstractmethod

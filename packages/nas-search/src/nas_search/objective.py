@@ -39,6 +39,8 @@ class Objective:
 
     Differs from DARTS:
         1. Validation images are not augmented, so that the outer loss is that of the images as they are.
+        2. The training loss of a virtual step augments the train batch by a draw of its own, and the weight step after it by
+           another one; there both see the same images.
     """
 
     def __init__(self, state: "SearchState", batch: "Batch", choice: ChoiceWeights | None = None) -> None:

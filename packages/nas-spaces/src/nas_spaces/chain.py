@@ -87,7 +87,7 @@ def chain(
     ends: Ends | None = None,
     skips: Collection[str] | None = None,
 ) -> "ChainSpace":
-    """A space of layers in a row, filled with your own modules.
+    """A space of layers in a row, filled with your own modules, for images ``(batch, channels, height, width)``.
 
     Args:
         layers: the layers, or how many of width 1 and stride 1.

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from nas_hypergrad import Implicit, amended, double_backward, finite_difference
+from nas_hypergrad import FirstOrder, Implicit, amended, double_backward, finite_difference
 from nas_search.method import Method
 from nas_search.optimizers import SGD, Adam
 from nas_search.relaxations import Softmax
@@ -29,7 +29,7 @@ def amended_darts(
     architecture parameters start at zero: all operations have the same weight.
 
     Args:
-        eta: the amending coefficient; the paper finds first-order DARTS at 0.01 and below, and average pooling at 1.
+        eta: the amending coefficient; the paper finds first-order DARTS at 0.01 and below, which 0 is, and average pooling at 1.
         central_difference: both products by central differences along a vector of length 0.01: four more passes over the
             train batch, and no second derivative.
         learning_rate: of the weights at the beginning; cosine to a twenty-fifth of it.
@@ -47,7 +47,7 @@ def amended_darts(
         name="amended_darts",
         updates=(OuterStep(), WeightStep()),
         relaxation=partial(Softmax, scale=0.0),
-        hypergradient=Implicit(amended(eta), products=products),
+        hypergradient=FirstOrder() if eta == 0 else Implicit(amended(eta), products=products),
         sampler=Relaxed(),
         selector=Derive(),
         weights=SGD(Cosine(learning_rate, learning_rate / 25), weight_decay=weight_decay, nesterov=False),

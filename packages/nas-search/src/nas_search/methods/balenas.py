@@ -33,7 +33,8 @@ def balenas(
     then one step of the weights at ``mu``. The architecture is that of `mu`.
 
     Args:
-        order: 1, the gradient at the current weights, or 2, through one step of the weights' optimiser.
+        order: 1, the gradient at the current weights, or 2, through one step of the weights' optimiser, which all published
+            figures are of.
         samples: M, the draws of a step; 1 in the paper's recommendation.
         depth: eta_1, how much the gates on the edges between nodes are driven open (Eq. 5.21). 0.05 in the paper, in the
             DARTS space alone; at 0 there are no gates.
@@ -41,7 +42,7 @@ def balenas(
         initial_precision: the standard deviation starts at ``1 / sqrt(initial_precision)``.
         observations: N, the number of validation images.
         learning_rate: of the weights at the beginning; cosine to a twenty-fifth of it.
-        weight_decay: of the weights.
+        weight_decay: of the weights; 3e-4 with plain momentum are those of the DARTS space. NAS-Bench-201's searches have 5e-4.
         architecture_learning_rate: of variational Adam.
 
     Differs from the paper:

@@ -38,8 +38,8 @@ def darts(
     Args:
         order: 1, the gradient at the current weights (the paper's xi = 0), or 2, through one step of the weights' optimiser.
         central_difference: of order 2, the second derivative by the paper's central difference instead of exactly.
-        stop_eigenvalue: stop when the dominant eigenvalue of the Hessian rises by more than this ratio, 0.75 in RobustDARTS;
-            0 for never.
+        stop_eigenvalue: stop when the dominant eigenvalue of the Hessian was less than this part of what it is now, 0.75 in
+            RobustDARTS; 0 for never.
         stop_skips: stop when the normal cell has so many skip connections, 2 in DARTS+; 0 for never.
         learning_rate: of the weights at the beginning; cosine to a twenty-fifth of it.
         weight_decay: of the weights; 3e-4 in the paper, 5e-4 in NAS-Bench-201. All other defaults are those of the authors' code.

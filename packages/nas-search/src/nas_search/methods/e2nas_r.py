@@ -62,6 +62,7 @@ def e2nas_r(
     Differs from the paper:
         1. As `e2nas`.
         2. The noise on the point, `depth_deviation`, is not given there; see `DecodedDepth`.
+        3. The momentum is Nesterov's, as in `e2nas`; searches in the DARTS space have a plain one.
     """
     check_positive(depth_samples=depth_samples)
     method = e2nas(

@@ -55,7 +55,8 @@ def en2as(
         samples: architectures that are scored at the end.
         validation_images: images that each of them is scored on.
         learning_rate: of the weights at the beginning; cosine to a twenty-fifth of it.
-        weight_decay: of the weights.
+        weight_decay: of the weights; 5e-4 and Nesterov's momentum are those of NAS-Bench-201's searches, 3e-4 and plain
+            momentum those of the released code.
         momentum: of the weights.
         clip: largest norm of the gradient of the weights.
 
