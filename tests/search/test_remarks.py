@@ -19,6 +19,8 @@ from nas_search.reports.remarks import remarks
         ({"test_accuracy": 0.90, "random_test_accuracy": 0.91, "trained_in_search": True}, []),
         ({"table_test": 91.0, "table_random": 91.5}, ["at random would have been better"]),
         ({"table_test": 91.5, "table_random": 91.5}, []),
+        ({"empty_classes": [0]}, ["has the label 0: such outputs"]),
+        ({"empty_classes": list(range(7))}, ["the label 0, 1, 2, 3, 4 and 2 more"]),
         ({}, []),
     ],
 )

@@ -17,6 +17,7 @@ from nas_search.data_sources import load_data
 from nas_search.mixed_space import SETTINGS
 from nas_search.protocols import TrainingProtocol
 from nas_search.reports import write_report
+from nas_search.reports.remarks import remarks
 from nas_search.roles import Event
 from nas_search.run_folder import RunFolder
 from nas_search.runs import free_folder, run_evaluation, run_search, run_training
@@ -90,6 +91,17 @@ def test_what_allegro_finds_is_trained_with_its_own_annealing(tmp_path: Path) ->
     assert rates[0] < Cosine(0.1)(progress[0])
     again = run_training(tmp_path / "run", epochs=3)
     assert [epoch["learning_rate"] for epoch in again["history"]] == rates
+
+
+def test_labels_that_do_not_count_from_zero_are_remarked(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (48, 1, 8, 8), dtype=np.uint8)
+    labels = np.arange(48) % 3 + 1
+    parts = {"x_train": images, "y_train": labels, "x_test": images[:6], "y_test": labels[:6]}
+    np.savez(tmp_path / "data.npz", **parts)
+    config = replace(CONFIG, data=f"npz:{tmp_path / 'data.npz'}", epochs=1, train_epochs=0)
+    record = run_search(config, tmp_path / "run")
+    assert record["metrics"]["empty_classes"] == [0]
+    assert [text for text in remarks(record["metrics"]) if "has the label 0" in text]
 
 
 def test_a_search_that_was_stopped_says_so(drawn: None, tmp_path: Path) -> None:

@@ -161,6 +161,11 @@ class ImageData:
         return int(self.train.labels.max()) + 1
 
     @property
+    def empty_classes(self) -> tuple[int, ...]:
+        """The classes without a train image, such as 0 where labels count from 1: outputs of a network that nothing trains."""
+        return tuple(sorted(set(range(self.classes)) - set(self.train.labels.unique().tolist())))
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """``(channels, height, width)``."""
         channels, height, width = self.train.images.shape[1:]

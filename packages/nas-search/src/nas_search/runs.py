@@ -13,7 +13,7 @@ from nas_search import distributed
 from nas_search.compatibility import check_saved
 from nas_search.computation import deterministic
 from nas_search.config import RunConfig
-from nas_search.data import Data
+from nas_search.data import Data, ImageData
 from nas_search.diagnostics import CellDepth, HessianSpectrum, OperationWeights
 from nas_search.engines import Engine
 from nas_search.errors import CheckpointError
@@ -121,6 +121,8 @@ def _run_search(
     result = complete(state, folder, observers=[*watchers, *observers], engine=engine)
     # Those of a training after the search, with sizes of its own, are kept.
     metrics: dict[str, Any] = {**parts.counts(result.architecture, shape), **result.metrics}
+    if isinstance(parts.data, ImageData) and (empty := parts.data.empty_classes):
+        metrics["empty_classes"] = list(empty)
     if result.network is not None and "test_accuracy" not in metrics:
         metrics["test_accuracy"] = top1(result.network, parts.data.test, parts.device)
         metrics.update(train_epochs=config.epochs, trained_in_search=True)

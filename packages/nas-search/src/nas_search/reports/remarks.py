@@ -32,6 +32,13 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
             f"The inverse Hessian did not converge in {100 * metrics['unconverged']:.0f} % of the last epoch's steps: its "
             f"curvature is negative, or the learning rate too large for it. Lower learning_rate, take fewer terms, or set halvings."
         )
+    if metrics.get("empty_classes"):
+        empty = metrics["empty_classes"]
+        names = ", ".join(map(str, empty[:5])) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+        found.append(
+            f"No train image has the label {names}: such outputs of the network are never right. Labels are to count the classes "
+            "from 0, without gaps."
+        )
     if "table_test" in metrics and metrics["table_test"] < metrics.get("table_random", 0.0):
         found.append(
             f"The table gives what was found {metrics['table_test']:.2f} %, and the mean of all architectures is "
