@@ -121,7 +121,7 @@ def test_draws_are_as_frequent_as_their_probabilities(settings: dict[str, Any]) 
     if policy.probability is not None and policy.probability < 1:
         # Fixed probabilities are not part of log_prob: compare what was drawn where both were applied.
         chosen = drawn.applied.all(1)
-        assert chosen.float().mean() == pytest.approx(policy.probability**2, abs=0.02)
+        assert float(chosen.float().mean()) == pytest.approx(policy.probability**2, abs=0.02)
         drawn = drawn.map(lambda tensor: tensor[chosen])
         expected = expected / count * len(drawn)
     observed = (key(drawn)[:, None] == key(outcomes)).sum(0)
@@ -139,7 +139,7 @@ def test_neighbours_in_a_batch_and_slots_are_independent() -> None:
         count = torch.bincount(first * 15 + second, minlength=225).double()
         assert float(((count - count.mean()) ** 2 / count.mean()).sum()) < 310
     signed = drawn.op[:, 0] < 5
-    assert (drawn.sign[signed, 0] == 1).float().mean() == pytest.approx(0.5, abs=0.02)
+    assert float((drawn.sign[signed, 0] == 1).float().mean()) == pytest.approx(0.5, abs=0.02)
     assert (drawn.sign[drawn.op >= 5] == 1).all()
 
 

@@ -109,6 +109,19 @@ def test_products_in_bfloat16_are_not_taken_for_convolutions() -> None:
         torch.set_float32_matmul_precision("highest")
 
 
+def test_the_precision_of_another_device_is_none_of_ours() -> None:
+    """Where one backend's is set, PyTorch refuses to say what that of all is."""
+    features, kernel, scale = (x.detach().float() for x in problem((16, 16)))
+    products = torch.backends.cuda.matmul
+    before = products.fp32_precision
+    products.fp32_precision = "tf32"
+    try:
+        assert by_hand(features)
+        add_normalized(None, features, kernel, scale)
+    finally:
+        products.fp32_precision = before
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_features_in_the_other_memory_format(name: str) -> None:
     features, *others = problem()

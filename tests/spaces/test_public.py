@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import GenericAlias, ModuleType
 
 import pytest
 
@@ -35,7 +35,8 @@ def test_modules_say_what_is_public(name: str) -> None:
     assert module.__doc__
     for public in module.__all__:
         value = getattr(module, public)
-        if inspect.isclass(value) or inspect.isfunction(value):
+        alias = isinstance(value, GenericAlias)  # which Python 3.10 takes for a class
+        if (inspect.isclass(value) and not alias) or inspect.isfunction(value):
             assert value.__doc__, f"{name}.{public} has no docstring"
 
 

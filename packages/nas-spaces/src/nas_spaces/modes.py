@@ -16,14 +16,14 @@ def by_hand(*tensors: Tensor) -> bool:
 
     On a CPU, for real numbers, in one precision, and where neither a compiler, nor forward mode, nor ``torch.func`` wants the
     operations. With `torch.set_float32_matmul_precision` at "medium" the products of matrices, of which those gradients are made,
-    would be in bfloat16, and PyTorch's own convolutions are not.
+    would be in bfloat16, and PyTorch's own convolutions are not. (Its getter raises where somebody has set another backend's.)
     """
     return (
         tensors[0].device.type == "cpu"
         and tensors[0].is_floating_point()
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
-        and torch.get_float32_matmul_precision() != "medium"
+        and torch.backends.mkldnn.matmul.fp32_precision != "bf16"  # type: ignore[attr-defined]
         and not traced(*tensors)
     )
 
