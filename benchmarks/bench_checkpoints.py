@@ -65,13 +65,13 @@ def measure(method: Method, space: Any, sizes: dict[str, Any], out: Path) -> str
     data = load_data(name) if name else fake("3x16x16", count=1024, classes=10)
     state = SearchState(space, data, method, seed=0, device=torch.device("cpu"), **settings)
     folder = RunFolder(out)
-    folder.claim(resume=False)
     Timed.cpu = Timed.wall = 0.0
     Timed.count = 0
     library: Any = loop
     library.Store = Timed
     cpu, wall = time.process_time(), time.perf_counter()
-    complete(state, folder)
+    with folder.claimed(resume=False):
+        complete(state, folder)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     epochs = settings["epochs"]
     saves = f"{Timed.size / 2**20:.2f} | {Timed.count} of {epochs} | {1000 * Timed.cpu / Timed.count:.0f}"

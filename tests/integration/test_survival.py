@@ -210,11 +210,12 @@ def test_what_a_kill_leaves_half_written_does_not_stand_in_the_way(forks: Forks,
     for path in half:
         path.write_bytes(b"half")
     folder = RunFolder(parts)
-    folder.claim(resume=False)
+    with folder.claimed(resume=False):
+        pass
     assert not any(path.exists() for path in half)
     (parts / "mine.txt").write_text("x")
-    with pytest.raises(RunFolderError, match="holds other files"):
-        folder.claim(resume=False)
+    with pytest.raises(RunFolderError, match="holds other files"), folder.claimed(resume=False):
+        pass
 
 
 def test_a_full_disk_leaves_the_checkpoint_and_says_what_to_do(forks: Forks, tmp_path: Path) -> None:

@@ -53,6 +53,34 @@ def hash_of(place: str) -> int:
     return sum(map(ord, place)) * 1000
 
 
+@pytest.mark.parametrize(
+    ("places", "name"),
+    [
+        (("Train/cat", "Train/dog", "Test/cat", "Test/dog"), "Test"),
+        (("training/cat", "training/dog", "validation/cat"), "training"),
+        (("train/cat", "train/dog", "validation/cat", "validation/dog"), "validation"),
+        (("test/cat", "test/dog"), "test"),
+    ],
+)
+def test_a_part_that_is_called_otherwise_is_no_class(tmp_path: Path, places: tuple[str, ...], name: str) -> None:
+    """A search would learn to tell the train part from the test part, or pass one over."""
+    root = folder(tmp_path / "pets", dict.fromkeys(places, 3))
+    with pytest.raises(DataError, match=rf"pets has the folder '{name}' with folders in it, which looks like a part"):
+        load_data(f"imagefolder:{root}")
+
+
+def test_a_class_may_be_called_like_a_part(tmp_path: Path) -> None:
+    root = folder(tmp_path / "vehicles", {"Bus": 6, "Train": 6, "validation": 6})
+    assert read(f"imagefolder:{root}").class_names == ("Bus", "Train", "validation")
+
+
+def test_a_link_back_multiplies_nothing(tmp_path: Path) -> None:
+    root = folder(tmp_path / "pets", {"cat": 10, "dog": 10})
+    (root / "cat" / "self").symlink_to(root / "cat", target_is_directory=True)
+    data = read(f"imagefolder:{root}")
+    assert len(data.train.labels) + len(data.test.labels) == 20
+
+
 def test_parts_classes_and_pixels_are_those_of_the_files(tmp_path: Path) -> None:
     root = folder(tmp_path / "pets", {"train/cat": 3, "train/dog": 2, "test/cat": 1, "test/dog": 1})
     write(root / "train" / "dog" / "more" / "deep.PNG", seed=7)

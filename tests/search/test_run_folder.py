@@ -1,25 +1,73 @@
+import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from nas_search import RunFolderError
+from nas_search.config import RunConfig
 from nas_search.run_folder import RunFolder
+from nas_search.runs import run_search, run_training
+
+
+def claim(root: Path) -> None:
+    with RunFolder(root).claimed(resume=False):
+        pass
+
+
+def test_two_processes_do_not_write_into_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both would say that they had succeeded, and the network of one would be gone."""
+    monkeypatch.setattr("nas_search.files._PATIENCE", 0.0)
+    config = RunConfig(data="fake:1x8x8", epochs=1, batch_size=16, channels=4, cells=1, train_epochs=0, device="cpu")
+    run_search(config, tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    holding = (
+        "import sys; from nas_search.run_folder import RunFolder\n"
+        "with RunFolder(sys.argv[1]).taken(): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", holding, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        used = r"another process is writing into .*run: wait until it has ended"
+        with pytest.raises(RunFolderError, match=used):
+            run_search(config, tmp_path / "run", resume=True)
+        with pytest.raises(RunFolderError, match=used):
+            run_training(tmp_path / "run", epochs=1)
+        assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+        other.kill()  # which lets go of the folder
+    assert run_training(tmp_path / "run", epochs=1)["epochs"] == 1
+
+
+def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object, timeout: float) -> None:
+        raise OSError(number, "no locks available")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    number = errno.ENOLCK
+    with pytest.warns(UserWarning, match="cannot be locked .* see to it that no other process writes there"):
+        claim(tmp_path / "run")
+    number = errno.EACCES
+    with pytest.raises(RunFolderError, match=r"cannot write .*\.lock .*make the folder writable"):
+        claim(tmp_path / "other")
 
 
 def test_a_new_folder_is_made_and_an_empty_one_is_taken(tmp_path: Path) -> None:
-    RunFolder(tmp_path / "deep" / "run").claim(resume=False)
+    claim(tmp_path / "deep" / "run")
     assert (tmp_path / "deep" / "run" / "checkpoints").is_dir()
+    claim(tmp_path / "deep" / "run")  # as a run leaves it that was killed at once
     (tmp_path / "empty").mkdir()
-    RunFolder(tmp_path / "empty").claim(resume=False)
+    claim(tmp_path / "empty")
 
 
 def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(RunFolderError, match="run is a file, and no folder; choose another one with --out"):
-        RunFolder(tmp_path / "run").claim(resume=False)
+        claim(tmp_path / "run")
     with pytest.raises(RunFolderError, match="cannot make .*; choose another folder with --out"):
-        RunFolder(tmp_path / "run" / "inside").claim(resume=False)
+        claim(tmp_path / "run" / "inside")
 
 
 def test_events_are_read_up_to_the_last_whole_line(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_run_writes_what_the_design_names(drawn: None, tmp_path: Path, table: 
     written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     assert written == {
         "config.toml", "events.jsonl", "result.json", "report.html", "model.pt", "train.json",
-        "checkpoints/examples.npz", "checkpoints/last.pt", "checkpoints/train.pt", "checkpoints/random.pt",
+        "checkpoints/.lock", "checkpoints/examples.npz", "checkpoints/last.pt", "checkpoints/train.pt", "checkpoints/random.pt",
     }  # fmt: skip
     metrics = record["metrics"]
     convolutions = record["architecture"].count("nor_conv_3x3")
@@ -96,7 +96,7 @@ def test_what_allegro_finds_is_trained_with_its_own_annealing(tmp_path: Path) ->
 def test_labels_that_do_not_count_from_zero_are_remarked(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (48, 1, 8, 8), dtype=np.uint8)
     labels = np.arange(48) % 3 + 1
-    parts = {"x_train": images, "y_train": labels, "x_test": images[:6], "y_test": labels[:6]}
+    parts: dict[str, Any] = {"x_train": images, "y_train": labels, "x_test": images[:6], "y_test": labels[:6]}
     np.savez(tmp_path / "data.npz", **parts)
     config = replace(CONFIG, data=f"npz:{tmp_path / 'data.npz'}", epochs=1, train_epochs=0)
     record = run_search(config, tmp_path / "run")

@@ -50,6 +50,15 @@ def test_our_figures_are_those_of_the_package(tmp_path: Path) -> None:
     assert table.query(TEXTS[1], "train_time", dataset="cifar100") == pytest.approx(theirs["train-all-time"])
 
 
+@pytest.mark.parametrize("number", [len(TEXTS), -1, "0"])
+def test_results_of_no_architecture_are_refused(tmp_path: Path, number: object) -> None:
+    pytest.importorskip("nats_bench")
+    everything = content()
+    everything["arch2infos"][number] = everything["arch2infos"][0]
+    with pytest.raises(TableError, match=f"no 'arch2infos' with the numbers of its {len(TEXTS)} architectures"):
+        load_table(single(tmp_path, everything))
+
+
 class Harmful:
     """Writes a file when it is unpickled."""
 

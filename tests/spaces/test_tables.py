@@ -217,6 +217,12 @@ def test_csv_has_the_same_columns(tmp_path: Path, file: Path) -> None:
     assert load_table(tmp_path / "again.npz").query("a") == 91.0
 
 
+def test_csv_with_spaces_around_its_fields(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"cifar10_test_200, arch\n1, {TEXTS[0]}\n2 ,{TEXTS[1]} \n")
+    table = load_table(tmp_path / "t.csv")
+    assert [table.query(str(text)) for text in TEXTS[:2]] == [1.0, 2.0]
+
+
 def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
     """With a byte order mark, quotes, other line ends, empty lines, and the texts not in the first column."""
     path = tmp_path / "table.csv"

@@ -42,6 +42,7 @@ __all__ = [
     "from_first",
     "is_first",
     "joined",
+    "launched",
     "mean",
     "part",
     "rank",
@@ -73,6 +74,11 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def launched() -> int:
+    """How many processes ``torchrun`` started, whether they have joined or not; 1 where nothing started several."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def restarted() -> bool:
     """Whether ``torchrun --max-restarts`` started this process in place of one that failed on this machine."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
@@ -89,7 +95,7 @@ def joined(device: str) -> Iterator[None]:
         ConfigError: there are more ranks than GPUs.
         RankError: the ranks do not find each other.
     """
-    if size() > 1 or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if size() > 1 or launched() == 1:
         yield
         return
     cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())

@@ -1,14 +1,26 @@
 """Writing files so that a crash, a full disk or a kill leaves the old content or the new, never half of either."""
 
 import contextlib
+import errno
 import os
 import re
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from nas_search import distributed
 from nas_search.errors import RunFolderError
 
-__all__ = ["is_temporary", "write_atomically"]
+__all__ = ["LOCK", "is_temporary", "locked", "write_atomically"]
+
+LOCK = ".lock"
+"""The name of the empty file that a process holds while it writes into a folder."""
+_PATIENCE = 10.0
+"""Seconds that a folder is waited for: the workers of a process that was killed hold it until they notice, after five."""
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What file systems say that have no locks, such as some of clusters."""
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -48,3 +60,37 @@ def is_temporary(path: Path) -> bool:
         (True, False)
     """
     return re.fullmatch(r"\..+\.\d+\.tmp", path.name) is not None
+
+
+@contextlib.contextmanager
+def locked(folder: Path, lock: Path) -> Iterator[None]:
+    """Keep every other process from writing into a folder until the end of the block. A process that is killed lets go of it.
+
+    Args:
+        folder: it, for the message.
+        lock: the file that is held, in a folder that is there.
+
+    Raises:
+        RunFolderError: another process holds it.
+    """
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=_PATIENCE)
+    except Timeout as error:
+        raise RunFolderError(
+            f"another process is writing into {folder}: wait until it has ended, or end it; or choose another folder with --out."
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise RunFolderError(
+                f"cannot write {lock} ({error.strerror or error}): free space, make the folder writable, or choose another one."
+            ) from error
+        warnings.warn(
+            f"{folder} cannot be locked ({error}): see to it that no other process writes there.", stacklevel=2
+        )
+        yield
+        return
+    try:
+        yield
+    finally:
+        held.release()

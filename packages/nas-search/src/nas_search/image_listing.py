@@ -14,6 +14,8 @@ __all__ = ["Listing"]
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 _TEST_SHARE = 0.2
+_PARTS = ("train", "test", "val", "valid")
+_LIKE_PARTS = (*_PARTS, "training", "testing", "validation")
 _EXPECTED = "FOLDER/train/CLASS/*.jpg and FOLDER/test/CLASS/*.jpg, or FOLDER/CLASS/*.jpg"
 
 
@@ -42,6 +44,7 @@ class Listing:
         """
         if not root.is_dir():
             raise DataError(f"no folder {root}; expected {_EXPECTED}.")
+        _check_parts(root)
         train = root / "train"
         others = [root / name for name in ("test", "val", "valid") if (root / name).is_dir()]
         if train.is_dir() and others:
@@ -66,8 +69,23 @@ class Listing:
         return Listing(classes, [paths[i] for i in order], [labels[i] for i in order], [len(training), len(testing)])
 
 
+def _check_parts(root: Path) -> None:
+    """Refuse folders of classes that are called like a part and would be taken for a class, or passed over."""
+    found = [name for name in _folders(root) if name.lower() in _LIKE_PARTS and _folders(root / name)]
+    other = [name for name in found if name not in _PARTS]
+    if other or (found and "train" not in found):
+        raise DataError(
+            f"{root} has the folder {(other or found)[0]!r} with folders in it, which looks like a part of the data; the parts are "
+            "called train and test, and val or valid for what validates: rename it, or move its classes."
+        )
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+
+
 def _classes(folder: Path) -> tuple[str, ...]:
-    classes = tuple(sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith(".")))
+    classes = tuple(_folders(folder))
     if not classes:
         raise DataError(f"{folder} has no folders of classes; expected {_EXPECTED}.")
     return classes
@@ -93,7 +111,13 @@ def _files(folder: Path, classes: Sequence[str]) -> tuple[list[Path], list[int]]
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    for here, _, names in os.walk(folder, followlinks=True):
+    seen: set[str] = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:  # a link back
+            folders.clear()
+            continue
+        seen.add(real)
         yield from (
             Path(here) / name for name in names if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
         )

@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -85,7 +85,7 @@ def search(
 
     Raises:
         ConfigError: arguments that do not fit together.
-        RunFolderError: `out` holds another run, or cannot be written.
+        RunFolderError: `out` holds another run, cannot be written, or another process writes into it.
         CheckpointError: the checkpoint to resume from is damaged, or of another configuration.
         NonFiniteError: a loss became NaN or infinite.
         WorkerError: a process of the engine could not score a candidate.
@@ -123,8 +123,8 @@ def search(
     check_engine(engine, state)
     if folder is not None:
         check_saved(state)
-        folder.claim(resume=resume)
-    with deterministic(computation.deterministic):
+    taken = nullcontext() if folder is None else folder.claimed(resume=resume)
+    with taken, deterministic(computation.deterministic):
         return complete(state, folder, observers=observers, engine=engine)
 
 

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from nas_search import distributed
 from nas_search.checkpoint import load_checkpoint, save_checkpoint
 from nas_search.errors import WHERE_RUNS_ARE, CheckpointError, RunFolderError
-from nas_search.files import is_temporary, write_atomically
+from nas_search.files import LOCK, is_temporary, locked, write_atomically
 from nas_search.run_state import RunState
 
 __all__ = ["RunFolder", "Store", "check_foreign"]
@@ -43,7 +44,7 @@ class RunFolder:
         self.last = self.checkpoints / "last.pt"
 
     def check(self, *, resume: bool) -> None:
-        """Make sure that `claim` may take the folder, and change nothing.
+        """Make sure that `claimed` may take the folder, and change nothing.
 
         Raises:
             RunFolderError: it holds something and `resume` is false, or it is no run and `resume` is true, or it cannot be
@@ -65,17 +66,33 @@ class RunFolder:
             remedy = "go on with it by --resume, or choose" if ours else "choose"
             raise RunFolderError(f"{self.root} exists and holds {what}; {remedy} another folder with --out.")
 
-    def claim(self, *, resume: bool) -> None:
-        """Make the folder, or make sure that a run may continue in it.
+    @contextmanager
+    def claimed(self, *, resume: bool) -> Iterator[None]:
+        """The folder as `taken`, if a run may begin or continue in it.
 
         Raises:
-            RunFolderError: as `check`, or it cannot be written.
+            RunFolderError: as `check` and `taken`.
         """
         distributed.wait_for_all()  # all ranks have checked the folder before the first one changes it
         if distributed.is_first():
             self.check(resume=resume)
-            self.prepare()
+        with self.taken():
+            yield
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """The folder, made if it is not there, for this process and its ranks alone until the end of the block.
+
+        Raises:
+            RunFolderError: it cannot be written, or another process writes there.
+        """
         distributed.wait_for_all()
+        with ExitStack() as stack:
+            if distributed.is_first():
+                self.prepare()
+                stack.enter_context(locked(self.root, self.checkpoints / LOCK))
+            distributed.wait_for_all()
+            yield
 
     def prepare(self) -> None:
         """Make the folder of the checkpoints, which a run that was copied may lack, and remove leftovers.
@@ -140,7 +157,7 @@ class RunFolder:
             return True
         found = [path for path in self.root.iterdir() if path != self.checkpoints]
         found += self.checkpoints.iterdir() if self.checkpoints.is_dir() else []
-        return not all(is_temporary(path) for path in found)
+        return not all(is_temporary(path) or path.name == LOCK for path in found)
 
     def read_events(self) -> list[dict[str, Any]]:
         """The epochs' records, in order; an unfinished last line is left out.

@@ -112,28 +112,28 @@ def _run_search(
     if table is not None:
         watchers.append(TableValue(table, parts.space))
     check_saved(state)
-    folder.claim(resume=resume)
-    if folder.config.exists():
-        _require_same(RunConfig.from_toml(folder.config), config, folder)
-    else:
-        write_atomically(folder.config, config.to_toml())
-    _keep_examples(parts.data, folder)
-    result = complete(state, folder, observers=[*watchers, *observers], engine=engine)
-    # Those of a training after the search, with sizes of its own, are kept.
-    metrics: dict[str, Any] = {**parts.counts(result.architecture, shape), **result.metrics}
-    if isinstance(parts.data, ImageData) and (empty := parts.data.empty_classes):
-        metrics["empty_classes"] = list(empty)
-    if result.network is not None and "test_accuracy" not in metrics:
-        metrics["test_accuracy"] = top1(result.network, parts.data.test, parts.device)
-        metrics.update(train_epochs=config.epochs, trained_in_search=True)
-    if table is not None:
-        metrics.update(_table_metrics(table, result.architecture))
-    result = replace(result, metrics=metrics)
-    result.save(out)
-    if config.training_epochs:
-        result = _train_both(parts, result, folder, observers)
-    report = write_report_if_possible([folder.root], folder.report)
-    return {**result.to_dict(), "run": str(folder.root), "report": None if report is None else str(report)}
+    with folder.claimed(resume=resume):
+        if folder.config.exists():
+            _require_same(RunConfig.from_toml(folder.config), config, folder)
+        else:
+            write_atomically(folder.config, config.to_toml())
+        _keep_examples(parts.data, folder)
+        result = complete(state, folder, observers=[*watchers, *observers], engine=engine)
+        # Those of a training after the search, with sizes of its own, are kept.
+        metrics: dict[str, Any] = {**parts.counts(result.architecture, shape), **result.metrics}
+        if isinstance(parts.data, ImageData) and (empty := parts.data.empty_classes):
+            metrics["empty_classes"] = list(empty)
+        if result.network is not None and "test_accuracy" not in metrics:
+            metrics["test_accuracy"] = top1(result.network, parts.data.test, parts.device)
+            metrics.update(train_epochs=config.epochs, trained_in_search=True)
+        if table is not None:
+            metrics.update(_table_metrics(table, result.architecture))
+        result = replace(result, metrics=metrics)
+        result.save(out)
+        if config.training_epochs:
+            result = _train_both(parts, result, folder, observers)
+        report = write_report_if_possible([folder.root], folder.report)
+        return {**result.to_dict(), "run": str(folder.root), "report": None if report is None else str(report)}
 
 
 def _keep_examples(data: Data, folder: RunFolder) -> None:

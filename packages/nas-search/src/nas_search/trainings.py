@@ -140,12 +140,6 @@ def run_training(
     checkpoint = folder.checkpoints / "retrain.pt"  # apart from that of the search's own training
     if resume and not checkpoint.exists():
         raise RunFolderError(f"{folder.root} has no training to resume; leave out --resume to start one.")
-    distributed.wait_for_all()  # all ranks have read the folder before the first one changes it
-    if distributed.is_first():
-        if not resume:
-            folder.remove(checkpoint)
-        folder.prepare()
-    distributed.wait_for_all()
     optimizer = (
         training_optimizer(parts, result.hyperparameters, weight_decay)
         if protocol is None
@@ -158,27 +152,31 @@ def run_training(
         precision=config.precision if computation.precision == "auto" else computation.precision,
         deterministic=computation.deterministic or config.deterministic,
     )
-    with deterministic(computation.deterministic), explained(None if reading is None else reading.crew):
-        record = train_found(
-            parts,
-            material,
-            result,
-            folder,
-            checkpoint,
-            observers,
-            Recipe(optimizer, protocol, keeping, computation),
-        )
-    transferred = RunConfig.from_toml(folder.config).data != config.data
-    lost = ["trained_in_search", "train_data"]
-    lost += ["random_"] if transferred else []  # an architecture that was trained on other data is no comparison
-    kept = {name: value for name, value in result.metrics.items() if not name.startswith(tuple(lost))}
-    if transferred:
-        kept["train_data"] = parts.source.name
-    stem = "cifar" if protocol is None else protocol.stem
-    size = parts.counts(result.architecture, tuple(material.train.images.shape[1:]), stem)
-    replace(result, metrics={**kept, **size, **trained_figures(record)}).save(run)
-    write_report_if_possible([folder.root], folder.report)
-    return record
+    with folder.taken():
+        if not resume:
+            folder.remove(checkpoint)
+        distributed.wait_for_all()
+        with deterministic(computation.deterministic), explained(None if reading is None else reading.crew):
+            record = train_found(
+                parts,
+                material,
+                result,
+                folder,
+                checkpoint,
+                observers,
+                Recipe(optimizer, protocol, keeping, computation),
+            )
+        transferred = RunConfig.from_toml(folder.config).data != config.data
+        lost = ["trained_in_search", "train_data"]
+        lost += ["random_"] if transferred else []  # an architecture that was trained on other data is no comparison
+        kept = {name: value for name, value in result.metrics.items() if not name.startswith(tuple(lost))}
+        if transferred:
+            kept["train_data"] = parts.source.name
+        stem = "cifar" if protocol is None else protocol.stem
+        size = parts.counts(result.architecture, tuple(material.train.images.shape[1:]), stem)
+        replace(result, metrics={**kept, **size, **trained_figures(record)}).save(run)
+        write_report_if_possible([folder.root], folder.report)
+        return record
 
 
 def run_evaluation(

@@ -109,8 +109,10 @@ def _file(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The architectures of the single file."""
     content = _read(path)
     texts, infos = _texts(path, content), content.get("arch2infos")
-    if not isinstance(infos, dict):
-        raise TableError(f"{path} has no 'arch2infos'; expected a NATS-tss file.")
+    if not isinstance(infos, dict) or not all(index in range(len(texts)) for index in infos):
+        raise TableError(
+            f"{path} has no 'arch2infos' with the numbers of its {len(texts)} architectures; expected a NATS-tss file."
+        )
     tell = Countdown(_log, f"reading {path.name}", len(infos))
     for done, index in enumerate(sorted(infos)):
         tell(done)

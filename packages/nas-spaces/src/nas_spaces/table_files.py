@@ -58,7 +58,7 @@ def read_csv(path: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
                     raise TableError(
                         f"line {lines.line_num} of {path} has {len(fields)} fields, expected {len(names)} as in the first."
                     )
-                texts.append(fields.pop(place))
+                texts.append(fields.pop(place).strip())
                 rows.append([_number(path, lines.line_num, field) for field in fields])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path} cannot be read as a table ({error}); expected a .csv file in UTF-8.") from error

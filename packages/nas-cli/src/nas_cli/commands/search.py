@@ -1,6 +1,5 @@
 """``nascli search``."""
 
-import os
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -111,12 +110,12 @@ def command(
     from nas_search.catalog import settings as settings_of
     from nas_search.config import RunConfig, parse_setting
     from nas_search.data_sources import download as download_data
-    from nas_search.distributed import agreed, is_first, joined, restarted
+    from nas_search.distributed import agreed, is_first, joined, launched, restarted
     from nas_search.runs import free_folder, run_search
 
     if resume and out is None:
         raise ConfigError("--resume needs the run folder: nascli search --out DIR --resume.")
-    if out is None and (restarted() or int(os.environ.get("WORLD_SIZE", "1")) > 1):
+    if out is None and (restarted() or launched() > 1):
         raise ConfigError(
             "several processes need the run folder, as does torchrun that starts them again: give --out DIR."
         )

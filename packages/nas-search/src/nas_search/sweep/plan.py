@@ -10,7 +10,7 @@ from typing import Any
 from nas_search.config import RunConfig
 from nas_search.config_template import check_names
 from nas_search.errors import ConfigError, RunFolderError
-from nas_search.files import is_temporary, write_atomically
+from nas_search.files import LOCK, is_temporary, write_atomically
 
 __all__ = ["Plan", "Trial", "plan"]
 
@@ -64,6 +64,11 @@ class Plan:
         """What the process of a trial is told: the file of its configuration and its folder, wherever it is started."""
         return self.config_file(trial).resolve(), self.folder(trial).resolve()
 
+    @property
+    def lock(self) -> Path:
+        """What the process that runs the sweep holds."""
+        return self.root / "logs" / LOCK
+
     def claim(self) -> None:
         """Make the folder, or make sure that it holds this very sweep, whose finished trials are kept.
 
@@ -94,7 +99,9 @@ class Plan:
 
     def _is_beginning(self, path: Path) -> bool:
         """Whether it is what a sweep leaves that was killed at once."""
-        return is_temporary(path) or (path == self.root / "logs" and path.is_dir() and not any(path.iterdir()))
+        if path == self.lock.parent and path.is_dir():
+            return all(inside == self.lock for inside in path.iterdir())
+        return is_temporary(path)
 
 
 def plan(

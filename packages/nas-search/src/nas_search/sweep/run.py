@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+from nas_search.distributed import launched
 from nas_search.engines import Engine, Task
-from nas_search.errors import Interrupted
-from nas_search.files import write_atomically
+from nas_search.errors import ConfigError, Interrupted
+from nas_search.files import locked, write_atomically
 from nas_search.interruption import StopSignals
 from nas_search.reports.html import write_report_if_possible
 from nas_search.sweep.plan import Plan
@@ -29,11 +30,22 @@ def run_sweep(plan: Plan, engine: Engine, tell: Callable[[Row], None] = lambda r
         A row for every trial, in the order of the plan.
 
     Raises:
-        RunFolderError: the folder holds another sweep, or cannot be written.
+        RunFolderError: the folder holds another sweep, cannot be written, or another process runs the sweep.
+        ConfigError: torchrun started it.
         Interrupted: SIGINT or SIGTERM asked to stop; the trials of the local engine have saved their state, those on Ray go on from
             their last checkpoint.
     """
+    if launched() > 1:
+        raise ConfigError(
+            "a sweep runs its trials in processes of its own, and was started by torchrun, in several: start it without, with "
+            "--workers for as many trials at a time."
+        )
     plan.claim()
+    with locked(plan.root, plan.lock):
+        return _run(plan, engine, tell)
+
+
+def _run(plan: Plan, engine: Engine, tell: Callable[[Row], None]) -> list[Row]:
     rows = {trial.name: read_row(plan, trial) for trial in plan.trials}
     for row in rows.values():
         if row.status == "done":
