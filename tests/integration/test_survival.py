@@ -34,7 +34,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 TIMINGS = {"seconds", "images_per_second", "peak_memory_mib"}
 # Both name the folder of the run, or tell timings.
-APART = {"config.toml", "report.html"}
+APART = {"config.toml", "report.html", ".lock"}
 
 
 class Forks:
