@@ -9,10 +9,14 @@ import torch
 from nas_augment import Policy
 from nas_augment.published import randaugment
 from nas_search import ConfigError, ImageData, SearchResult, methods, search
+from nas_search.bundle import load_bundle, write_bundle
+from nas_search.config import RunConfig
 from nas_search.evaluation import NetworkCost, TrainAndValidate
 from nas_search.hyperparameters import with_learned
 from nas_search.mixed_space import SETTINGS, MixedSpace, Range, named, settle, training_settings
+from nas_search.model_file import load_model
 from nas_search.optimizers import SGD
+from nas_search.runs import run_search
 from nas_search.schedules import Cosine
 from nas_search.state import SearchState
 from nas_search.surrogate import Hamming, WeisfeilerLehman, suggest
@@ -125,6 +129,20 @@ def test_a_finished_search_is_read_back_and_goes_on(data: ImageData, small: dict
         assert read.architecture == first.architecture
         assert read.hyperparameters == first.hyperparameters
         assert read.candidates == first.candidates
+
+
+def test_a_trained_network_is_read_back_with_the_space_that_was_searched(tmp_path: Path) -> None:
+    config = RunConfig(
+        space="nas_bench_201+learning_rate", method="random_search", data="fake:1x8x8", epochs=1, batch_size=16, channels=4,
+        cells=1, train_epochs=1, device="cpu", settings={"candidate_epochs": 1},
+    )  # fmt: skip
+    run_search(config, tmp_path / "run")
+    write_bundle(tmp_path / "run", tmp_path / "found.zip", space=named(config.space))
+    images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    networks = [load_model(tmp_path / "run" / "model.pt", space) for space in (named(config.space), None)]
+    assert torch.equal(*(network.eval()(images) for network in networks))
+    again = run_search(config, tmp_path / "run", resume=True)
+    assert again["architecture"] == str(load_bundle(tmp_path / "found.zip", space=named(config.space)).architecture)
 
 
 def test_training_uses_the_settings(monkeypatch: pytest.MonkeyPatch, data: ImageData, small: dict[str, Any]) -> None:

@@ -18,7 +18,17 @@ from nas_spaces.errors import InputError
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["SETTINGS", "MixedSpace", "Range", "Settled", "named", "settle", "training_settings", "with_magnitude"]
+__all__ = [
+    "SETTINGS",
+    "MixedSpace",
+    "Range",
+    "Settled",
+    "named",
+    "of_architectures",
+    "settle",
+    "training_settings",
+    "with_magnitude",
+]
 
 _POINTS = 21
 
@@ -283,6 +293,11 @@ def named(name: str) -> SearchSpace:
     if len(set(settings)) < len(settings):
         raise ConfigError(f"space {name!r} has a setting twice; expected each of {', '.join(SETTINGS)} once at most.")
     return MixedSpace(catalog.space(base), tuple(settings)) if settings else catalog.space(base)
+
+
+def of_architectures(space: SearchSpace | None) -> SearchSpace | None:
+    """The base of a mixed space, in which a result has its architecture; any other space, or none, as it is."""
+    return space.base if isinstance(space, MixedSpace) else space
 
 
 def training_settings(space: SearchSpace, architecture: Architecture) -> dict[str, float]:

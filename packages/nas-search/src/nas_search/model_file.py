@@ -12,6 +12,7 @@ from nas_search.data import preparation
 from nas_search.errors import WHERE_RUNS_ARE, RunFolderError
 from nas_search.extraction import inheriting
 from nas_search.files import write_atomically
+from nas_search.mixed_space import of_architectures
 from nas_search.text import vocabulary_hash
 from nas_spaces import SearchSpace, SpacesError, catalog
 
@@ -80,7 +81,7 @@ def read_model(path: str | Path, space: SearchSpace | None = None) -> tuple[nn.M
         build = dict(record["build"])
         if not all(isinstance(name, str) for name in build.get("class_names", ())):
             raise ValueError(f"class_names is {build['class_names']!r}")
-        home = space or catalog.space(build["space"])
+        home = of_architectures(space) or catalog.space(build["space"])
         sizes = {key: build[key] for key in ("classes", "channels", "cells", "in_channels")}
         sizes |= {"stem": build["stem"]} if "stem" in build else {}
         found = home.parse(build["architecture"])

@@ -12,7 +12,7 @@ from nas_augment import Policy, PolicyError
 from nas_search.errors import RunFolderError
 from nas_search.files import write_atomically
 from nas_search.measure import versions
-from nas_search.mixed_space import MixedSpace
+from nas_search.mixed_space import of_architectures
 from nas_search.run_folder import RunFolder
 from nas_spaces import Architecture, ArchitectureError, SearchSpace, UnknownSpaceError, catalog
 
@@ -142,10 +142,8 @@ class SearchResult:
         """
         folder = RunFolder(directory)
         record = folder.read_result()
-        if isinstance(space, MixedSpace):  # a result has the architecture and the settings apart
-            space = space.base
         try:
-            space = space or catalog.space(record["space"])
+            space = of_architectures(space) or catalog.space(record["space"])
         except (KeyError, TypeError, AttributeError, UnknownSpaceError) as error:
             raise RunFolderError(
                 f"{folder.result} is not a whole result, or of a space that is not installed ({error}); it was changed or damaged, "

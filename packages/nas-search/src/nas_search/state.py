@@ -20,7 +20,7 @@ from nas_search.data import Data, Examples, preparation
 from nas_search.engines import Run
 from nas_search.errors import ConfigError
 from nas_search.method import Method
-from nas_search.optimizers import OptimizerSettings
+from nas_search.optimizers import SGD, OptimizerSettings
 from nas_search.regularizers import entropy
 from nas_search.roles import (
     ChoiceWeights,
@@ -243,12 +243,17 @@ class SearchState(RunState):
             return self.hyperparameters.values()["learning_rate"]
         return None if self.method.weights is None else self.method.weights.learning_rate(self.progress)
 
-    def weight_options(self) -> dict[str, dict[str, float]]:
-        """What the weights' optimiser sets in its next step, by torch's names, and by prefixes of its parameters' names."""
-        options: dict[str, dict[str, float]] = {}
-        if self.method.weights is not None:
-            options["lr"] = {"": self.method.weights.learning_rate(self.progress)}
-        return options if self.hyperparameters is None else {**options, **self.hyperparameters.options()}
+    def weight_options(self) -> dict[str, Any]:
+        """What the weights' optimiser is set to in its next step, by torch's names.
+
+        What differs between parameters, or may, is given by prefixes of their names.
+        """
+        settings, options = self.method.weights, dict[str, Any]()
+        if settings is not None:
+            options["lr"] = {"": settings.learning_rate(self.progress)}
+        if isinstance(settings, SGD):
+            options |= settings.options(self.progress)
+        return options if self.hyperparameters is None else options | self.hyperparameters.options()
 
     @property
     def remedy(self) -> str:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from nas_hypergrad import Hypergradient, InnerStep, Products, Unrolled, Variables, double_backward, optimizer_step
-from nas_search.optimizers import SGD
 
 if TYPE_CHECKING:
     from nas_search.state import SearchState
@@ -41,12 +40,10 @@ class OneStep:
         """See `HypergradientFactory`."""
         assert state.weight_optimizer is not None
         weights = dict(state.require_supernet().named_parameters())
-        settings = state.method.weights
-        assert settings is not None
         # The optimiser holds the settings of its last step; a step of this point of the run has others.
-        now = settings.options(state.progress) if isinstance(settings, SGD) else {}
-        step = replace(optimizer_step(state.weight_optimizer, weights), **{**now, **state.weight_options()})  # type: ignore[type-var]
-        limit = settings.clip
+        step = replace(optimizer_step(state.weight_optimizer, weights), **state.weight_options())  # type: ignore[type-var]
+        assert state.method.weights is not None
+        limit = state.method.weights.clip
         return Unrolled(step if limit is None else _Clipped(step, limit), products=self.products)
 
 
