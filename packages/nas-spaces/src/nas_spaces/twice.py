@@ -44,9 +44,7 @@ def batch_norm(features: Tensor, factor: Tensor | None = None, bias: Tensor | No
 def _by_pytorch(
     function: Callable[..., Tensor], grad: Tensor, inputs: Sequence[Tensor], along: tuple[Tensor | None, ...]
 ) -> list[Tensor | None]:
-    """The derivatives of a gradient by PyTorch's own operations, for whoever differentiates a third time, which PyTorch does
-    through convolutions and refuses through a normalisation.
-    """
+    """The derivatives of a gradient by PyTorch's own operations, for whoever differentiates a third time."""
     # Aliases: the gradient may itself depend on the inputs, and that way is not to be counted here.
     grad, *inputs = given = [x.view_as(x) for x in (grad, *inputs)]
     chosen = [(x, vector) for x, vector in zip(inputs, along, strict=True) if vector is not None and x.requires_grad]
@@ -55,6 +53,13 @@ def _by_pytorch(
     vectors = [vector for _, vector in chosen]
     found = iter(torch.autograd.grad(first, learned, vectors, create_graph=True, allow_unused=True))
     return [next(found) if x.requires_grad else None for x in given]
+
+
+def _written_out(features: Tensor, factor: Tensor) -> Tensor:
+    """The normalisation by its definition: PyTorch's own has no third derivative, and in torch 2.9 a wrong one."""
+    centered = features - features.mean((0, 2, 3), keepdim=True)
+    variance = centered.square().mean((0, 2, 3), keepdim=True)
+    return centered * (variance + EPSILON).rsqrt() * factor[:, None, None]
 
 
 class _Convolution(torch.autograd.Function):
@@ -160,10 +165,7 @@ class _NormBackward(torch.autograd.Function):
         # dS/dx = i P(a g - f i (u m(g z) + g m(u z))) - f i^2 z <u, P(g)> / n.
         grad, features, factor, mean, inverse = ctx.saved_tensors
         if torch.is_grad_enabled():
-            found = _by_pytorch(
-                lambda x, f: F.batch_norm(x, None, None, f, training=True, eps=EPSILON), grad, (features, factor), along
-            )
-            return *found, None, None
+            return *_by_pytorch(_written_out, grad, (features, factor), along), None, None
         if transformed(*along):  # either a batch where one is, since what is no batch cannot be added to in place
             along = tuple(a + torch.zeros_like(b).sum() for a, b in zip(along, reversed(along), strict=True))
         channels = features.shape[1]
