@@ -136,7 +136,8 @@ def page(folder: Path) -> object:
 def swept(folder: Path) -> object:
     """A sweep that is started again: its plan, and the rows of what is finished."""
     sweep = plan(folder / "sweep", replace(CONFIG, epochs=1), ["dha"], 1)
-    sweep.claim()
+    with sweep.claimed():
+        pass
     rows = [read_row(sweep, trial) for trial in sweep.trials]
     return to_csv(rows), summarize(rows)
 
@@ -226,7 +227,8 @@ def write_files(folder: Path) -> None:
             (folder / place / pattern.format(part)).write_text("the cat sat on the mat\n" * 20)
     write_images(folder)
     sweep = plan(folder / "sweep", replace(CONFIG, epochs=1), ["dha"], 1)
-    sweep.claim()
+    with sweep.claimed():
+        pass
     for trial in sweep.trials:
         run_search(trial.config, sweep.folder(trial))
 

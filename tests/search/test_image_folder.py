@@ -76,9 +76,11 @@ def test_a_class_may_be_called_like_a_part(tmp_path: Path) -> None:
 
 def test_a_link_back_multiplies_nothing(tmp_path: Path) -> None:
     root = folder(tmp_path / "pets", {"cat": 10, "dog": 10})
-    (root / "cat" / "self").symlink_to(root / "cat", target_is_directory=True)
+    for name, target in {"self": root / "cat", "up": root, "other": root / "dog"}.items():
+        (root / "cat" / name).symlink_to(target, target_is_directory=True)
+    (root / "cat" / "more").symlink_to(folder(tmp_path / "elsewhere", {"cats": 2}) / "cats", target_is_directory=True)
     data = read(f"imagefolder:{root}")
-    assert len(data.train.labels) + len(data.test.labels) == 20
+    assert torch.cat((data.train.labels, data.test.labels)).bincount().tolist() == [12, 10]
 
 
 def test_parts_classes_and_pixels_are_those_of_the_files(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from nas_search import (
     methods,
     search,
 )
+from nas_search.diagnostics import OperationWeights
 from nas_search.roles import ChoiceWeights, Event
 from nas_search.run_folder import RunFolder, Store
 from nas_spaces import darts, nas_bench_201
@@ -392,7 +393,14 @@ def test_a_selector_that_gives_no_architecture_is_named(
 
 
 @pytest.mark.parametrize(
-    "made", [lambda outer: {}, lambda outer: None, lambda outer: dict.fromkeys(outer, torch.ones(3))]
+    "made",
+    [
+        lambda outer: {},
+        lambda outer: None,
+        lambda outer: dict.fromkeys(outer, torch.ones(3)),
+        lambda outer: dict.fromkeys(outer, torch.ones(6, 5, dtype=torch.float64)),
+        lambda outer: dict.fromkeys(outer, torch.ones(6, 5).numpy()),
+    ],
 )
 def test_a_hypergradient_that_gives_something_else_is_named(
     made: Callable[[Any], Any], data: ImageData, small: dict[str, Any]
@@ -425,8 +433,10 @@ def test_a_policy_that_no_file_can_hold_is_refused_before_the_search(
 
 def test_an_edge_that_weighs_nothing_has_an_entropy(data: ImageData, small: dict[str, Any]) -> None:
     """Where a softmax over edges is saturated, the probabilities of an edge are all zero."""
-    result = search(SPACE, data, methods.pc_darts(parts=2, architecture_learning_rate=1e6), **small)
+    method = methods.pc_darts(parts=2, architecture_learning_rate=1e6)
+    result = search(SPACE, data, method, observers=(OperationWeights(),), **small)
     assert all(math.isfinite(record["entropy"]) for record in result.history)
+    assert sum(result.history[-1]["operation_weights"]["cell"].values()) < 1
 
 
 def test_a_loss_that_is_no_scalar_is_named(data: ImageData, small: dict[str, Any]) -> None:

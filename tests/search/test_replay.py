@@ -13,7 +13,7 @@ from nas_search.losses import Archive, Pieces, Replay, complement, diverse, prev
 from nas_search.roles import ChoiceWeights
 from nas_search.state import SearchState
 from nas_search.testing import check_method
-from nas_spaces import Drawn, SearchSpace, amended_s2, darts, nas_bench_1shot1, nas_bench_101, nas_bench_201
+from nas_spaces import Choices, Drawn, SearchSpace, amended_s2, darts, nas_bench_1shot1, nas_bench_101, nas_bench_201
 
 
 def begin(data: ImageData, small: dict[str, Any], space: SearchSpace | None = None) -> SearchState:
@@ -100,6 +100,13 @@ def test_what_is_replayed_is_an_architecture_of_the_space(space: SearchSpace, st
                 assert found == path
         state.memory["previous_path"] = current
     assert made >= 12 * len(REPLAYED[strategy]) - 1
+
+
+def test_rows_with_several_picks_are_wiring_without_a_word() -> None:
+    """As in a space of somebody's own that does not say so."""
+    choices = Choices((("a", "b"), ("0", "1", "2")), picks=(1, 2))
+    assert choices.wiring == {1}
+    assert Choices((("a", "b"), ("0", "1")), picks=(1, 1), wiring=frozenset({1})).wiring == {1}
 
 
 def test_two_connections_of_one_state_are_two_operations(data: ImageData, small: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@ import errno
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,6 @@ def test_two_processes_do_not_write_into_one_folder(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("nas_search.files._PATIENCE", 0.0)
     config = RunConfig(data="fake:1x8x8", epochs=1, batch_size=16, channels=4, cells=1, train_epochs=0, device="cpu")
     run_search(config, tmp_path / "run")
-    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     holding = (
         "import sys; from nas_search.run_folder import RunFolder\n"
         "with RunFolder(sys.argv[1]).taken(): print('held', flush=True); sys.stdin.read()"
@@ -31,7 +32,9 @@ def test_two_processes_do_not_write_into_one_folder(tmp_path: Path, monkeypatch:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        used = r"another process is writing into .*run: wait until it has ended"
+        (tmp_path / "run" / "checkpoints" / ".last.pt.1.tmp").touch()  # as while the other one saves
+        before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+        used = r"run is in use: another process is writing there.* Wait until it has ended"
         with pytest.raises(RunFolderError, match=used):
             run_search(config, tmp_path / "run", resume=True)
         with pytest.raises(RunFolderError, match=used):
@@ -42,14 +45,14 @@ def test_two_processes_do_not_write_into_one_folder(tmp_path: Path, monkeypatch:
 
 
 def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: object, timeout: float) -> None:
+    def refuse(file: int, operation: int) -> None:
         raise OSError(number, "no locks available")
 
-    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     number = errno.ENOLCK
     with pytest.warns(UserWarning, match="cannot be locked .* see to it that no other process writes there"):
         claim(tmp_path / "run")
-    number = errno.EACCES
+    number = errno.EIO
     with pytest.raises(RunFolderError, match=r"cannot write .*\.lock .*make the folder writable"):
         claim(tmp_path / "other")
 
@@ -115,3 +118,27 @@ def test_a_folder_with_the_weights_of_one_kind_says_which(tmp_path: Path) -> Non
     assert folder.model_of("last") == folder.model
     with pytest.raises(RunFolderError, match="has no best weights: nothing validated"):
         folder.model_of("best")
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_that_was_changed_while_it_was_waited_for_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
+) -> None:
+    """A search that began and ended in between would pass for this one's; a checkpoint would not be there any more."""
+    folder = RunFolder(tmp_path / "run")
+    if resume:
+        folder.root.mkdir()
+        folder.config.touch()
+
+    @contextmanager
+    def after_another(root: Path, lock: Path) -> Iterator[None]:
+        if resume:
+            folder.config.unlink()
+        else:
+            folder.result.touch()
+        yield
+
+    monkeypatch.setattr("nas_search.run_folder.locked", after_another)
+    expected = "holds no run to resume" if resume else "holds another run"
+    with pytest.raises(RunFolderError, match=expected), folder.claimed(resume=resume):
+        pass

@@ -20,7 +20,6 @@ from nas_augment import Policy
 from nas_search import ConfigError, Interrupted, RunFolderError, SearchResult
 from nas_search.config import RunConfig
 from nas_search.engines import LocalEngine, Outcome, RayEngine, Run, Task
-from nas_search.files import locked
 from nas_search.sweep import Plan, Trial, plan, run_sweep, summarize
 from nas_search.sweep.trial import finished, run_trial
 from nas_spaces import nas_bench_201
@@ -101,19 +100,20 @@ def test_a_sweep_that_was_killed_before_it_had_a_plan_begins_again(tmp_path: Pat
     planned = plan(tmp_path / "s", BASE, ["gdas"], 1)
     (planned.root / "logs").mkdir(parents=True)
     planned.lock.touch()
-    planned.claim()
+    with planned.claimed():
+        pass
     assert (planned.root / "sweep.json").exists()
 
 
 def test_a_sweep_is_run_once_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = plan(tmp_path / "s", BASE, ["gdas"], 1)
-    planned.claim()
     monkeypatch.setattr("nas_search.files._PATIENCE", 0.0)
-    with (
-        locked(planned.root, planned.lock),
-        pytest.raises(RunFolderError, match="another process is writing into"),
-    ):
+    with planned.claimed(), pytest.raises(RunFolderError, match="is in use: another process is writing there"):
         run_sweep(planned, Pretend(()))
+    other = plan(tmp_path / "s", BASE, ["darts"], 1)
+    with pytest.raises(RunFolderError, match="holds another sweep"), other.claimed():
+        pass
+    assert not other.config_file(other.trials[0]).exists()
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="was started by torchrun, in several: start it without"):
         run_sweep(planned, Pretend(()))

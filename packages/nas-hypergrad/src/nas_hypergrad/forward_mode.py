@@ -1,8 +1,10 @@
 """The forward-mode estimator: exact unrolled hypergradients for few hyper-parameters, in memory flat in the steps."""
 
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -18,7 +20,17 @@ from nas_hypergrad.settings import check_count
 from nas_hypergrad.unrolled import step_losses
 from nas_hypergrad.vectors import Vector, dot
 
-__all__ = ["ForwardMode"]
+__all__ = ["ForwardMode", "load_forward_mode"]
+
+
+@cache
+def load_forward_mode() -> None:
+    """Let torch load, without a word, what its first forward-mode pass needs: that uses torch.jit, deprecated in torch 2.15."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*torch\.jit\.", FutureWarning)
+        warnings.filterwarnings("ignore", r".*torch\.jit\.", DeprecationWarning)
+        with suppress(RuntimeError), forward_ad.dual_level():  # inside of another one it is loaded already
+            forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,7 @@ class ForwardMode:
             NonFiniteError: the result is not finite.
         """
         losses = step_losses(problem, self.steps)
+        load_forward_mode()
         with isolated(problem, inner, outer) as point:
             none: tuple[Vector, Vector] = ({}, {})
             entries = [(name, i) for name, value in point.learned.items() for i in range(value.numel())]

@@ -19,7 +19,7 @@ LOCK = ".lock"
 """The name of the empty file that a process holds while it writes into a folder."""
 _PATIENCE = 10.0
 """Seconds that a folder is waited for: the workers of a process that was killed hold it until they notice, after five."""
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 """What file systems say that have no locks, such as some of clusters."""
 
 
@@ -78,18 +78,17 @@ def locked(folder: Path, lock: Path) -> Iterator[None]:
         held.acquire(timeout=_PATIENCE)
     except Timeout as error:
         raise RunFolderError(
-            f"another process is writing into {folder}: wait until it has ended, or end it; or choose another folder with --out."
+            f"{folder} is in use: another process is writing there, or another part of this one. Wait until it has ended, or "
+            "end it; or choose another folder with --out."
         ) from error
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
             raise RunFolderError(
                 f"cannot write {lock} ({error.strerror or error}): free space, make the folder writable, or choose another one."
             ) from error
         warnings.warn(
-            f"{folder} cannot be locked ({error}): see to it that no other process writes there.", stacklevel=2
+            f"{folder} cannot be locked ({error}): see to it that no other process writes there.", stacklevel=3
         )
-        yield
-        return
     try:
         yield
     finally:

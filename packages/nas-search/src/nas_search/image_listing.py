@@ -99,8 +99,11 @@ def _files(folder: Path, classes: Sequence[str]) -> tuple[list[Path], list[int]]
         )
     paths: list[Path] = []
     labels: list[int] = []
+    home = Path(os.path.realpath(folder))
+    places = {os.path.realpath(folder / name) for name in classes}
     for label, name in enumerate(classes):
-        found = sorted(_images(folder / name))
+        elsewhere = {*map(str, (home, *home.parents)), *places} - {os.path.realpath(folder / name)}
+        found = sorted(_images(folder / name, elsewhere))
         if not found:
             raise DataError(
                 f"{folder / name} holds no images ({', '.join(_SUFFIXES)}); remove the class, or add images of it."
@@ -110,11 +113,12 @@ def _files(folder: Path, classes: Sequence[str]) -> tuple[list[Path], list[int]]
     return paths, labels
 
 
-def _images(folder: Path) -> Iterator[Path]:
-    seen: set[str] = set()
+def _images(folder: Path, elsewhere: set[str]) -> Iterator[Path]:
+    """The files in a folder, each once; no link is followed to where it came from or to another class."""
+    seen = set(elsewhere)
     for here, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(here)
-        if real in seen:  # a link back
+        if real in seen:
             folders.clear()
             continue
         seen.add(real)

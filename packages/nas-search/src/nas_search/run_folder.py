@@ -77,6 +77,9 @@ class RunFolder:
         if distributed.is_first():
             self.check(resume=resume)
         with self.taken():
+            if distributed.is_first():
+                self.check(resume=resume)  # which another process may have changed that this one has waited for
+            distributed.wait_for_all()
             yield
 
     @contextmanager
@@ -89,20 +92,16 @@ class RunFolder:
         distributed.wait_for_all()
         with ExitStack() as stack:
             if distributed.is_first():
-                self.prepare()
+                self._make()
                 stack.enter_context(locked(self.root, self.checkpoints / LOCK))
+                self.remove_leftovers()  # of nobody who is still writing
             distributed.wait_for_all()
             yield
 
-    def prepare(self) -> None:
-        """Make the folder of the checkpoints, which a run that was copied may lack, and remove leftovers.
-
-        Raises:
-            RunFolderError: it cannot be written.
-        """
+    def _make(self) -> None:
+        """Make the folder of the checkpoints, which a run that was copied may lack."""
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            self.remove_leftovers()
         except OSError as error:
             raise RunFolderError(
                 f"cannot make {self.checkpoints} ({error.strerror}); choose another folder with --out."
@@ -144,10 +143,12 @@ class RunFolder:
                 raise RunFolderError(f"cannot remove {path} ({error.strerror or error}).") from error
 
     def remove_leftovers(self) -> None:
-        """Remove what a process that was killed has left half written."""
-        for path in (*self.root.glob(".*"), *self.checkpoints.glob(".*")):
-            if is_temporary(path):
-                path.unlink(missing_ok=True)
+        """Remove what a process that was killed has left half written.
+
+        Raises:
+            RunFolderError: it cannot be removed.
+        """
+        self.remove(*(path for path in (*self.root.glob(".*"), *self.checkpoints.glob(".*")) if is_temporary(path)))
 
     def _is_taken(self) -> bool:
         """Whether something stands there that is not the empty beginning of a run which was killed at once."""

@@ -153,6 +153,8 @@ def run_training(
         deterministic=computation.deterministic or config.deterministic,
     )
     with folder.taken():
+        if SearchResult.load(run) != result or (resume and not checkpoint.exists()):
+            raise RunFolderError(f"{folder.root} was changed by the process that this one has waited for; start again.")
         if not resume:
             folder.remove(checkpoint)
         distributed.wait_for_all()

@@ -22,7 +22,8 @@ class Choices:
         nodes: for each node of the cells, the rows of the edges that enter it, by increasing source; none where the rows
             are no edges.
         skips: the names of the options that hand their input on; those with ``skip`` in their name when left out.
-        wiring: the rows that say what reads what and have no operation, and so no weights of a supernet.
+        wiring: the rows that say what reads what and have no operation, and so no weights of a supernet; those with several
+            picks are among them, whether they are given or not.
 
     Example:
         >>> choices = Choices(options=(("skip", "conv"), ("a", "b", "c")), groups={"edges": range(2)})
@@ -42,6 +43,8 @@ class Choices:
     def __post_init__(self) -> None:
         if not self.picks:
             object.__setattr__(self, "picks", (1,) * len(self.options))
+        several = {row for row, count in enumerate(self.picks) if count > 1}
+        object.__setattr__(self, "wiring", frozenset(self.wiring) | several)
 
     def __len__(self) -> int:
         """The number of rows."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nas_spaces.architecture import Architecture
-from nas_spaces.errors import ArchitectureError
+from nas_spaces.errors import ArchitectureError, InputError
 from nas_spaces.space import SearchSpace
 from nas_spaces.supernet import Supernet
 
@@ -137,5 +137,5 @@ def _supernet(space: SearchSpace, cells: int | None, **sizes: int) -> tuple[Supe
         return space.supernet(cells=cells, **sizes), cells
     try:
         return space.supernet(cells=1, **sizes), 1
-    except ValueError:  # of a fixed number of cells or layers; what else is wrong is so in its own depth too
+    except InputError:  # of a fixed number of cells or layers
         return space.supernet(**sizes), None

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacfwd, vmap
 from torch.nn import functional as F
 
+from nas_hypergrad.forward_mode import load_forward_mode
 from nas_search.autoencoder.cell_graph import cell_graph
 from nas_search.autoencoder.message_passing import GatedSum, MessagePassing
 from nas_search.roles import ChoiceWeights
@@ -182,6 +183,7 @@ class GraphVAE(nn.Module):
             value = functional_call(_Smooth(self), {f"autoencoder.{k}": v for k, v in precise.items()}, (point,))
             return value, value
 
+        load_forward_mode()
         flat = points.double().view(-1, self.latent)
         jacobians, values = vmap(jacfwd(decode, has_aux=True))(flat)
         cells = len(self.graph.cells)

@@ -23,7 +23,8 @@ class OperationWeights:
         if event.kind != "epoch" or not isinstance(state, SearchState) or state.relaxation is None:
             return
         probabilities = state.relaxation.probabilities()
-        shares = (probabilities / probabilities.sum(dim=1, keepdim=True)).tolist()
+        # An edge that weighs nothing has no probabilities to be shared.
+        shares = (probabilities / probabilities.sum(dim=1, keepdim=True).clamp_min(1e-30)).tolist()
         choices = state.space.choices
         found: dict[str, dict[str, float]] = {}
         for group, rows in choices.groups.items():

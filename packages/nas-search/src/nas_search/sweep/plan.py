@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from nas_search.config import RunConfig
 from nas_search.config_template import check_names
 from nas_search.errors import ConfigError, RunFolderError
-from nas_search.files import LOCK, is_temporary, write_atomically
+from nas_search.files import LOCK, is_temporary, locked, write_atomically
 
 __all__ = ["Plan", "Trial", "plan"]
 
@@ -69,16 +70,34 @@ class Plan:
         """What the process that runs the sweep holds."""
         return self.root / "logs" / LOCK
 
-    def claim(self) -> None:
-        """Make the folder, or make sure that it holds this very sweep, whose finished trials are kept.
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """The folder, made or with this very sweep in it, whose finished trials are kept, for this process alone.
 
         Raises:
-            RunFolderError: it holds another sweep or other files, or cannot be written.
+            RunFolderError: it holds another sweep or other files, cannot be written, or another process runs the sweep.
         """
+        self._check()
+        try:
+            self.lock.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(
+                f"cannot make {self.root} ({error.strerror}); choose another folder with --out."
+            ) from error
+        with locked(self.root, self.lock):
+            self._check()  # which another process may have changed that this one has waited for
+            write_atomically(self.root / "sweep.json", self._content())
+            for trial in self.trials:
+                write_atomically(self.config_file(trial), trial.config.to_toml())
+            yield
+
+    def _content(self) -> str:
+        return json.dumps({trial.name: asdict(trial.config) for trial in self.trials}, indent=1, default=str) + "\n"
+
+    def _check(self) -> None:
         file = self.root / "sweep.json"
-        content = json.dumps({trial.name: asdict(trial.config) for trial in self.trials}, indent=1, default=str) + "\n"
         if file.exists():
-            if file.read_bytes() != content.encode():
+            if file.read_bytes() != self._content().encode():
                 raise RunFolderError(
                     f"{self.root} holds another sweep, of other methods, seeds or settings; repeat its command to go on with it, "
                     "or choose another folder with --out."
@@ -87,15 +106,6 @@ class Plan:
             raise RunFolderError(f"{self.root} is a file, and no folder; choose another one with --out.")
         elif self.root.exists() and not all(self._is_beginning(path) for path in self.root.iterdir()):
             raise RunFolderError(f"{self.root} exists and holds other files; choose another folder with --out.")
-        try:
-            (self.root / "logs").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunFolderError(
-                f"cannot make {self.root} ({error.strerror}); choose another folder with --out."
-            ) from error
-        write_atomically(file, content)
-        for trial in self.trials:
-            write_atomically(self.config_file(trial), trial.config.to_toml())
 
     def _is_beginning(self, path: Path) -> bool:
         """Whether it is what a sweep leaves that was killed at once."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from nas_search.distributed import launched
 from nas_search.engines import Engine, Task
 from nas_search.errors import ConfigError, Interrupted
-from nas_search.files import locked, write_atomically
+from nas_search.files import write_atomically
 from nas_search.interruption import StopSignals
 from nas_search.reports.html import write_report_if_possible
 from nas_search.sweep.plan import Plan
@@ -40,8 +40,7 @@ def run_sweep(plan: Plan, engine: Engine, tell: Callable[[Row], None] = lambda r
             "a sweep runs its trials in processes of its own, and was started by torchrun, in several: start it without, with "
             "--workers for as many trials at a time."
         )
-    plan.claim()
-    with locked(plan.root, plan.lock):
+    with plan.claimed():
         return _run(plan, engine, tell)
 
 

@@ -109,17 +109,17 @@ def hypergradient_at(
 
 
 def _check_shapes(grads: object, outer: Variables, state: "SearchState") -> None:
-    shapes = {name: tuple(value.shape) for name, value in outer.items()}
-    found = (
-        {name: tuple(value.shape) if isinstance(value, Tensor) else value for name, value in grads.items()}
-        if isinstance(grads, Mapping)
-        else grads
-    )
-    if found != shapes:
+    found = {name: _form(value) for name, value in grads.items()} if isinstance(grads, Mapping) else _form(grads)
+    expected = {name: _form(value) for name, value in outer.items()}
+    if found != expected:
         raise ConfigError(
             f"the hypergradient of method {state.method.name!r} gave {found!r:.200}; expected a dictionary with a tensor for each "
-            f"outer variable, of its shape: {shapes!r:.200}."
+            f"outer variable, of its shape and type: {expected!r:.200}."
         )
+
+
+def _form(value: object) -> object:
+    return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else type(value).__name__
 
 
 def _estimate(
