@@ -73,12 +73,11 @@ class RunFolder:
         Raises:
             RunFolderError: as `check` and `taken`.
         """
-        distributed.wait_for_all()  # all ranks have checked the folder before the first one changes it
         if distributed.is_first():
-            self.check(resume=resume)
+            self.check(resume=resume)  # at once, and not only when another process has been waited for
         with self.taken():
             if distributed.is_first():
-                self.check(resume=resume)  # which another process may have changed that this one has waited for
+                self.check(resume=resume)  # again: that process may have changed it
             distributed.wait_for_all()
             yield
 
@@ -89,7 +88,7 @@ class RunFolder:
         Raises:
             RunFolderError: it cannot be written, or another process writes there.
         """
-        distributed.wait_for_all()
+        distributed.wait_for_all()  # all ranks have looked at the folder before the first one changes it
         with ExitStack() as stack:
             if distributed.is_first():
                 self._make()
