@@ -65,7 +65,7 @@ class _Commands(click.Group):
 def nascli(debug: bool) -> None:  # `main` reads --debug itself, so that it may stand anywhere
     """Search network architectures, augmentation and hyper-parameters by gradients.
 
-    Without any option, `nascli search` searches and trains a network for handwritten digits in about a minute.
+    Without any option, `nascli search` searches and trains a network for handwritten digits in one to two minutes.
 
     \b
     Examples:

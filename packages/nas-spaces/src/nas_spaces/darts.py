@@ -34,7 +34,7 @@ CHAINED = ((0, 1), (0, 2), (0, 3), (0, 4))
 def darts(
     *, exclude: tuple[str, ...] = (), inputs: bool = False, depth_constrained: bool = False, free: bool = False
 ) -> CellSpace:
-    """The DARTS space, in the variants of the papers that search in it; each has a name of its own, ``darts_inputs``.
+    """The DARTS space; its arguments make the variants of the papers that search in it, in Python alone.
 
     Args:
         exclude: operations left out of the choices, such as ``("none",)``.

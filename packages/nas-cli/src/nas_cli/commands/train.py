@@ -120,9 +120,10 @@ def command(
     \b
     Examples:
       nascli train runs/daas-digits-seed0-1 --epochs 100
-      nascli train runs/mine --preset darts-cifar --set drop_path=0.3
+      nascli train runs/mine --preset nas-bench-201 --set epochs=12
       nascli train runs/mine --valid-share 0.1 --ema 0.999
-      nascli train runs/mine --preset darts-imagenet --data imagefolder:imagenet --workers 8
+      nascli train runs/darts --preset darts-cifar --set drop_path=0.3    # found in --space darts
+      nascli train runs/darts --preset darts-imagenet --data imagefolder:imagenet --workers 8
     """
     from nas_search import ConfigError
     from nas_search.computation import Computation
