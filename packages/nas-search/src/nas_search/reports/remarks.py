@@ -32,8 +32,7 @@ def remarks(metrics: Mapping[str, Any]) -> list[str]:
             f"The inverse Hessian did not converge in {100 * metrics['unconverged']:.0f} % of the last epoch's steps: its "
             f"curvature is negative, or the learning rate too large for it. Lower learning_rate, take fewer terms, or set halvings."
         )
-    if metrics.get("empty_classes"):
-        empty = metrics["empty_classes"]
+    if isinstance(empty := metrics.get("empty_classes"), list) and empty:
         names = ", ".join(map(str, empty[:5])) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
         found.append(
             f"No train image has the label {names}: such outputs of the network are never right. Labels are to count the classes "
