@@ -82,10 +82,9 @@ def diverse(state: "SearchState", current: Drawn, before: Sequence[Drawn]) -> Dr
     Five of them on NAS-Bench-201 have every operation on every edge once: together they cover any architecture
     (Assumption 1 of Lemma 1), and share no weight (Assumption 2). Wiring, which has no weights, is that of the first path.
     """
-    rows = before[0] if before else current
+    rows, wiring = before[0] if before else current, state.space.choices.wiring
     return tuple(
-        options if row in state.space.choices.wiring else _others(state, row, before, options, kept=())
-        for row, options in enumerate(rows)
+        options if row in wiring else _others(state, row, before, options, kept=()) for row, options in enumerate(rows)
     )
 
 
@@ -97,9 +96,10 @@ def complement(state: "SearchState", current: Drawn, before: Sequence[Drawn]) ->
     weights, is that of the current path.
     """
     used = [{option for path in before for option in path[row]} for row in range(len(current))]
+    wiring = state.space.choices.wiring
     return tuple(
         options
-        if row in state.space.choices.wiring
+        if row in wiring
         else _others(state, row, before, options, kept=[option for option in options if option not in used[row]])
         for row, options in enumerate(current)
     )
