@@ -148,11 +148,11 @@ has not been run, and one with fewer than five seeds not to the end.
     python benchmarks/bench_proxy.py --data {data} --truth nas_bench_201.npz --out proxy --variants
     python benchmarks/bench_digits.py --json benchmarks/evidence/digits_variants.json --variants --seeds 5
 
-The settings that the papers vary, by the two measures above: the proxy of NAS-Bench-201 (one seed, or several
-in brackets; test accuracy in its table, and tau), and the table of digits. The last column names the runs, in `benchmarks/variants.py`. The rule of the verdicts is the one
-above. Of two settings that are worth the same, one is better with all of three seeds once in eight times by chance, and
-with all of five once in 32: a single verdict of so many is weak evidence. More seeds are in the queue of the two commands,
-which go on where they were interrupted.
+The settings that the papers vary, by the two measures above: the proxy of NAS-Bench-201 (one seed, or several in brackets;
+test accuracy in its table, and tau), and the table of digits. The last column names the runs, in `benchmarks/variants.py`. The
+rule of the verdicts is the one above. Of two settings that are worth the same, one is better with all of three seeds once in
+eight times by chance, and with all of five once in 32: a single verdict of so many is weak evidence. More seeds are in the
+queue of the two commands, which go on where they were interrupted.
 
 {ablations}
 
