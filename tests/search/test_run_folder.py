@@ -120,6 +120,28 @@ def test_a_folder_with_the_weights_of_one_kind_says_which(tmp_path: Path) -> Non
         folder.model_of("best")
 
 
+def test_a_run_that_was_changed_while_a_training_waited_is_not_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = RunConfig(data="fake:1x8x8", epochs=1, batch_size=16, channels=4, cells=1, train_epochs=0, device="cpu")
+    run_search(config, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    # An earlier release took what no JSON is: it must not look like a change.
+    folder.events.write_text(folder.events.read_text().replace("{", '{"odd": NaN, ', 1))
+    assert run_training(folder.root, epochs=1)["epochs"] == 1
+
+    @contextmanager
+    def after_another(root: Path, lock: Path) -> Iterator[None]:
+        folder.result.write_text(folder.result.read_text().replace('"seed": 0', '"seed": 1'))
+        yield
+
+    monkeypatch.setattr("nas_search.run_folder.locked", after_another)
+    with pytest.raises(
+        RunFolderError, match="run was changed by the process that this one has waited for; start again"
+    ):
+        run_training(folder.root, epochs=1)
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_folder_that_was_changed_while_it_was_waited_for_is_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool

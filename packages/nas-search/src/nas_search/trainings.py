@@ -102,7 +102,7 @@ def run_training(
         LoaderError: a worker died, or brought no batch in time.
     """
     folder = RunFolder(run)
-    result = SearchResult.load(run)
+    result, found = SearchResult.load(run), folder.result.read_bytes()
     config = RunConfig.from_toml(folder.config)
     if protocol is not None:
         given = {"epochs": epochs, "learning_rate": learning_rate, "weight_decay": weight_decay}
@@ -153,7 +153,7 @@ def run_training(
         deterministic=computation.deterministic or config.deterministic,
     )
     with folder.taken():
-        if SearchResult.load(run) != result or (resume and not checkpoint.exists()):
+        if folder.result.read_bytes() != found or (resume and not checkpoint.exists()):
             raise RunFolderError(f"{folder.root} was changed by the process that this one has waited for; start again.")
         if not resume:
             folder.remove(checkpoint)
