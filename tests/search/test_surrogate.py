@@ -129,6 +129,7 @@ def test_the_best_candidate_is_suggested_and_a_batch_has_no_repetition() -> None
     chosen = suggest(SPACE, observed, pool, count=4, generator=torch.Generator().manual_seed(0))
     assert torch.equal(before, torch.random.get_rng_state())
     assert len(set(chosen)) == 4
+    assert worth(chosen[0]) >= 13.0
     for each in pools:  # the first edge, which decides most, of five that it may be
         assert worth(suggest(SPACE, observed, each, generator=torch.Generator().manual_seed(0))[0]) >= 10.0
     again = suggest(SPACE, observed, pool, count=4, generator=torch.Generator().manual_seed(0))
