@@ -14,10 +14,11 @@ from torch import Tensor
 
 from nas_hypergrad import Implicit, Products, amended, double_backward, finite_difference
 from nas_search import methods
+from nas_search.batches import Batch
 from nas_search.data_sources import load_data
 from nas_search.estimators import NeumannSeries, OneStep
 from nas_search.roles import Hypergradient, HypergradientFactory
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_search.updates import OuterStep, WeightStep
 from nas_spaces import nas_bench_201
 

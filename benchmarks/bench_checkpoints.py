@@ -16,9 +16,9 @@ import torch
 
 from nas_search import Method, methods
 from nas_search.data_sources import fake, load_data
-from nas_search.loop import complete
 from nas_search.run_folder import RunFolder, Store
 from nas_search.run_state import RunState
+from nas_search.searching import complete
 from nas_search.state import SearchState
 from nas_spaces import darts, nas_bench_201
 
@@ -58,7 +58,7 @@ class Timed(Store):
 
 def measure(method: Method, space: Any, sizes: dict[str, Any], out: Path) -> str:
     """One row of the table, but for its name."""
-    from nas_search import loop
+    from nas_search import searching
 
     settings = dict(sizes)
     name = settings.pop("data")
@@ -67,7 +67,7 @@ def measure(method: Method, space: Any, sizes: dict[str, Any], out: Path) -> str
     folder = RunFolder(out)
     Timed.cpu = Timed.wall = 0.0
     Timed.count = 0
-    library: Any = loop
+    library: Any = searching
     library.Store = Timed
     cpu, wall = time.process_time(), time.perf_counter()
     with folder.claimed(resume=False):

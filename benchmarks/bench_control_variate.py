@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nas_augment import Operation, PolicySample, Space
 from nas_search import methods
+from nas_search.batches import Batch
 from nas_search.control_variate import ControlledPolicy, ControlVariateStep
 from nas_search.data import ImageData
 from nas_search.data_sources import load_data
@@ -24,7 +25,7 @@ from nas_search.objective import Objective
 from nas_search.optimizers import SGD
 from nas_search.relaxed_policy import RelaxedStep, ahead, floats
 from nas_search.schedules import Constant
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_search.updates import WeightStep
 from nas_spaces import nas_bench_201
 

@@ -12,12 +12,13 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from nas_search import methods
+from nas_search.batches import Batch
 from nas_search.data_sources import digits
 from nas_search.policy_gradient import PolicyStep
 from nas_search.relaxations import HardGumbel
 from nas_search.roles import Relaxation, Update
 from nas_search.samplers import Fixed
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_search.updates import OuterStep, WeightStep
 from nas_spaces import Choices, nas_bench_201
 

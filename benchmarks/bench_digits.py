@@ -30,7 +30,7 @@ from nas_search.config import RunConfig
 from nas_search.data_sources import digits
 from nas_search.evaluation import TableScore
 from nas_search.files import write_atomically
-from nas_search.loop import complete
+from nas_search.searching import complete
 from nas_search.state import SearchState
 from nas_spaces import load_table, nas_bench_201_small
 

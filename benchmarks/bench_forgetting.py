@@ -22,9 +22,9 @@ from bench_proxy import begin, shrink
 from nas_search import ImageData, Method, methods
 from nas_search.data_sources import load_data
 from nas_search.evaluation import SupernetAccuracy
-from nas_search.loop import complete
 from nas_search.losses import Pieces, Replay, complement, previous
 from nas_search.roles import Event
+from nas_search.searching import complete
 from nas_search.state import SearchState
 
 METHODS: dict[str, Callable[[], Method]] = {

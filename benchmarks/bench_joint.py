@@ -28,11 +28,12 @@ from bench_planted import smaller, train
 
 from nas_augment import Policy
 from nas_search import methods
+from nas_search.batches import Batch
 from nas_search.data import ImageData
 from nas_search.data_sources import load_data
-from nas_search.loop import complete
 from nas_search.method import Method
-from nas_search.state import Batch, SearchState
+from nas_search.searching import complete
+from nas_search.state import SearchState
 from nas_spaces import nas_bench_201
 
 PASSES: Mapping[str, Callable[[], Method]] = {

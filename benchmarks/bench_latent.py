@@ -23,10 +23,10 @@ from bench_proxy import begin, shrink
 from torch import Tensor
 
 from nas_search import ImageData, Method, methods
+from nas_search.batches import Batch
 from nas_search.data_sources import load_data
 from nas_search.exploration import Novelty
 from nas_search.latent_space import LatentSpace
-from nas_search.loop import complete
 from nas_search.losses import Plain, Replay
 from nas_search.losses.constraints import Constraints
 from nas_search.objective import Objective
@@ -35,7 +35,8 @@ from nas_search.relaxations import Latent
 from nas_search.roles import Event
 from nas_search.samplers import Fixed
 from nas_search.schedules import Constant
-from nas_search.state import Batch, SearchState
+from nas_search.searching import complete
+from nas_search.state import SearchState
 from nas_search.updates import OuterStep, WeightStep
 from nas_spaces import Drawn, nas_bench_201
 

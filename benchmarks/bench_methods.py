@@ -22,10 +22,11 @@ from torch import Tensor
 from torch.func import functional_call
 
 from nas_search import Method, methods
+from nas_search.batches import Batch
 from nas_search.data_sources import fake
 from nas_search.objective import cross_entropy
 from nas_search.roles import ChoiceWeights, Update
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_search.updates import JointStep, OuterStep, PosteriorStep, WeightStep
 from nas_spaces import darts, nas_bench_201
 from nas_spaces.cell_space import CellSpace

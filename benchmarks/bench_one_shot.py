@@ -22,11 +22,12 @@ import torch
 
 from nas_search import Method, methods
 from nas_search.archive import novelties
+from nas_search.batches import Batch
 from nas_search.data_sources import fake
 from nas_search.encodings import Integers, behavior
 from nas_search.losses import Archive, Pieces, Replay, complement, previous
 from nas_search.samplers import Novelty
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_search.updates import WeightStep
 from nas_spaces import SearchSpace, darts, nas_bench_201
 

@@ -30,10 +30,11 @@ from nas_search import methods
 from nas_search.data import Examples, ImageData
 from nas_search.data_sources import load_data
 from nas_search.evaluation import top1
-from nas_search.loop import complete, drive
+from nas_search.loop import drive
 from nas_search.optimizers import SGD
 from nas_search.roles import Event
 from nas_search.schedules import Cosine
+from nas_search.searching import complete
 from nas_search.state import SearchState
 from nas_search.streams import split_indices, stream_seed
 from nas_search.training import TrainState

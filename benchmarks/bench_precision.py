@@ -9,11 +9,12 @@ import statistics
 import torch
 
 from nas_search import Method, methods
+from nas_search.batches import Batch
 from nas_search.computation import Computation
 from nas_search.data_sources import load_data
 from nas_search.objective import Objective
 from nas_search.roles import HypergradientFactory
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_spaces import nas_bench_201
 
 METHODS: dict[str, Method] = {

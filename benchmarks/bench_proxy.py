@@ -38,9 +38,9 @@ from nas_search.data import Examples, ImageData
 from nas_search.data_sources import load_data
 from nas_search.evaluation import SupernetAccuracy
 from nas_search.files import write_atomically
-from nas_search.loop import complete
 from nas_search.measure import peak_memory_mib, versions
 from nas_search.roles import Event
+from nas_search.searching import complete
 from nas_search.selection import BestSampled
 from nas_search.state import SearchState
 from nas_spaces import Table, load_table, nas_bench_201

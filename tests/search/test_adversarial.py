@@ -12,9 +12,10 @@ from nas_augment.fixed import Crop, Cutout
 from nas_augment.learnable import LearnablePolicy
 from nas_search import ConfigError, ImageData, Method, methods, search
 from nas_search.adversarial import AdversarialStep, UniformPairs
+from nas_search.batches import Batch
 from nas_search.optimizers import SGD
 from nas_search.schedules import Constant
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_spaces import nas_bench_201
 
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from nas_search import ConfigError, ImageData, methods, search
+from nas_search.batches import Batch
 from nas_search.objective import accuracy, cross_entropy
 from nas_search.relaxations import Autoregressive
 from nas_search.roles import ChoiceWeights
 from nas_search.samplers import DrawnArchitecture, architecture_of
 from nas_search.score_function import ScoreFunctionStep, negative_loss, score_function_terms
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_spaces import Choices, Drawn, SearchSpace, darts, nas_bench_201
 
 CHOICES = Choices(options=(("a", "b", "c"), ("a", "b"), ("a", "b", "c", "d")), picks=(1, 1, 2))

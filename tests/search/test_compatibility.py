@@ -177,7 +177,7 @@ def test_every_other_pair_takes_a_step(
 
 def test_a_hypergradient_that_overflows_says_where(data: ImageData, small: dict[str, Any]) -> None:
     from nas_search import NonFiniteError
-    from nas_search.state import Batch
+    from nas_search.batches import Batch
 
     method = methods.darts(2)
     state = SearchState(nas_bench_201(), data, method, seed=0, **small | {"device": torch.device("cpu")})

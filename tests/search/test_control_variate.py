@@ -13,11 +13,12 @@ from nas_augment import LearnablePolicy, Operation, PolicySample, Relaxation, Sp
 from nas_augment.gumbel import relax_gradients
 from nas_augment.latents import latents, relax
 from nas_search import ConfigError, ImageData, methods, search
+from nas_search.batches import Batch
 from nas_search.control_variate import ControlledPolicy, ControlVariateStep, WithControlVariate
 from nas_search.optimizers import SGD
 from nas_search.policies import LearnedOnTop
 from nas_search.schedules import Constant
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_spaces import nas_bench_201
 
 PATH = "|nor_conv_1x1~0|+|nor_conv_3x3~0|skip_connect~1|+|avg_pool_3x3~0|nor_conv_1x1~1|skip_connect~2|"

@@ -10,10 +10,11 @@ from torch.nn import functional as F
 from nas_augment import LearnablePolicy
 from nas_augment.latents import relax
 from nas_search import ConfigError, ImageData, methods, search
+from nas_search.batches import Batch
 from nas_search.critic import CriticWeightStep, DensityStep, WithCritic, _Criticised
 from nas_search.optimizers import SGD
 from nas_search.schedules import Constant
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_search.supernets import WholeChannels
 from nas_spaces import nas_bench_201
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from nas_search import ConfigError, ImageData, methods
+from nas_search.batches import Batch
 from nas_search.roles import ChoiceWeights
 from nas_search.samplers import Categorical
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_spaces import SearchSpace, darts, nas_bench_201
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from nas_search import ConfigError, ImageData, Method, RunFolderError, methods, search
+from nas_search.batches import Batch
 from nas_search.config import RunConfig
 from nas_search.exploration import Novelty, visited_paths
 from nas_search.latent_space import LatentSpace
@@ -16,7 +17,7 @@ from nas_search.losses import Replay
 from nas_search.objective import Objective
 from nas_search.relaxations import Latent
 from nas_search.runs import run_search
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_search.testing import check_method
 from nas_spaces import SearchSpace, amended_s1, darts, mobile, nas_bench_201
 from nas_spaces.darts import darts as darts_space

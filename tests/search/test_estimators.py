@@ -12,12 +12,13 @@ from torch.nn import functional as F
 
 from nas_hypergrad import FirstOrder, Implicit, conjugate_gradient, neumann
 from nas_search import ConfigError, ImageData, Method, methods
+from nas_search.batches import Batch
 from nas_search.data import Examples
 from nas_search.estimators import NeumannSeries, OneStep
 from nas_search.optimizers import SGD, Adam
 from nas_search.regularizers import Entropy
 from nas_search.schedules import Constant, Linear, Ramp
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_search.updates import OuterStep, WeightStep
 from nas_spaces.chain import ChainSpace, Ends, Layer, chain
 

@@ -19,12 +19,13 @@ from nas_hypergrad import (
     nystrom,
 )
 from nas_search import ConfigError, ImageData, methods
+from nas_search.batches import Batch
 from nas_search.data import Data
 from nas_search.data_sources import fake
 from nas_search.estimators import NeumannSeries, OneStep
 from nas_search.relaxations import HardGumbel
 from nas_search.roles import HypergradientFactory
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_search.text_sources import fake_text
 from nas_search.updates import OuterStep
 from nas_spaces import (

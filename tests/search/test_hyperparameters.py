@@ -16,12 +16,13 @@ from torch.nn import functional as F
 
 from nas_hypergrad import FirstOrder
 from nas_search import ConfigError, ImageData, Interrupted, Method, SearchResult, methods, search
+from nas_search.batches import Batch
 from nas_search.estimators import OneStep
 from nas_search.hyperparameters import Hyperparameters, LearnedHyperparameters, Range, hypergradient, with_learned
 from nas_search.optimizers import SGD, Adam, OptimizerSettings
 from nas_search.roles import Event
 from nas_search.schedules import Constant, Interpolated
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_search.testing import check_method
 from nas_search.updates import OuterStep, WeightStep
 from nas_spaces import nas_bench_201

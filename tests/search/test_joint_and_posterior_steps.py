@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from nas_augment import daas
 from nas_search import ConfigError, ImageData, methods
+from nas_search.batches import Batch
 from nas_search.evaluation import SupernetAccuracy
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_search.updates import After, JointStep, OuterStep, PosteriorStep
 from nas_spaces import nas_bench_201
 

@@ -9,12 +9,13 @@ from torch.nn import functional as F
 
 from nas_augment import AugmentationPolicy, Policy, PolicySample
 from nas_search import ImageData, methods
+from nas_search.batches import Batch
 from nas_search.estimators import OneStep
 from nas_search.objective import Objective, accuracy, cross_entropy
 from nas_search.regularizers import Entropy
 from nas_search.roles import ChoiceWeights
 from nas_search.schedules import Constant
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_search.text_sources import fake_text
 from nas_search.updates import WeightStep
 from nas_spaces import darts_rnn

@@ -13,10 +13,11 @@ from nas_search import ImageData, Method, methods
 from nas_search.data import Examples
 from nas_search.data_sources import digits
 from nas_search.evaluation import top1
-from nas_search.loop import complete, drive
+from nas_search.loop import drive
 from nas_search.optimizers import SGD
 from nas_search.result import SearchResult
 from nas_search.schedules import Cosine
+from nas_search.searching import complete
 from nas_search.state import SearchState
 from nas_search.streams import split_indices
 from nas_search.training import TrainState

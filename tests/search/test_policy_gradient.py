@@ -14,13 +14,14 @@ from torch.nn import functional as F
 from nas_augment import LearnablePolicy, Operation, PolicySample, Space
 from nas_hypergrad import BilevelProblem, Unrolled, Variables, sgd
 from nas_search import ConfigError, ImageData, methods, search
+from nas_search.batches import Batch
 from nas_search.objective import Objective
 from nas_search.optimizers import Adam
 from nas_search.policies import LearnedOnTop
 from nas_search.policy_gradient import PolicyStep, alignments_ahead
 from nas_search.roles import ChoiceWeights
 from nas_search.schedules import Constant
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_search.text_sources import fake_text
 from nas_search.updates import OuterStep, WeightStep
 from nas_spaces import darts_rnn, nas_bench_201

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from nas_search import ConfigError, ImageData, methods, search
+from nas_search.batches import Batch
 from nas_search.model_file import load_model
 from nas_search.recovery import RecoverCodes, TrainAnew
 from nas_search.relaxations import SparseCode
 from nas_search.roles import Event
-from nas_search.state import Batch, SearchState
+from nas_search.state import SearchState
 from nas_search.text_sources import fake_text
 from nas_search.updates import OuterStep
 from nas_spaces import SearchSpace, darts, darts_rnn, nas_bench_1shot1, nas_bench_201

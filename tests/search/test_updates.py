@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from nas_hypergrad import FirstOrder, ProblemError
 from nas_search import ConfigError, ImageData, catalog, methods
-from nas_search.state import Batch, SearchState
+from nas_search.batches import Batch
+from nas_search.state import SearchState
 from nas_search.updates import EvaluateCandidate, OnFreshBatches, OuterStep, WeightStep
 from nas_spaces import Architecture, nas_bench_201
 

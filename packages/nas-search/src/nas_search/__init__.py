@@ -18,10 +18,10 @@ from nas_search.errors import (
     SearchError,
     WorkerError,
 )
-from nas_search.loop import search
 from nas_search.method import Method
 from nas_search.references import citations
 from nas_search.result import Candidate, SearchResult
+from nas_search.searching import search
 from nas_search.text import TextData
 
 __all__ = [

@@ -17,7 +17,8 @@ from nas_search.objective import cross_entropy
 from nas_search.optimizers import apply_step
 
 if TYPE_CHECKING:
-    from nas_search.state import Batch, SearchState
+    from nas_search.batches import Batch
+    from nas_search.state import SearchState
 
 __all__ = ["AdversarialStep", "UniformPairs", "Weighting"]
 

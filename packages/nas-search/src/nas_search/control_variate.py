@@ -19,8 +19,9 @@ from nas_search.relaxed_policy import ahead, check_learnable, check_temperature,
 from nas_search.run_state import check_positive
 
 if TYPE_CHECKING:
+    from nas_search.batches import Batch
     from nas_search.data import Data
-    from nas_search.state import Batch, SearchState
+    from nas_search.state import SearchState
 
 __all__ = ["ControlVariateStep", "ControlledPolicy", "WithControlVariate"]
 

@@ -17,7 +17,8 @@ from nas_search.supernets import WholeChannels
 from nas_spaces import Drawn, SearchSpace, Supernet
 
 if TYPE_CHECKING:
-    from nas_search.state import Batch, SearchState
+    from nas_search.batches import Batch
+    from nas_search.state import SearchState
 
 __all__ = ["CriticWeightStep", "DensityStep", "WithCritic"]
 

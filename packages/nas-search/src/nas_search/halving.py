@@ -16,7 +16,8 @@ from nas_search.scoring import Candidate, check_evaluator, propose, score
 from nas_spaces import Architecture
 
 if TYPE_CHECKING:
-    from nas_search.state import Batch, SearchState
+    from nas_search.batches import Batch
+    from nas_search.state import SearchState
 
 __all__ = ["BestAtLargestBudget", "Bracket", "EvaluateRungs", "hyperband_brackets", "successive_halving_bracket"]
 

@@ -17,7 +17,8 @@ from nas_search.distributed import reduction, sample_part
 from nas_search.roles import ChoiceWeights
 
 if TYPE_CHECKING:
-    from nas_search.state import Batch, SearchState
+    from nas_search.batches import Batch
+    from nas_search.state import SearchState
 
 __all__ = ["Objective", "accuracy", "cross_entropy"]
 

@@ -16,7 +16,8 @@ from nas_search.optimizers import apply_step
 from nas_search.run_state import check_positive
 
 if TYPE_CHECKING:
-    from nas_search.state import Batch, SearchState
+    from nas_search.batches import Batch
+    from nas_search.state import SearchState
 
 __all__ = ["PolicyStep", "alignments_ahead"]
 

@@ -16,7 +16,8 @@ from nas_search.streams import stream_seed
 from nas_spaces.costs import Measure, operation_costs
 
 if TYPE_CHECKING:
-    from nas_search.state import Batch, SearchState
+    from nas_search.batches import Batch
+    from nas_search.state import SearchState
 
 __all__ = ["Limit", "OnceFrozen", "RecoverCodes", "TrainAnew"]
 

@@ -15,7 +15,8 @@ from nas_search.objective import Objective
 from nas_search.optimizers import apply_step
 
 if TYPE_CHECKING:
-    from nas_search.state import Batch, SearchState
+    from nas_search.batches import Batch
+    from nas_search.state import SearchState
 
 __all__ = ["RelaxedStep", "ahead", "check_learnable", "check_temperature", "floats", "relaxed_images"]
 

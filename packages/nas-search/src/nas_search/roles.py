@@ -57,12 +57,13 @@ from nas_hypergrad import Hypergradient, Loss, Variables
 from nas_spaces import Architecture, Choices, Drawn, SearchSpace, Supernet
 
 if TYPE_CHECKING:
+    from nas_search.batches import Batch
     from nas_search.data import Data
     from nas_search.hyperparameters import Hyperparameters
     from nas_search.optimizers import OptimizerSettings
     from nas_search.ranking import Ranking
     from nas_search.run_state import RunState
-    from nas_search.state import Batch, SearchState
+    from nas_search.state import SearchState
 
 __all__ = [
     "AugmentationPolicy",

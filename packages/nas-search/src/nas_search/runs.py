@@ -19,13 +19,13 @@ from nas_search.engines import Engine
 from nas_search.errors import CheckpointError
 from nas_search.evaluation import top1
 from nas_search.files import write_atomically
-from nas_search.loop import complete
 from nas_search.reports.html import write_report_if_possible
 from nas_search.result import SearchResult
 from nas_search.roles import Event, Observer
 from nas_search.run_folder import RunFolder
 from nas_search.run_parts import RunParts
 from nas_search.scoring import check_engine
+from nas_search.searching import complete
 from nas_search.state import SearchState
 from nas_search.streams import stream_seed
 from nas_search.train_found import (

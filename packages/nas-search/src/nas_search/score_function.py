@@ -17,7 +17,8 @@ from nas_search.run_state import check_positive
 from nas_search.samplers import architecture_of
 
 if TYPE_CHECKING:
-    from nas_search.state import Batch, SearchState
+    from nas_search.batches import Batch
+    from nas_search.state import SearchState
 
 __all__ = ["ScoreFunctionStep", "negative_loss", "score_function_terms"]
 

@@ -4,7 +4,6 @@ import copy
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,10 +12,10 @@ from torch.func import functional_call
 
 from nas_augment import AugmentationPolicy
 from nas_hypergrad import Variables
-from nas_search.batches import BatchStream
+from nas_search.batches import Batch, BatchStream
 from nas_search.compatibility import check_parts, computation_of
 from nas_search.computation import Computation, placed
-from nas_search.data import Data, Examples, preparation
+from nas_search.data import Data, preparation
 from nas_search.engines import Run
 from nas_search.errors import ConfigError
 from nas_search.method import Method
@@ -37,53 +36,9 @@ from nas_spaces import Architecture, SearchSpace, Supernet
 if TYPE_CHECKING:
     from nas_search.hyperparameters import Hyperparameters
 
-__all__ = ["Batch", "SearchState"]
+__all__ = ["SearchState"]
 
 _log = logging.getLogger(__name__)
-
-
-class Batch:
-    """The train and the validation batch of one step, fetched when an update asks for them.
-
-    Args:
-        train: batches of the training part.
-        valid: batches of the validation part.
-        position: of the step, counted from the beginning of the run.
-        train_position: of the train batch in its stream; that of the step when left out.
-    """
-
-    def __init__(
-        self, train: BatchStream, valid: BatchStream, position: int, train_position: int | None = None
-    ) -> None:
-        self._streams, self._position = (train, valid), position
-        self._train_position = position if train_position is None else train_position
-
-    @cached_property
-    def train(self) -> Examples:
-        """A batch of the training part."""
-        return self._streams[0][self._train_position]
-
-    @cached_property
-    def valid(self) -> Examples:
-        """A batch of the validation part."""
-        return self._streams[1][self._position]
-
-    def split(self, parts: int) -> tuple["Batch", ...]:
-        """Batches with train images of their own and the same validation images.
-
-        If every step is split alike, the parts of all steps are the train batches one after the other: nothing is left out
-        or used twice, and each is still a function of the step's position alone.
-        """
-        first = self._train_position * parts
-        return tuple(Batch(*self._streams, self._position, first + index) for index in range(parts))
-
-    def ahead(self) -> "Batch":
-        """The same with the train images of the next batch in place of the validation images."""
-        return Batch(self._streams[0], self._streams[0], self._train_position + 1, self._train_position)
-
-    def unaugmented(self) -> "Batch":
-        """The same with its own train images in place of the validation images."""
-        return Batch(self._streams[0], self._streams[0], self._train_position)
 
 
 class SearchState(RunState):

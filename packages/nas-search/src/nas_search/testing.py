@@ -18,10 +18,10 @@ import torch
 from nas_search.data import Data
 from nas_search.data_sources import fake
 from nas_search.errors import Interrupted
-from nas_search.loop import search
 from nas_search.method import Method
 from nas_search.result import SearchResult
 from nas_search.roles import Event
+from nas_search.searching import search
 from nas_search.text_sources import fake_text
 from nas_spaces import SearchSpace, nas_bench_201
 

@@ -16,7 +16,8 @@ from nas_search.optimizers import SGD, Adam, OptimizerSettings, apply_step
 from nas_search.schedules import Constant, Interpolated
 
 if TYPE_CHECKING:
-    from nas_search.state import Batch, SearchState
+    from nas_search.batches import Batch
+    from nas_search.state import SearchState
 
 __all__ = ["LearnedHyperparameters", "with_learned"]
 

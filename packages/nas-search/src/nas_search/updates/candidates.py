@@ -12,7 +12,8 @@ from nas_search.run_state import check_positive
 from nas_search.scoring import Candidate, check_evaluator, propose, score
 
 if TYPE_CHECKING:
-    from nas_search.state import Batch, SearchState
+    from nas_search.batches import Batch
+    from nas_search.state import SearchState
 
 __all__ = ["EvaluateCandidate"]
 

@@ -12,7 +12,8 @@ from nas_search.errors import ConfigError
 from nas_search.roles import Update
 
 if TYPE_CHECKING:
-    from nas_search.state import Batch, SearchState
+    from nas_search.batches import Batch
+    from nas_search.state import SearchState
 
 __all__ = ["After", "OnFreshBatches", "Until"]
 

@@ -13,7 +13,8 @@ from nas_search.updates.outer import differentiable_choice
 from nas_search.updates.weights import augmented, check_loss, training_loss
 
 if TYPE_CHECKING:
-    from nas_search.state import Batch, SearchState
+    from nas_search.batches import Batch
+    from nas_search.state import SearchState
 
 __all__ = ["JointStep"]
 

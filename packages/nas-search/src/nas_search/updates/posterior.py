@@ -14,7 +14,8 @@ from nas_search.run_state import check_positive
 from nas_search.updates.outer import USES, differentiable_choice, hypergradient_at
 
 if TYPE_CHECKING:
-    from nas_search.state import Batch, SearchState
+    from nas_search.batches import Batch
+    from nas_search.state import SearchState
 
 __all__ = ["PosteriorStep"]
 

@@ -17,7 +17,8 @@ from nas_search.roles import ChoiceWeights
 from nas_search.run_state import check_positive
 
 if TYPE_CHECKING:
-    from nas_search.state import Batch, SearchState
+    from nas_search.batches import Batch
+    from nas_search.state import SearchState
 
 __all__ = ["WeightStep", "augmented", "check_loss", "training_loss"]
 
