@@ -19,6 +19,7 @@ import contextlib
 import copy
 import json
 import multiprocessing
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -267,6 +268,11 @@ def search_into(file: Path, name: str, seed: int, data: ImageData, arguments: ar
     print(f"{name} {seed}: test {record['test']:.2f}, {record['cpu_seconds']:.0f} s of CPU time", flush=True)
 
 
+def listed(text: str) -> list[str]:
+    """The names in a list; a comma with a space behind it is of a name."""
+    return re.split(r",(?! )", text)
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
@@ -287,7 +293,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--plot", type=Path, metavar="STEM", help="draw the regret after each epoch")
     arguments = parser.parse_args()
     chosen = [name for name in VARIANTS if name not in SAME] if arguments.variants else list(METHODS)
-    arguments.methods = arguments.methods.split(",") if arguments.methods else chosen
+    arguments.methods = listed(arguments.methods) if arguments.methods else chosen
     unknown = set(arguments.methods) - set(METHODS) - set(VARIANTS)
     if unknown:
         parser.error(f"unknown methods {', '.join(sorted(unknown))}; there are {', '.join((*METHODS, *VARIANTS))}")

@@ -237,11 +237,26 @@ def test_other_ranks_say_what_befalls_them_and_leave_wrong_use_to_the_first(
     nascli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RANK", "1")
-    alone = nascli("report", "nowhere")
+    alone = nascli("train", "nowhere")
     assert alone.status == 1
     assert alone.stderr.startswith("nascli (rank 1): no run folder nowhere; give the folder that")
     shared = nascli("search", "--space", "nothing")
     assert shared == (2, "", "")
+
+
+def test_what_one_process_does_the_first_rank_does_alone(nascli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in (("list", "spaces"), ("report", "nowhere"), ("evaluate", "nowhere")):
+        monkeypatch.setenv("RANK", "1")
+        assert nascli(*command) == (0, "", "")
+        monkeypatch.setenv("RANK", "0")
+        assert nascli(*command) != (0, "", "")
+
+
+def test_a_depth_that_a_space_does_not_have_is_wrong_use(nascli: Any, tmp_path: Path) -> None:
+    outcome = nascli("search", "--space", "mobile", "--cells", 3, "--data", "fake", "--out", tmp_path / "run")
+    assert outcome.status == 2
+    assert "3 cells were asked for; mobile has 21 layers" in outcome.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_train_keeps_what_validated_best_and_says_how_to_repeat_itself(

@@ -28,6 +28,9 @@ _COMMANDS = {
 }
 
 
+# What processes that torchrun starts do together, or refuse by themselves; everything else the first of them does alone.
+_TOGETHER = {"search", "train", "sweep"}
+
 # What is begun says by itself how it goes on.
 _INTERRUPTED = (
     "interrupted before anything was begun, or between two files, each of which is whole: repeat the same command."
@@ -52,6 +55,8 @@ class _Commands(click.Group):
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], _COMMANDS, n=1, cutoff=0.0)[0]
             ctx.fail(f"No such command {args[0]!r}. Did you mean {near!r}?")
+        if not _first() and args[0] not in _TOGETHER:
+            ctx.exit(0)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -134,14 +139,14 @@ def _explain(error: Exception) -> int:
     from nas_cli.output import OutOfMemoryError, is_out_of_memory
     from nas_hypergrad import HypergradError, SettingError
     from nas_search import ConfigError, Interrupted, SearchError
-    from nas_spaces import ArchitectureError, SpacesError, UnknownSpaceError
+    from nas_spaces import ArchitectureError, InputError, SpacesError, UnknownSpaceError
 
     # What is wrong for all ranks is said once; what may befall one of them, such as a file that it cannot read, each says.
     if isinstance(error, Interrupted):
         if _first():
             _say(str(error))
         return 130
-    if isinstance(error, ConfigError | UnknownSpaceError | ArchitectureError | SettingError):
+    if isinstance(error, ConfigError | UnknownSpaceError | ArchitectureError | InputError | SettingError):
         if _first():
             _say(str(error))
         return 2
