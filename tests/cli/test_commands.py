@@ -17,7 +17,7 @@ from nas_cli.main import _COMMANDS
 from nas_cli.options import engine_of
 from nas_search import catalog
 from nas_search.engines import LocalEngine
-from nas_spaces import nas_bench_201
+from nas_spaces import nas_bench_201, published
 
 ARCHITECTURE = "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
 
@@ -135,6 +135,14 @@ def test_show_an_architecture_as_text_and_picture(nascli: Any) -> None:
 def test_show_writes_png(nascli: Any) -> None:
     assert nascli("show", ARCHITECTURE, "--out", "cell.png").status == 0
     assert Path("cell.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_show_takes_a_text_that_is_too_long_for_a_file_name(nascli: Any) -> None:
+    text = str(published.DARTS_V2)
+    assert len(text) > 255
+    outcome = nascli("show", text, "--space", "darts")
+    assert outcome.status == 0, outcome.stderr
+    assert outcome.stdout.splitlines()[0] == text
 
 
 def test_show_a_run(nascli: Any, run: Path) -> None:

@@ -43,3 +43,12 @@ def test_png_is_written(tmp_path: Path) -> None:
         path = tmp_path / f"{index}.png"
         save_png(graph, path, "$not a formula")
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_long_title_of_a_png_takes_several_lines(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    heights = []
+    for title in ("short", "|operation_of_an_edge~0" * 20):
+        save_png(cells()[0], tmp_path / "cell.png", title)
+        heights.append(int.from_bytes((tmp_path / "cell.png").read_bytes()[20:24], "big"))
+    assert heights[1] >= heights[0] + 3 * 16  # the edges of the picture stay where they are: it is not one line

@@ -1,6 +1,7 @@
 """A cell's graph as a picture: SVG without any dependency, PNG through matplotlib (extra ``draw``)."""
 
 import itertools
+import textwrap
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["save_png", "to_svg"]
 
-_MARGIN, _TITLE = 16.0, 24.0
+_MARGIN = 16.0
+# Of the title: the height of a line, and more than the mean width of a character.
+_LINE, _CHARACTER = 18.0, 8.0
 _INK, _FILL, _BORDER = "#566573", "#eef3f8", "#34495e"
 # The first key that an operation's name contains gives its colour.
 _COLORS = {
@@ -111,6 +114,11 @@ def _label(place: Point, text: str) -> str:
 def save_png(graph: "nx.DiGraph[int]", path: Path, title: str = "") -> None:
     """Draw a cell as a PNG file.
 
+    Args:
+        graph: as `to_svg`.
+        path: of the file.
+        title: stands above the cell, in as many lines as it takes.
+
     Raises:
         SpacesError: matplotlib is missing; it comes with ``pip install "nas-spaces[draw]"``.
     """
@@ -123,7 +131,8 @@ def save_png(graph: "nx.DiGraph[int]", path: Path, title: str = "") -> None:
         ) from error
     place = layout(graph)
     left, top, right, bottom = place.box
-    top -= _TITLE if title else 0.0
+    lines = textwrap.wrap(title, max(1, int((right - left) / _CHARACTER)))
+    top -= _LINE * (len(lines) + 0.5) if lines else 0.0
     # 100 units of the layout are one inch, so that the texts below have the size the layout reserved for them.
     figure = Figure(figsize=((right - left + 2 * _MARGIN) / 100, (bottom - top + 2 * _MARGIN) / 100))
     FigureCanvasAgg(figure)
@@ -131,8 +140,8 @@ def save_png(graph: "nx.DiGraph[int]", path: Path, title: str = "") -> None:
     axes.set_axis_off()
     axes.set_xlim(left - _MARGIN, right + _MARGIN)
     axes.set_ylim(bottom + _MARGIN, top - _MARGIN)
-    if title:
-        axes.text((left + right) / 2, top, _plain(title), ha="center", va="center", fontsize=9)
+    for number, line in enumerate(lines):
+        axes.text((left + right) / 2, top + number * _LINE, _plain(line), ha="center", va="center", fontsize=9)
     _paint(axes, graph, place)
     figure.savefig(path, format="png", dpi=160)
 

@@ -1,5 +1,6 @@
 """``nascli show``."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,8 @@ def command(what: str, space: str | None, out: Path | None, top: int | None, as_
     from nas_search.files import write_atomically
     from nas_spaces import ArchitectureError, catalog, drawing
 
-    result = SearchResult.load(what) if Path(what).is_dir() else None
+    # `Path.is_dir` raises on what is too long for a file's name, as the cells of DARTS are.
+    result = SearchResult.load(what) if os.path.isdir(what) else None  # noqa: PTH112
     if result is not None:
         if space is not None:
             raise ConfigError("--space is for an architecture that is written out; a run knows its own: leave it out.")
