@@ -78,6 +78,9 @@ def test_the_longest_prefix_counts() -> None:
 
 def test_bad_settings() -> None:
     for make in (
+        lambda: sgd(None),  # type: ignore[arg-type]
+        lambda: sgd([0.1]),  # type: ignore[arg-type]
+        lambda: sgd({"": None}),  # type: ignore[dict-item]
         lambda: sgd(0.0),
         lambda: sgd(float("nan")),
         lambda: sgd(0.1, momentum=-0.1),
@@ -86,7 +89,7 @@ def test_bad_settings() -> None:
         lambda: adam(0.1, betas=(0.9, 1.0)),
         lambda: adamw(0.1, weight_decay=-1.0),
     ):
-        with pytest.raises(SettingError):
+        with pytest.raises(SettingError, match="expected|needs"):
             make()
     w = {"w": torch.ones(1)}
     with pytest.raises(ProblemError, match=r"outer variable 'lr', but there are \['a'\]"):

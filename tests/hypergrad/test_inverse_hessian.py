@@ -178,3 +178,25 @@ def test_settings_out_of_range(make: Callable[[], object]) -> None:
 def test_numbers_of_numpy_are_numbers() -> None:
     numpy = pytest.importorskip("numpy")
     assert neumann(numpy.int64(3), numpy.float32(0.5)) == neumann(3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("curvatures", "bounds", "told"),
+    [
+        ((0.5, 1.0, 2.0), (0.5, 1.5), "an eigenvalue of 2 or more, above largest=1.5"),
+        ((0.5, 1.0, 2.0), (0.1, 1.0), "an eigenvalue of 2 or more, above largest=1,"),
+        ((0.5, 1.0, -0.5), (0.5, 1.0), r"negative curvature \(about -0.5\)"),
+    ],
+)
+def test_chebyshev_warns_of_bounds_that_the_hessian_exceeds(
+    curvatures: tuple[float, ...], bounds: tuple[float, float], told: str
+) -> None:
+    diagonal = torch.tensor(curvatures, dtype=D)
+    with pytest.warns(ConvergenceWarning, match=told):
+        chebyshev(30, *bounds)(lambda v: {"w": diagonal * v["w"]}, {"w": torch.ones(3, dtype=D)})
+
+
+def test_chebyshev_is_silent_within_its_bounds_and_below_them() -> None:
+    diagonal = torch.tensor([0.0, 0.1, 0.5, 1.0, 2.0])
+    for vector in (torch.ones(5), torch.eye(5)[4], torch.eye(5)[0], torch.zeros(5)):
+        chebyshev(9, 0.5, 2.0)(lambda v: {"w": diagonal * v["w"]}, {"w": vector})  # a warning is an error here

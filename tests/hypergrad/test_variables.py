@@ -1,5 +1,7 @@
 """Dictionaries from modules and lists, calls without side effects, and filling ``.grad``."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -7,6 +9,7 @@ from torch.nn import functional as F
 
 from nas_hypergrad import (
     BilevelProblem,
+    ForwardMode,
     Hypergradient,
     Implicit,
     ProblemError,
@@ -16,9 +19,11 @@ from nas_hypergrad import (
     call_module,
     fill_grad,
     finite_difference,
+    largest_eigenvalue,
     list_variables,
     module_variables,
     neumann,
+    preconditioned,
     sgd,
 )
 
@@ -109,14 +114,31 @@ def test_a_gradient_of_another_shape_is_named_and_nothing_is_written() -> None:
         ProblemError, match=r"the gradient of 'b' has shape \(3,\); expected that of the variable, \(2,\)"
     ):
         fill_grad(a, {"a": torch.ones(2), "b": torch.ones(3)})
+    with pytest.raises(ProblemError, match=r"the gradient of 'b' is torch.float64; expected torch.float32"):
+        fill_grad(a, {"a": torch.ones(2), "b": torch.ones(2, dtype=torch.float64)})
     assert a["a"].grad is None
 
 
-def test_parts_of_another_kind_are_named() -> None:
-    with pytest.raises(SettingError, match="inner_step is 0.1; expected an optimiser's step, such as sgd"):
-        Unrolled(0.1, 2)  # type: ignore[arg-type]
-    with pytest.raises(SettingError, match="inverse_hessian is 0.1; expected a function"):
-        Implicit(0.1)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("make", "given", "options", "message"),
+    [
+        (Unrolled, (0.1, 2), {}, "inner_step is 0.1; expected an optimiser's step, such as sgd"),
+        (Unrolled, (sgd,), {}, "inner_step is the class SGD; .* call it with its settings"),
+        (Unrolled, (len,), {}, "len>, which has no start; expected an optimiser's step"),
+        (ForwardMode, (0.1,), {}, "inner_step is 0.1; expected an optimiser's step"),
+        (Implicit, (0.1,), {}, "inverse_hessian is 0.1; expected a function"),
+        (Implicit, (neumann,), {}, "inverse_hessian is the class Neumann; .* call it with its settings"),
+        (preconditioned, (neumann, {}), {}, "inverse_hessian is the class Neumann"),
+        (Implicit, (), {"products": finite_difference}, "products is the class FiniteDifference"),
+        (Unrolled, (sgd(0.1),), {"products": "exact"}, "products is 'exact'; expected a way to compute second"),
+        (largest_eigenvalue, (None, {}, {}), {"products": None}, "products is None; expected a way"),
+    ],
+)
+def test_parts_of_another_kind_are_named(
+    make: Callable[..., object], given: tuple[object, ...], options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SettingError, match=message):
+        make(*given, **options)
 
 
 def test_fill_grad_drives_an_optimizer() -> None:

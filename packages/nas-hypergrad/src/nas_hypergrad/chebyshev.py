@@ -1,11 +1,12 @@
 """A Neumann series accelerated by Chebyshev's polynomials."""
 
+import warnings
 from dataclasses import dataclass
 
-from nas_hypergrad.errors import NonFiniteError, SettingError
+from nas_hypergrad.errors import ConvergenceWarning, NonFiniteError, SettingError
 from nas_hypergrad.inverse_hessian import Product
 from nas_hypergrad.settings import check_count, check_positive
-from nas_hypergrad.vectors import Vector, add_in_place, clone, is_finite, scale
+from nas_hypergrad.vectors import Vector, add_in_place, clone, dot, is_finite, scale
 
 __all__ = ["Chebyshev", "chebyshev"]
 
@@ -16,13 +17,17 @@ class Chebyshev:
 
     With the spectrum in ``[smallest, largest]`` the error falls by ``(sqrt(kappa) - 1) / (sqrt(kappa) + 1)`` a
     product, where Neumann's falls by ``(kappa - 1) / (kappa + 1)`` at best. Like Neumann and unlike conjugate gradient
-    it is a fixed linear map of the vector: no inner products, one wait for the device at the end, unbiased in the vector.
+    it is a fixed linear map of the vector: no inner products between the terms, no wait for the device before the end,
+    unbiased in the vector.
 
     Args:
         terms: the number of products; 0 gives ``2 / (smallest + largest)`` times the vector.
         smallest: a lower bound on the eigenvalues that matter, such as the weight decay.
         largest: an upper bound, such as `largest_eigenvalue` says with 10 % added; below the largest eigenvalue the
             iteration diverges.
+
+    Warns:
+        ConvergenceWarning: the last step shows an eigenvalue above `largest`, or a negative one.
 
     Raises:
         NonFiniteError: the vector, the Hessian or the iterate is NaN or infinite, and which of them.
@@ -47,7 +52,8 @@ class Chebyshev:
         sigma = centre / half
         rho = 1 / sigma
         for _ in range(self.terms):
-            add_in_place(residual, product(step), -1.0)
+            bent, last = product(step), step
+            add_in_place(residual, bent, -1.0)
             following = 1 / (2 * sigma - rho)
             step = scale(step, following * rho)
             add_in_place(step, residual, 2 * following / half)
@@ -55,7 +61,26 @@ class Chebyshev:
             rho = following
         if not is_finite(solution):
             raise NonFiniteError(self._first_bad_product(product, vector))
+        if self.terms:
+            self._check_bounds(last, bent)
         return solution
+
+    def _check_bounds(self, step: Vector, bent: Vector) -> None:
+        # Eigenvalues outside of the bounds rule the last step if any do, and its Rayleigh quotient is one of theirs.
+        along, square = float(dot(step, bent)), float(dot(step, step))
+        if along > (1 + 1e-3) * self.largest * square:
+            told = (
+                f"an eigenvalue of {along / square:.4g} or more, above largest={self.largest:.4g}, along which the solution is "
+                "wrong and grows with the terms: take a largest above it; largest_eigenvalue() estimates it."
+            )
+        elif along < -1e-3 * self.largest * square:
+            told = (
+                f"negative curvature (about {along / square:.3g}), along which the solution is wrong: train the inner variables "
+                "further, add weight decay, or take gauss_newton products."
+            )
+        else:
+            return
+        warnings.warn(f"chebyshev: the Hessian has {told}", ConvergenceWarning, stacklevel=5)
 
     def _first_bad_product(self, product: Product, vector: Vector) -> str:
         if not is_finite(vector):

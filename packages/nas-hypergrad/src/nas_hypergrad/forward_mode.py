@@ -13,7 +13,7 @@ from torch.autograd import forward_ad
 from nas_hypergrad.differentiation import differentiate, zero_filled
 from nas_hypergrad.errors import ProblemError
 from nas_hypergrad.evaluation import averaged, check_alike, check_response, finite, outer_gradient
-from nas_hypergrad.inner_step import InnerStep
+from nas_hypergrad.inner_step import InnerStep, check_inner_step
 from nas_hypergrad.point import Point, RandomState, isolated
 from nas_hypergrad.problem import BilevelProblem, Loss, Variables
 from nas_hypergrad.settings import check_count
@@ -60,6 +60,7 @@ class ForwardMode:
     steps: int = 1
 
     def __post_init__(self) -> None:
+        check_inner_step(self.inner_step)
         check_count("steps", self.steps, 1)
 
     def __call__(self, problem: BilevelProblem, inner: Variables, outer: Variables) -> dict[str, Tensor]:

@@ -7,12 +7,12 @@ from dataclasses import KW_ONLY, dataclass
 import torch
 from torch import Tensor
 
-from nas_hypergrad.errors import NonFiniteError, SettingError
+from nas_hypergrad.errors import NonFiniteError
 from nas_hypergrad.evaluation import averaged, averaged_response, check_alike, finite, outer_gradient
-from nas_hypergrad.inverse_hessian import ConjugateGradient, InverseHessian, Product
+from nas_hypergrad.inverse_hessian import ConjugateGradient, InverseHessian, Product, check_inverse_hessian
 from nas_hypergrad.point import isolated
 from nas_hypergrad.problem import BilevelProblem, Variables
-from nas_hypergrad.products import EXACT, Curvature, Products
+from nas_hypergrad.products import EXACT, Curvature, Products, check_products
 from nas_hypergrad.settings import check_count
 from nas_hypergrad.vectors import Vector, add_in_place, clone, dot, is_finite, norm, scale
 
@@ -67,11 +67,8 @@ class Implicit:
 
     def __post_init__(self) -> None:
         check_count("power_iterations", self.power_iterations, 0)
-        if not callable(self.inverse_hessian):
-            raise SettingError(
-                f"inverse_hessian is {self.inverse_hessian!r}; expected a function of a product and a vector, such as "
-                "conjugate_gradient() or neumann(20, 0.1)."
-            )
+        check_inverse_hessian(self.inverse_hessian)
+        check_products(self.products)
 
     def __call__(self, problem: BilevelProblem, inner: Variables, outer: Variables) -> dict[str, Tensor]:
         """Return the hypergradient.
@@ -146,6 +143,7 @@ def largest_eigenvalue(
         3.0
     """
     check_count("iterations", iterations, 1)
+    check_products(products)
     with isolated(problem, inner, outer) as point:
         curvature = products(problem.inner_loss, "inner_loss", point)
         return _power_iteration(_averaged_hessian(problem, curvature), point.moving, iterations, seed)

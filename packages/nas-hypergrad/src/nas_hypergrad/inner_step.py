@@ -10,6 +10,7 @@ learning its logarithm.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from numbers import Real
 from typing import Protocol, TypeAlias
 
 import torch
@@ -17,10 +18,10 @@ from torch import Tensor
 
 from nas_hypergrad.errors import ProblemError, SettingError
 from nas_hypergrad.problem import Variables
-from nas_hypergrad.settings import check_not_negative
+from nas_hypergrad.settings import check_made, check_not_negative
 from nas_hypergrad.vectors import Vector
 
-__all__ = ["SGD", "Adam", "InnerStep", "OneSetting", "Setting", "adam", "adamw", "sgd"]
+__all__ = ["SGD", "Adam", "InnerStep", "OneSetting", "Setting", "adam", "adamw", "check_inner_step", "sgd"]
 
 OneSetting: TypeAlias = float | str | Callable[[Variables], Tensor]
 Setting: TypeAlias = OneSetting | Mapping[str, OneSetting]
@@ -39,6 +40,14 @@ class InnerStep(Protocol):
     def __call__(self, inner: Vector, gradient: Vector, outer: Variables, state: Vector) -> tuple[Vector, Vector]:
         """The next inner variables, keyed like `inner`, and the next state; no argument is changed."""
         ...
+
+
+def check_inner_step(inner_step: object) -> None:
+    """Raise SettingError unless it is an optimiser's step."""
+    expected = "an optimiser's step, such as sgd(0.1)"
+    check_made("inner_step", inner_step, expected)
+    if not hasattr(inner_step, "start"):
+        raise SettingError(f"inner_step is {inner_step!r}, which has no start; expected {expected}.")
 
 
 @dataclass(frozen=True)
@@ -201,12 +210,15 @@ def _safe_root(value: Tensor) -> Tensor:
 def _check_settings(**settings: Setting) -> None:
     for role, setting in settings.items():
         for value in setting.values() if isinstance(setting, Mapping) else (setting,):
-            if isinstance(value, int | float) and not (
-                math.isfinite(value) and (value > 0 or (role != "lr" and value == 0))
-            ):
+            if isinstance(value, Real):
+                fits = math.isfinite(value) and (value > 0 or (role != "lr" and value == 0))
+            else:
+                fits = isinstance(value, str | Tensor) or callable(value)
+            if not fits:
                 least = "above zero" if role == "lr" else "zero or above"
                 raise SettingError(
-                    f"{role} is {value}; expected a finite number {least}, an outer variable's name or a function."
+                    f"{role} is {value!r}; expected a finite number {least}, an outer variable's name or a function, for "
+                    "each prefix of a name in a dictionary if they differ."
                 )
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from nas_hypergrad.errors import ConvergenceWarning, NonFiniteError
-from nas_hypergrad.settings import check_count, check_not_negative, check_positive
+from nas_hypergrad.settings import check_count, check_made, check_not_negative, check_positive
 from nas_hypergrad.vectors import Vector, add_in_place, clone, dot, is_finite, norm, norms, scale, zeros_like
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Neumann",
     "Product",
     "amended",
+    "check_inverse_hessian",
     "conjugate_gradient",
     "identity",
     "neumann",
@@ -45,6 +46,12 @@ class InverseHessian(Protocol):
     def __call__(self, product: Product, vector: Vector) -> Vector:
         """The approximate solution `s` of ``product(s) = vector``, keyed like `vector`."""
         ...
+
+
+def check_inverse_hessian(inverse_hessian: object) -> None:
+    """Raise SettingError unless it can be called with a product and a vector."""
+    expected = "a function of a product and a vector, such as conjugate_gradient() or neumann(20, 0.1)"
+    check_made("inverse_hessian", inverse_hessian, expected)
 
 
 @dataclass(frozen=True)

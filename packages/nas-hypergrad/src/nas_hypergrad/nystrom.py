@@ -58,6 +58,7 @@ class Nystrom:
         inside = vectors.T @ wide
         # Split the vector first: 1 / damping must not magnify the rounding of what lies in the range.
         outside = wide - vectors @ inside
+        outside = outside - vectors @ (vectors.T @ outside)  # and again: the first time leaves a rounding of `wide`
         return _like(vectors @ (inside / (values + self.damping)) + outside / self.damping, vector)
 
     def _directions(self, like: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nas_hypergrad.errors import ProblemError
 from nas_hypergrad.evaluation import check_alike
-from nas_hypergrad.inverse_hessian import InverseHessian, Product
+from nas_hypergrad.inverse_hessian import InverseHessian, Product, check_inverse_hessian
 from nas_hypergrad.problem import Variables
 from nas_hypergrad.vectors import Vector
 
@@ -31,6 +31,7 @@ class Preconditioned:
     diagonal: Variables
 
     def __post_init__(self) -> None:
+        check_inverse_hessian(self.inverse_hessian)
         bad = [name for name, value in self.diagonal.items() if not bool((value > 0).all())]
         if bad:
             raise ProblemError(

@@ -27,9 +27,19 @@ from nas_hypergrad.differentiation import (
 from nas_hypergrad.errors import ProblemError
 from nas_hypergrad.point import Point
 from nas_hypergrad.problem import Loss
+from nas_hypergrad.settings import check_made
 from nas_hypergrad.vectors import Vector
 
-__all__ = ["EXACT", "Curvature", "DoubleBackward", "GradientGraph", "Products", "check_reached", "double_backward"]
+__all__ = [
+    "EXACT",
+    "Curvature",
+    "DoubleBackward",
+    "GradientGraph",
+    "Products",
+    "check_products",
+    "check_reached",
+    "double_backward",
+]
 
 
 class Curvature(Protocol):
@@ -58,6 +68,11 @@ class Products(Protocol):
     def __call__(self, loss: Loss, role: str, point: Point) -> Curvature:
         """The curvature of `loss`, called `role` in messages, at `point`."""
         ...
+
+
+def check_products(products: object) -> None:
+    """Raise SettingError unless it is a way to compute second derivatives."""
+    check_made("products", products, "a way to compute second derivatives, such as finite_difference()")
 
 
 @dataclass(frozen=True)

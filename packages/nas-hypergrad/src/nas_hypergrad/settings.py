@@ -5,7 +5,7 @@ from numbers import Integral, Real
 
 from nas_hypergrad.errors import SettingError
 
-__all__ = ["check_count", "check_not_negative", "check_positive"]
+__all__ = ["check_count", "check_made", "check_not_negative", "check_positive"]
 
 
 def check_positive(name: str, value: float) -> None:
@@ -24,6 +24,14 @@ def check_count(name: str, value: int, least: int) -> None:
     """Raise SettingError unless the value is an integer of at least `least`."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise SettingError(f"{name} is {value!r}; expected an integer of at least {least}.")
+
+
+def check_made(name: str, value: object, expected: str) -> None:
+    """Raise SettingError unless the value can be called, and is no class, which is to be called first."""
+    if isinstance(value, type):
+        raise SettingError(f"{name} is the class {value.__name__}; expected {expected}: call it with its settings.")
+    if not callable(value):
+        raise SettingError(f"{name} is {value!r}; expected {expected}.")
 
 
 def _is_finite_number(value: object) -> bool:

@@ -9,10 +9,10 @@ from torch import Tensor
 from nas_hypergrad.differentiation import check_twice_differentiable, differentiate, reached, zero_filled
 from nas_hypergrad.errors import ProblemError, SettingError
 from nas_hypergrad.evaluation import averaged, averaged_response, check_alike, finite, outer_gradient
-from nas_hypergrad.inner_step import InnerStep
+from nas_hypergrad.inner_step import InnerStep, check_inner_step
 from nas_hypergrad.point import Point, RandomState, isolated
 from nas_hypergrad.problem import BilevelProblem, Loss, Variables
-from nas_hypergrad.products import EXACT, DoubleBackward, Products
+from nas_hypergrad.products import EXACT, DoubleBackward, Products, check_products
 from nas_hypergrad.settings import check_count
 from nas_hypergrad.vectors import Vector
 
@@ -55,8 +55,8 @@ class Unrolled:
     products: Products = EXACT
 
     def __post_init__(self) -> None:
-        if not hasattr(self.inner_step, "start"):
-            raise SettingError(f"inner_step is {self.inner_step!r}; expected an optimiser's step, such as sgd(0.1).")
+        check_inner_step(self.inner_step)
+        check_products(self.products)
         check_count("steps", self.steps, 1)
         if self.truncate is not None:
             check_count("truncate", self.truncate, 1)

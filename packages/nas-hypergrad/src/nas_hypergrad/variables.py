@@ -68,7 +68,7 @@ def fill_grad(variables: Variables, grads: Mapping[str, Tensor], *, accumulate: 
         accumulate: add to what is there, as ``backward()`` does, instead of replacing it.
 
     Raises:
-        ProblemError: the keys or the shapes differ; nothing was written.
+        ProblemError: the keys, the shapes or the dtypes differ; nothing was written.
 
     Example:
         >>> a = {"a": torch.zeros(2, requires_grad=True)}
@@ -85,6 +85,10 @@ def fill_grad(variables: Variables, grads: Mapping[str, Tensor], *, accumulate: 
         if shape != tuple(variable.shape):
             raise ProblemError(
                 f"the gradient of {name!r} has shape {shape}; expected that of the variable, {tuple(variable.shape)}."
+            )
+        if grads[name].dtype != variable.dtype:
+            raise ProblemError(
+                f"the gradient of {name!r} is {grads[name].dtype}; expected {variable.dtype}, as its variable: .to() makes it so."
             )
     with torch.no_grad():
         for name, variable in variables.items():
