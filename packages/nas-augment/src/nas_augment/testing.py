@@ -13,13 +13,21 @@ from torch import Tensor
 
 from nas_augment.decided import Policy
 from nas_augment.errors import ImagesError, PolicyError
+from nas_augment.learnable import LearnablePolicy
 from nas_augment.policy import AugmentationPolicy
+from nas_augment.sample import PolicySample
 
 __all__ = ["check_policy"]
+
+_MOST_DRAWS = 200_000
+"""Of a policy of ours that are enumerated: a second of work."""
 
 
 def check_policy(policy: AugmentationPolicy, *, batch: int = 6, size: int = 12, seed: int = 0) -> None:
     """Check the laws that every augmentation policy obeys, on random uint8 and float images.
+
+    Where parameters require a gradient, the log-probability of a draw depends on some of them; where the policy has a
+    method `enumerate`, as `LearnablePolicy`, the probabilities of all its draws sum to 1.
 
     Raises:
         AssertionError: a law does not hold; the message names it.
@@ -29,6 +37,8 @@ def check_policy(policy: AugmentationPolicy, *, batch: int = 6, size: int = 12, 
         _check_drawing(policy, images, seed)
     _check_refusals(policy, pixels.to(torch.uint8), seed)
     _check_annotations(policy, pixels.to(torch.uint8), seed)
+    _check_score(policy, batch, seed)
+    _check_enumeration(policy)
     decided = policy.decide()
     assert isinstance(decided, Policy), "decide() gives a Policy"
     _check_file(decided)
@@ -61,9 +71,44 @@ def _check_drawing(policy: AugmentationPolicy, images: Tensor, seed: int) -> Non
     assert (augmented.log_prob <= 1e-6).all(), "log-probabilities are not positive"
     sample = policy.sample(len(images), generator=generator())
     assert len(sample) == len(images), "a sample knows for how many images it was drawn"
-    assert torch.equal(policy.apply(images, sample), augmented.images), "equal generators give equal images"
+    applied = policy.apply(images, sample)
+    assert torch.equal(applied, augmented.images), "equal generators give equal images"
+    shared = images.numel() and applied.untyped_storage().data_ptr() == images.untyped_storage().data_ptr()
+    assert not shared, "apply returns images of its own, not those that were passed or a view of them: clone() them"
     assert torch.equal(policy.apply(images, sample), augmented.images), "a sample can be applied again"
     assert torch.equal(policy.log_prob(sample), augmented.log_prob), "forward scores what it drew"
+
+
+def _check_score(policy: AugmentationPolicy, batch: int, seed: int) -> None:
+    """The score function has a gradient: without one, a policy that learns from rewards silently learns nothing."""
+    learned = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    if not learned:
+        return
+    # Of a single draw: over a batch the gradients may cancel.
+    score = policy.log_prob(policy.sample(batch, generator=torch.Generator().manual_seed(seed)))[0]
+    reason = "log-probabilities depend on the parameters that require a gradient, or none of these does"
+    assert score.requires_grad, reason
+    gradients = torch.autograd.grad(score, learned, allow_unused=True)
+    # A draw that is certain, as of a space of one operation, has no gradient.
+    assert score == 0 or any(gradient is not None and gradient.any() for gradient in gradients), reason
+
+
+def _check_enumeration(policy: AugmentationPolicy) -> None:
+    every = getattr(policy, "enumerate", None)
+    if every is None or (isinstance(policy, LearnablePolicy) and _draws(policy) > _MOST_DRAWS):
+        return
+    draw = every()
+    with torch.no_grad():
+        log_prob = policy.log_prob(PolicySample((), len(draw), draw))
+    total = float(log_prob.double().exp().sum())
+    slack = max(1e-4, 100 * torch.finfo(log_prob.dtype).eps)
+    assert abs(total - 1) <= slack, f"the probabilities of all draws sum to 1, not to {total}"
+
+
+def _draws(policy: LearnablePolicy) -> int:
+    """How many draws are enumerated at most: each operation is left out, or applied at one of its levels."""
+    levels = 1 if policy.level_logits is None else policy.space.levels
+    return len(policy.tuples) * (1 + levels) ** policy.count
 
 
 def _check_annotations(policy: AugmentationPolicy, images: Tensor, seed: int) -> None:
