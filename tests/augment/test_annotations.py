@@ -487,6 +487,11 @@ def test_wrong_options_are_refused(settings: dict[str, Any], message: str) -> No
         AnnotationOptions(**settings)
 
 
+def test_a_label_of_numpy_is_a_label() -> None:
+    numpy = pytest.importorskip("numpy")
+    assert repr(AnnotationOptions(mask_fill=numpy.int64(3))) == repr(AnnotationOptions(mask_fill=3))
+
+
 def test_boxes_of_half_precision_are_followed_in_double() -> None:
     policy, (boxes, _) = learnable(preset("fast_aa")), painted(20)
     sample = policy.sample(20, generator=generator())

@@ -1,5 +1,6 @@
 """Exports reproduce what was drawn: Pillow bit for bit, torchvision within its known differences."""
 
+import copy
 import itertools
 import multiprocessing
 import pickle
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas_augment import MissingExtraError, Policy, Space, fixed, preset, published
+from nas_augment import ImagesError, MissingExtraError, Policy, Space, fixed, preset, published
 from nas_augment.export import apply_pillow, to_pillow
 from nas_augment.fixed import FixedPolicy
 from nas_augment.operations import GEOMETRIC
@@ -215,3 +216,73 @@ def test_copies_of_a_generator_in_workers_draw_apart() -> None:
 
     assert len({*epochs()}) == 8
     assert epochs() == epochs()
+
+
+def test_a_generator_goes_to_workers_that_are_spawned() -> None:
+    """Torch sends none; as its seed goes, a worker draws what one that is forked draws."""
+    pytest.importorskip("PIL")
+    image = torch.randint(0, 256, (3, 24, 24), generator=generator(0), dtype=torch.uint8)
+    transform: Any = to_pillow(Policy((UniformOperations(preset("fast_aa"), 3),)), generator(5))
+    given: Any = [image_of(image)] * 2
+
+    def drawn(start: str) -> list[bytes]:
+        loader: Any = torch.utils.data.DataLoader(
+            given, batch_size=None, collate_fn=transform, num_workers=1, multiprocessing_context=start,
+            generator=generator(0),
+        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
+            return [out.tobytes() for out in loader]
+
+    spawned = drawn("spawn")
+    assert len({*spawned}) == 2
+    if "fork" in multiprocessing.get_all_start_methods():
+        assert spawned == drawn("fork")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
+def test_a_copy_goes_on_with_the_generator_as_it_was(copied: Callable[[Any], Any]) -> None:
+    pytest.importorskip("PIL")
+    transform = to_pillow(POLICIES["uniform"], generator(5))
+    image = image_of(torch.randint(0, 256, (3, 24, 24), generator=generator(0), dtype=torch.uint8))
+    transform(image)
+    again = copied(transform)
+    expected = [transform(image).tobytes() for _ in range(3)]
+    assert [again(image).tobytes() for _ in range(3)] == expected
+    assert len({*expected}) == 3
+
+
+@pytest.mark.parametrize("mode", ["1", "CMYK", "F", "I;16", "LA", "P", "RGBA"])
+@pytest.mark.parametrize("policy", [Policy((fixed.Cutout(6, fill=1.0),)), Policy()], ids=["cutout", "nothing"])
+@pytest.mark.parametrize("kind", ["pillow", "torchvision"])
+def test_pillow_images_of_other_modes_are_refused(kind: str, policy: Policy, mode: str) -> None:
+    pytest.importorskip("PIL" if kind == "pillow" else "torchvision")
+    from PIL import Image
+
+    transform: Any = to_pillow(policy, generator(0)) if kind == "pillow" else policy.to_torchvision(generator(0))
+    image = Image.new(mode, (8, 8))
+    with pytest.raises(ImagesError, match=rf'of mode {mode}; expected RGB or L: convert it by image.convert\("RGB"\)'):
+        transform(image)
+    assert transform(image.convert("RGB")).mode == "RGB"
+
+
+def test_what_is_no_pillow_image_is_refused() -> None:
+    pytest.importorskip("PIL")
+    with pytest.raises(ImagesError, match="an image is of type Tensor; expected a Pillow image of mode RGB or L"):
+        to_pillow(POLICIES["cutout"])(torch.zeros(3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.rand(3, 16, 16), r"an image is torch.float32; expected uint8: .*v2.ToDtype\(torch.uint8, scale=True\)"),
+        (torch.zeros(3, 16, 16, dtype=torch.int64), "an image is torch.int64; expected uint8"),
+        (torch.zeros(4, 16, 16, dtype=torch.uint8), r"shape \(4, 16, 16\).*1 channel .*pass the first three"),
+        (torch.zeros(16, 16, dtype=torch.uint8), r"shape \(16, 16\); expected \(..., channels, height, width\)"),
+    ],
+)
+@pytest.mark.parametrize("policy", [Policy((fixed.Cutout(6, fill=1.0),)), Policy()], ids=["cutout", "nothing"])
+def test_tensors_that_torchvision_would_spoil_are_refused(policy: Policy, image: Tensor, message: str) -> None:
+    pytest.importorskip("torchvision")
+    with pytest.raises(ImagesError, match=message):
+        policy.to_torchvision(generator(0))(image)

@@ -108,6 +108,21 @@ def test_hard_gates_give_the_images_of_the_sample_and_gradients_to_everything(se
         assert parameter.grad.abs().max() > 0, name
 
 
+@pytest.mark.parametrize("settings", KINDS)
+def test_of_no_images_there_are_no_latents_and_the_gradients_are_zero(settings: dict[str, Any]) -> None:
+    policy = trained(**settings)
+    sample = policy.sample(0, generator=generator())
+    relaxation = relax(policy, sample, 0.5, generator=generator(1))
+    out = policy.apply(torch.zeros(0, 3, 8, 8), sample, path="soft", relaxation=relaxation)
+    assert out.shape == (0, 3, 8, 8)
+    joined = latents(policy, sample, 0.5, generator=generator(1)).joined()
+    assert joined.hard.shape == joined.relaxed.shape == joined.conditional.shape
+    assert joined.log_prob.shape == (0,)
+    asked = [each for each in (policy.choice_logits, policy.probability_logits) if each is not None]
+    gradients = relax_gradients(torch.zeros(0), joined, lambda relaxed: relaxed.sum(1), asked)
+    assert not any(gradient.any() for gradient in gradients)
+
+
 def test_the_gradients_are_those_written() -> None:
     """Of the choice, ``<g, T(x) - x>`` times that of its relaxed weight; of a gate and a level likewise."""
     policy = trained(count=1)

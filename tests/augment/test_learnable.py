@@ -224,6 +224,16 @@ def test_state_goes_back_into_the_same_policy_only(tmp_path: Any) -> None:
         wrong.set_extra_state(3)
 
 
+def test_whole_numbers_of_numpy_are_whole_numbers(tmp_path: Any) -> None:
+    numpy = pytest.importorskip("numpy")
+    policy = LearnablePolicy(SMALL, numpy.int64(2))
+    torch.save(policy.state_dict(), tmp_path / "policy.pt")
+    LearnablePolicy(SMALL, 2).load_state_dict(torch.load(tmp_path / "policy.pt", weights_only=True))
+    assert repr(policy) == repr(LearnablePolicy(SMALL, 2))
+    assert type(policy.sample(numpy.int64(3), generator=torch.Generator()).batch) is int
+    assert policy.decide(keep=numpy.int64(3)) == policy.decide(keep=3)
+
+
 def test_a_sample_of_another_space_is_refused() -> None:
     policy = LearnablePolicy(SMALL)
     images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)

@@ -20,13 +20,14 @@ from nas_augment import (
     Policy,
     PolicyError,
     PolicySample,
+    Space,
     apply_operations,
     fixed,
     preset,
     published,
 )
 from nas_augment.fixed import FixedPolicy, Flip
-from nas_augment.stages import Step, SubPolicies, UniformOperations
+from nas_augment.stages import Step, SubPolicies, SubPolicy, UniformOperations
 
 IMAGES = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
 POLICIES: dict[str, Callable[[], AugmentationPolicy]] = {
@@ -164,6 +165,19 @@ def draw(op: int = 0, level: int = 0) -> OperationDraw:
         (lambda: LearnablePolicy(cast("Any", "fast_aa")), r"space is 'fast_aa'; expected a Space, such as .*preset"),
         (lambda: UniformOperations(cast("Any", "pba")), "space is 'pba'; expected a Space"),
         (lambda: SubPolicies(cast("Any", None), ()), "space is None; expected a Space"),
+        (
+            lambda: SubPolicy(cast("Any", Step("Invert", 1.0))),
+            r"steps of a sub-policy are Step\(name='Invert'.*expected a tuple of Step; write one alone as \(one,\)",
+        ),
+        (lambda: Space("s", cast("Any", None)), "operations of space 's' are None; expected a tuple of Operation"),
+        (lambda: Space("s", cast("Any", ["Invert"])), r"operations of space 's' are \['Invert'\]; expected a tuple of"),
+        (
+            lambda: SubPolicies(preset("pba"), cast("Any", (1,))),
+            r"entries of sub-policies are \(1,\); expected a tuple",
+        ),
+        (lambda: fixed.Crop(cast("Any", 2.0)), r"padding of a crop is 2\.0; expected a whole number of pixels"),
+        (lambda: fixed.Crop(cast("Any", True)), "padding of a crop is True; expected a whole number of pixels"),
+        (lambda: fixed.Cutout(cast("Any", "8")), "length of cutout is '8'; expected a whole number of pixels"),
         (
             lambda: FixedPolicy(cast("Any", fixed.Crop(4))),
             r"stages are Crop\(padding=4\); expected a sequence of stages",

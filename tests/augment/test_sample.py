@@ -1,5 +1,7 @@
 """The record of what was drawn: selection, devices, and what is refused."""
 
+from typing import Any, cast
+
 import pytest
 import torch
 
@@ -65,3 +67,10 @@ def test_a_generator_that_is_put_back_goes_on_as_it_would_have() -> None:
     resumed = [policy(images, generator=later).images for _ in range(3)]
     assert all(torch.equal(first, second) for first, second in zip(expected, resumed, strict=True))
     assert not torch.equal(expected[0], expected[1])
+
+
+def test_draws_in_a_list_are_the_tuple_that_they_were() -> None:
+    draws = [torch.zeros(2, 1)]
+    made = PolicySample(cast("Any", draws), 2)
+    draws.clear()
+    assert len(made.draws) == 1

@@ -1,12 +1,14 @@
 """Stages of operations: what they draw, JSON, and what is refused."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
-from nas_augment import Policy, PolicyError, preset
-from nas_augment.fixed import FixedPolicy
+from nas_augment import LearnablePolicy, Operation, Policy, PolicyError, Space, preset
+from nas_augment.fixed import Crop, Cutout, FixedPolicy
 from nas_augment.stages import Step, SubPolicies, SubPolicy, UniformOperations
 from nas_augment.testing import check_policy
 
@@ -81,7 +83,7 @@ def changed(stage: int, **changes: object) -> str:
         (changed(0, entries=[{"weight": 1, "steps": [["Rotate", 0.5]]}]), "a step is a list"),
         (changed(0, entries=[{"weight": 0, "steps": [["Rotate", 0.5, 1]]}]), "positive weight"),
         (changed(0, entries=[{"weight": -1, "steps": [["Rotate", 0.5, 1]]}]), "weight of a sub-policy is -1"),
-        (changed(0, entries=[{"weight": "1", "steps": [["Rotate", 0.5, 1]]}]), "weight of a sub-policy is 1"),
+        (changed(0, entries=[{"weight": "1", "steps": [["Rotate", 0.5, 1]]}]), "weight of a sub-policy is '1'"),
         (changed(0, entries=[{"weight": 1, "steps": [["Rotat", 0.5, 1]]}]), "did you mean 'Rotate'"),
         (changed(0, entries=[{"weight": 1, "steps": [["Rotate", -0.5, 1]]}]), r"probability of Rotate is -0\.5"),
         (changed(0, entries=[{"weight": 1, "steps": [["Rotate", 0.5, 10]]}]), "level of Rotate is 10"),
@@ -89,9 +91,52 @@ def changed(stage: int, **changes: object) -> str:
         (changed(1, count=-1), "count of operations is -1"),
         (changed(1, level=31), "level is 31"),
         (changed(1, probability=2), "probability is 2"),
-        (changed(1, probability="1"), "probability is 1"),
+        (changed(1, probability="1"), "probability is '1'"),
     ],
 )
 def test_what_is_not_a_stage_is_refused(text: str, message: str) -> None:
     with pytest.raises(PolicyError, match=message):
         Policy.from_json(text)
+
+
+def built(many: Callable[[Any], Any]) -> SubPolicies:
+    """Of sequences of some kind."""
+    space = Space("two", many([Operation("Invert"), Operation("Rotate", 0, 30, "degrees")]))
+    return SubPolicies(space, many([SubPolicy(many([Step("Invert", 0.5), Step("Rotate", 1.0, 3)]))]))
+
+
+def test_lists_make_the_values_that_tuples_make() -> None:
+    listed, expected = built(list), built(tuple)
+    assert listed == expected
+    assert hash(listed) == hash(expected)
+    policy = Policy((listed,))
+    assert Policy.from_json(policy.to_json()) == policy
+    state = LearnablePolicy(listed.space).state_dict()
+    assert not LearnablePolicy(expected.space).load_state_dict(state).missing_keys
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: Crop(number),
+        lambda number: Cutout(number),
+        lambda number: UniformOperations(preset("fast_aa", number), number, number - 1),
+        lambda number: SubPolicies(preset("fast_aa"), (SubPolicy((Step("Rotate", number - 2, number),), number),)),
+        lambda number: SubPolicies(Space("turn", (Operation("Rotate", number, 30, "degrees"),)), (SubPolicy(()),)),
+    ],
+)
+def test_whole_numbers_of_numpy_are_whole_numbers(make: Callable[[Any], Any]) -> None:
+    numpy = pytest.importorskip("numpy")
+    policy, expected = Policy((make(numpy.int64(3)),)), Policy((make(3),))
+    assert policy == expected
+    assert repr(policy) == repr(expected)
+    assert policy.to_json() == expected.to_json()
+
+
+def test_shares_of_numpy_are_shares() -> None:
+    numpy = pytest.importorskip("numpy")
+    half = numpy.float32(0.5)
+    policy = Policy(
+        (UniformOperations(SPACE, 1, None, half), SubPolicies(SPACE, (SubPolicy((Step("Invert", half),), half),)))
+    )
+    assert Policy.from_json(policy.to_json()) == policy

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import torch
@@ -43,8 +44,9 @@ class AnnotationOptions:
     min_visibility: float = 0.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.mask_fill, bool) or not isinstance(self.mask_fill, int):
+        if isinstance(self.mask_fill, bool) or not isinstance(self.mask_fill, Integral):
             raise PolicyError(f"mask_fill is {self.mask_fill!r}; expected a whole number, a label of the masks.")
+        object.__setattr__(self, "mask_fill", int(self.mask_fill))
         if not 0 <= self.min_area < float("inf"):
             raise PolicyError(f"min_area is {self.min_area}; expected a finite number of square pixels, 0 or more.")
         if not 0 <= self.min_visibility <= 1:

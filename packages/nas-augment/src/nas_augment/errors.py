@@ -9,8 +9,9 @@ AugmentError
 """
 
 import difflib
-from collections.abc import Iterable
-from numbers import Real
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any, TypeVar
 
 __all__ = [
     "AnnotationsError",
@@ -22,7 +23,10 @@ __all__ = [
     "is_count",
     "is_share",
     "nearest",
+    "tuple_of",
 ]
+
+_Part = TypeVar("_Part")
 
 
 class AugmentError(Exception):
@@ -57,11 +61,22 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
 
 
-def is_count(number: float) -> bool:
-    """Whether a setting is a whole number, 0 or more."""
-    return isinstance(number, int) and not isinstance(number, bool) and number >= 0
+def is_count(number: object) -> bool:
+    """Whether a setting is a whole number, 0 or more; numpy's are some too: store ``int(number)``."""
+    return isinstance(number, Integral) and not isinstance(number, bool) and int(number) >= 0
 
 
 def is_share(number: object) -> bool:
     """Whether a setting is a plain number from 0 to 1."""
     return isinstance(number, Real) and not isinstance(number, bool) and 0 <= float(number) <= 1
+
+
+def tuple_of(kind: type[_Part], given: Any, what: str) -> tuple[_Part, ...]:
+    """The parts of a value as a tuple: with a list it could not be hashed, nor equal what is read back from a file.
+
+    Raises:
+        PolicyError: they are no sequence of parts of that kind.
+    """
+    if not isinstance(given, Sequence) or not all(isinstance(part, kind) for part in given):
+        raise PolicyError(f"{what} are {given!r:.100}; expected a tuple of {kind.__name__}; write one alone as (one,).")
+    return tuple(given)

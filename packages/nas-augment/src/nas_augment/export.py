@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nas_augment.errors import MissingExtraError
+from nas_augment.errors import ImagesError, MissingExtraError
 from nas_augment.exact import CUTOUT_FILL
 from nas_augment.recipe import Instruction, draw_recipe
 from nas_augment.source import Source
@@ -17,14 +17,32 @@ from nas_augment.source import Source
 if TYPE_CHECKING:
     from nas_augment.decided import Policy
 
-__all__ = ["PillowTransform", "apply_pillow", "to_kornia", "to_pillow", "to_torchvision"]
+__all__ = ["PillowTransform", "apply_pillow", "check_pillow", "to_kornia", "to_pillow", "to_torchvision"]
 
 
 def apply_pillow(image: Any, instructions: tuple[Instruction, ...]) -> Any:
-    """Carry out instructions on a Pillow image of mode RGB or L; bit-equal to `exact`."""
+    """Carry out instructions on a Pillow image of mode RGB or L; bit-equal to `exact`.
+
+    Raises:
+        ImagesError: it is none.
+    """
+    check_pillow(image)
     for instruction in instructions:
         image = _pillow(image, *instruction)
     return image
+
+
+def check_pillow(image: Any) -> None:
+    """Refuse what is no Pillow image of mode RGB or L: operations fail on other modes, or write wrong levels.
+
+    Raises:
+        ImagesError: it is none.
+    """
+    mode = getattr(image, "mode", None)
+    if not isinstance(mode, str):
+        raise ImagesError(f"an image is of type {type(image).__name__}; expected a Pillow image of mode RGB or L.")
+    if mode not in ("RGB", "L"):
+        raise ImagesError(f'an image is of mode {mode}; expected RGB or L: convert it by image.convert("RGB").')
 
 
 def _pillow(image: Any, name: str, value: float, box: tuple[int, int, int, int]) -> Any:
@@ -79,13 +97,18 @@ class PillowTransform:
         self._source = Source(generator)
 
     def __call__(self, image: Any) -> Any:
-        """Augment one image by a draw of its own."""
+        """Augment one image by a draw of its own.
+
+        Raises:
+            ImagesError: it is no Pillow image of mode RGB or L.
+        """
+        check_pillow(image)
         width, height = image.size
         return apply_pillow(image, draw_recipe(self.policy.stages, height, width, self._source.generator()))
 
 
 def to_pillow(policy: "Policy", generator: torch.Generator | None = None) -> PillowTransform:
-    """The policy for Pillow images, bit-equal to `Policy.apply` (extra `pillow`).
+    """The policy for Pillow images of mode RGB or L, bit-equal to `Policy.apply` (extra `pillow`).
 
     Raises:
         MissingExtraError: Pillow is not installed.
@@ -98,9 +121,10 @@ def to_pillow(policy: "Policy", generator: torch.Generator | None = None) -> Pil
 def to_torchvision(policy: "Policy", generator: torch.Generator | None = None) -> Any:
     """The policy as a torchvision v2 transform of one image with its masks, boxes and key points (extra `torchvision`).
 
-    On Pillow images and uint8 tensors. torchvision differs from Pillow by one level in four operations, and picks other
-    pixels where a rotation or shear falls between two. Its key points are counted in pixels: (0, 0) is the middle of the
-    first, where ours is (0.5, 0.5). What comes from outside is 0 in its masks.
+    On Pillow images of mode RGB or L, and uint8 tensors of 1 or 3 channels; others meet an `ImagesError` when they are
+    passed. torchvision differs from Pillow by one level in four operations, and picks other pixels where a rotation or
+    shear falls between two. Its key points are counted in pixels: (0, 0) is the middle of the first, where ours is
+    (0.5, 0.5). What comes from outside is 0 in its masks.
 
     Raises:
         MissingExtraError: torchvision is not installed.

@@ -63,7 +63,8 @@ class Crop:
 
     def __post_init__(self) -> None:
         if not is_count(self.padding):
-            raise PolicyError(f"padding of a crop is {self.padding}; expected 0 or more pixels.")
+            raise PolicyError(f"padding of a crop is {self.padding!r}; expected a whole number of pixels, 0 or more.")
+        object.__setattr__(self, "padding", int(self.padding))  # numpy's numbers are not JSON's
 
     def offset(self, draw: Tensor) -> Tensor:
         """Row and column of the window in the padded image, ``(batch, 2)``."""
@@ -134,9 +135,10 @@ class Cutout:
 
     def __post_init__(self) -> None:
         if not is_count(self.length):
-            raise PolicyError(f"length of cutout is {self.length}; expected 0 or more pixels.")
+            raise PolicyError(f"length of cutout is {self.length!r}; expected a whole number of pixels, 0 or more.")
         if not is_share(self.fill):
             raise PolicyError(f"fill of cutout is {self.fill!r}; expected 0 to 1.")
+        object.__setattr__(self, "length", int(self.length))
         object.__setattr__(self, "fill", float(self.fill))
 
     def start(self, draw: Tensor, height: int, width: int) -> Tensor:
@@ -181,7 +183,7 @@ class FixedPolicy(AugmentationPolicy):
         draws = (
             torch.rand(batch, stage.numbers, generator=generator, device=generator.device) for stage in self.stages
         )
-        return PolicySample(tuple(draws), batch)
+        return PolicySample(tuple(draws), int(batch))
 
     def log_prob(self, sample: PolicySample) -> Tensor:
         """Zeros: nothing is learned."""

@@ -193,7 +193,7 @@ def _controlled(
     relaxed, conditional = control(draw.relaxed), control(draw.conditional)
     if relaxed.shape != reward.shape:
         raise PolicyError(f"the control variate gives {tuple(relaxed.shape)}; expected {tuple(reward.shape)}.")
-    return relaxed, conditional, draw.log_prob.reshape(len(reward), -1).sum(1)
+    return relaxed, conditional, draw.log_prob[..., None].flatten(1).sum(1)
 
 
 def _check_given(given: Tensor, logits: Tensor) -> Tensor:

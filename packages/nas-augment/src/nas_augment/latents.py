@@ -39,7 +39,8 @@ class PolicyLatents(NamedTuple):
         """Choice and gates side by side, ``(batch, numbers)``, as DADA's estimator and its control variate need them."""
         draws = [self.choice] if self.gates is None else [self.choice, self.gates]
         hard, relaxed, conditional = (torch.cat([draw[at].flatten(1) for draw in draws], 1) for at in range(3))
-        log_prob = torch.cat([draw.log_prob.reshape(len(hard), -1) for draw in draws], 1).sum(1)
+        # Not reshaped to (batch, -1), which has no meaning for an empty batch.
+        log_prob = torch.cat([draw.log_prob[..., None].flatten(1) for draw in draws], 1).sum(1)
         return RelaxedDraw(hard, relaxed, conditional, log_prob)
 
 
@@ -127,7 +128,7 @@ def relax(
     if drawn.gates is not None:
         relaxed = drawn.gates.relaxed.gather(2, _gate_index(policy, draw).to(gate.device))[..., 0]
         gate = straight_through(gate, relaxed) if hard_gates else relaxed
-    weight = (drawn.choice.relaxed * drawn.choice.hard).sum(-1).view(len(draw), -1)
+    weight = (drawn.choice.relaxed * drawn.choice.hard).sum(-1)[..., None].flatten(1)
     return Relaxation(_level(policy, draw, drawn, generator), gate * straight_through(torch.ones_like(weight), weight))
 
 

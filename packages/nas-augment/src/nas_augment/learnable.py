@@ -106,12 +106,12 @@ class LearnablePolicy(AugmentationPolicy):
             raise PolicyError(f"no sets of {count} different operations in space {space.name!r}.")
         if continuous_levels and not learn_levels:
             raise PolicyError("continuous_levels are learned; with learn_levels=False levels are uniform.")
-        self.space, self.count, self.choice, self.share, self.per = space, count, choice, share, per
+        self.space, self.count, self.choice, self.share, self.per = space, int(count), choice, share, per
         self.probability, self.count_void_levels, self.backend = probability, count_void_levels, backend
         self.before, self.after = FixedPolicy(before), FixedPolicy(after)
-        self.layout = Layout(len(space.operations), count, choice, share)
+        self.layout = Layout(len(space.operations), self.count, choice, share)
         self.tuples, rows = self.layout.tuples, self.layout.rows
-        shape = (count, len(space.operations)) if choice == "slots" else (len(self.tuples),)
+        shape = (self.count, len(space.operations)) if choice == "slots" else (len(self.tuples),)
         self.choice_logits = nn.Parameter(torch.zeros(shape))
         self.probability_logits = nn.Parameter(torch.zeros(rows)) if probability is None else None
         by_logits = learn_levels and not continuous_levels
@@ -131,7 +131,7 @@ class LearnablePolicy(AugmentationPolicy):
             operations = decode(self, uniform)
         if self.per == "batch":
             operations = operations.map(lambda tensor: tensor.expand(batch, *tensor.shape[1:]))
-        return PolicySample(fixed, batch, operations)
+        return PolicySample(fixed, int(batch), operations)
 
     def row(self, op: Tensor) -> Tensor:
         """See `Layout.row`."""

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from nas_augment.errors import PolicyError, is_count, nearest
+from nas_augment.errors import PolicyError, is_count, nearest, tuple_of
 
 __all__ = ["CODES", "GEOMETRIC", "Operation", "Space", "check_space"]
 
@@ -80,6 +80,9 @@ class Operation:
             raise PolicyError(f"operation {self.name} ranges from {self.low} to {self.high}; expected finite bounds.")
         if self.unit == "bits" and not (0 <= self.low <= 8 and 0 <= self.high <= 8):
             raise PolicyError(f"{self.name} keeps {self.low} to {self.high} bits; expected bounds from 0 to 8.")
+        # Numpy's numbers are not JSON's, and their text, which saved parameters are known by, is another.
+        for name in ("low", "high"):
+            object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
     def has_value(self) -> bool:
@@ -111,11 +114,14 @@ class Space:
 
     def __post_init__(self) -> None:
         if not is_count(self.levels) or self.levels < 2:
-            raise PolicyError(f"levels of space {self.name!r} are {self.levels}; expected a whole number, 2 or more.")
-        if not self.operations:
+            raise PolicyError(f"levels of space {self.name!r} are {self.levels!r}; expected a whole number, 2 or more.")
+        operations = tuple_of(Operation, self.operations, f"operations of space {self.name!r}")
+        if not operations:
             raise PolicyError(f"space {self.name!r} has no operations.")
         if len({operation.name for operation in self.operations}) != len(self.operations):
             raise PolicyError(f"space {self.name!r} has an operation twice.")
+        object.__setattr__(self, "operations", operations)
+        object.__setattr__(self, "levels", int(self.levels))  # numpy's numbers are not JSON's
 
     def index(self, name: str) -> int:
         """The position of an operation.

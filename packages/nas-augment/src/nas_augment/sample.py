@@ -85,6 +85,7 @@ class PolicySample:
     operations: OperationDraw | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "draws", tuple(self.draws))
         counts = {len(draw) for draw in self.draws} | ({len(self.operations)} if self.operations is not None else set())
         if counts - {self.batch}:
             raise PolicyError(f"a sample of {self.batch} images has draws for {sorted(counts - {self.batch})}.")

@@ -45,8 +45,14 @@ class Source:
         return self._own[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_given": self._given, "_own": None}
+        # As bytes: a generator, and the tensor of its state, cannot be sent to a worker that is spawned.
+        given = None if self._given is None else (str(self._given.device), bytes(self._given.get_state().tolist()))
+        return {"given": given}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self._given, self._own = None, None
         self._number = next(_numbers)  # a copy is another transform
+        if state["given"] is not None:
+            device, numbers = state["given"]
+            self._given = torch.Generator(device)
+            self._given.set_state(torch.frombuffer(bytearray(numbers), dtype=torch.uint8))  # the seed is part of it

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nas_augment.applying import apply_operations
-from nas_augment.errors import PolicyError, is_count
+from nas_augment.errors import PolicyError, is_count, is_share, tuple_of
 from nas_augment.geometry import Motion
 from nas_augment.operation_motions import operation_motions
 from nas_augment.operations import Space, check_space
@@ -33,10 +34,13 @@ class Step:
     level: int | None = 0
 
     def __post_init__(self) -> None:
-        if not _is_number(self.probability) or not 0 <= self.probability <= 1:
-            raise PolicyError(f"probability of {self.name} is {self.probability}; expected 0 to 1.")
+        if not is_share(self.probability):
+            raise PolicyError(f"probability of {self.name} is {self.probability!r}; expected 0 to 1.")
         if self.level is not None and not is_count(self.level):
             raise PolicyError(f"level of {self.name} is {self.level!r}; expected a whole number, 0 or more, or None.")
+        # Numpy's numbers are not JSON's.
+        object.__setattr__(self, "probability", float(self.probability))
+        object.__setattr__(self, "level", None if self.level is None else int(self.level))
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,10 @@ class SubPolicy:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple_of(Step, self.steps, "steps of a sub-policy"))
         if not _is_number(self.weight) or not 0 <= self.weight < float("inf"):
-            raise PolicyError(f"weight of a sub-policy is {self.weight}; expected a finite number, 0 or more.")
+            raise PolicyError(f"weight of a sub-policy is {self.weight!r}; expected a finite number, 0 or more.")
+        object.__setattr__(self, "weight", float(self.weight))
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ class SubPolicies:
 
     def __post_init__(self) -> None:
         check_space(self.space)
+        object.__setattr__(self, "entries", tuple_of(SubPolicy, self.entries, "entries of sub-policies"))
         if not self.entries or not sum(entry.weight for entry in self.entries) > 0:
             raise PolicyError("a policy of sub-policies needs at least one of positive weight.")
         for step in (step for entry in self.entries for step in entry.steps):
@@ -168,8 +175,11 @@ class UniformOperations:
             raise PolicyError(f"count of operations is {self.count!r}; expected a whole number, 0 or more.")
         if self.level is not None and not (is_count(self.level) and self.level < self.space.levels):
             raise PolicyError(f"level is {self.level!r}; space {self.space.name!r} has 0 to {self.space.levels - 1}.")
-        if not _is_number(self.probability) or not 0 <= self.probability <= 1:
-            raise PolicyError(f"probability is {self.probability}; expected 0 to 1.")
+        if not is_share(self.probability):
+            raise PolicyError(f"probability is {self.probability!r}; expected 0 to 1.")
+        object.__setattr__(self, "count", int(self.count))
+        object.__setattr__(self, "level", None if self.level is None else int(self.level))
+        object.__setattr__(self, "probability", float(self.probability))
 
     @property
     def numbers(self) -> int:
@@ -222,7 +232,7 @@ def _decode(space: Space, ops: Tensor, probabilities: Tensor, levels: Tensor, dr
 
 
 def _is_number(number: Any) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool)
+    return isinstance(number, Real) and not isinstance(number, bool)
 
 
 def _sub_policy(record: Any) -> SubPolicy:

@@ -4,12 +4,15 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from nas_augment.decided import Policy
+from nas_augment.errors import ImagesError
 from nas_augment.exact import CUTOUT_FILL
+from nas_augment.export import check_pillow
 from nas_augment.operations import GEOMETRIC
 from nas_augment.recipe import Instruction, draw_recipe
 from nas_augment.source import Source
@@ -43,13 +46,34 @@ class PolicyTransform(v2.Transform):  # type: ignore[misc]  # torchvision is not
 
 
 def apply_torchvision(inpt: Any, instructions: tuple[Instruction, ...]) -> Any:
-    """Carry out instructions by torchvision's functions; masks, boxes and key points follow the geometric ones."""
+    """Carry out instructions by torchvision's functions; masks, boxes and key points follow the geometric ones.
+
+    Raises:
+        ImagesError: an image is neither Pillow's, of mode RGB or L, nor a uint8 tensor of 1 or 3 channels.
+    """
+    if not isinstance(inpt, _LABELS):
+        _check_image(inpt)
     for name, value, box in instructions:
         if name in GEOMETRIC or name in ("Crop", "Flip"):
             inpt = _geometric(inpt, name, value, box)
         elif not isinstance(inpt, _LABELS):
             inpt = _photometric(inpt, name, value, box)
     return inpt
+
+
+def _check_image(image: Any) -> None:
+    if not isinstance(image, Tensor):
+        check_pillow(image)
+    elif image.dtype != torch.uint8:
+        raise ImagesError(
+            f"an image is {image.dtype}; expected uint8: augment before it becomes floats, or convert it by "
+            "v2.ToDtype(torch.uint8, scale=True)."
+        )
+    elif image.ndim < 3 or image.shape[-3] not in (1, 3):
+        raise ImagesError(
+            f"an image has shape {tuple(image.shape)}; expected (..., channels, height, width) with 1 channel (grey) or "
+            "3 (red, green, blue): of more, pass the first three, image[..., :3, :, :]."
+        )
 
 
 def _geometric(inpt: Any, name: str, value: float, box: tuple[int, int, int, int]) -> Any:
