@@ -26,8 +26,8 @@ _MOST_DRAWS = 200_000
 def check_policy(policy: AugmentationPolicy, *, batch: int = 6, size: int = 12, seed: int = 0) -> None:
     """Check the laws that every augmentation policy obeys, on random uint8 and float images.
 
-    Where parameters require a gradient, the log-probability of a draw depends on some of them; where the policy has a
-    method `enumerate`, as `LearnablePolicy`, the probabilities of all its draws sum to 1.
+    Where parameters require a gradient, the log-probability of a draw or the images depend on some of them; where the policy
+    has a method `enumerate`, as `LearnablePolicy`, the probabilities of all its draws sum to 1.
 
     Raises:
         AssertionError: a law does not hold; the message names it.
@@ -37,7 +37,7 @@ def check_policy(policy: AugmentationPolicy, *, batch: int = 6, size: int = 12, 
         _check_drawing(policy, images, seed)
     _check_refusals(policy, pixels.to(torch.uint8), seed)
     _check_annotations(policy, pixels.to(torch.uint8), seed)
-    _check_score(policy, batch, seed)
+    _check_score(policy, batch, size, seed)
     _check_enumeration(policy)
     decided = policy.decide()
     assert isinstance(decided, Policy), "decide() gives a Policy"
@@ -79,18 +79,20 @@ def _check_drawing(policy: AugmentationPolicy, images: Tensor, seed: int) -> Non
     assert torch.equal(policy.log_prob(sample), augmented.log_prob), "forward scores what it drew"
 
 
-def _check_score(policy: AugmentationPolicy, batch: int, seed: int) -> None:
-    """The score function has a gradient: without one, a policy that learns from rewards silently learns nothing."""
+def _check_score(policy: AugmentationPolicy, batch: int, size: int, seed: int) -> None:
+    """Scores or pixels have a gradient: without one, a policy silently learns nothing."""
     learned = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     if not learned:
         return
-    # Of a single draw: over a batch the gradients may cancel.
-    score = policy.log_prob(policy.sample(batch, generator=torch.Generator().manual_seed(seed)))[0]
-    reason = "log-probabilities depend on the parameters that require a gradient, or none of these does"
-    assert score.requires_grad, reason
-    gradients = torch.autograd.grad(score, learned, allow_unused=True)
-    # A draw that is certain, as of a space of one operation, has no gradient.
-    assert score == 0 or any(gradient is not None and gradient.any() for gradient in gradients), reason
+    generator = torch.Generator().manual_seed(seed)
+    augmented = policy(torch.rand(batch, 3, size, size, generator=generator), generator=generator)
+    # Of a single draw: over a batch the gradients may cancel. One that is certain, as of a space of one operation, has none.
+    reached = [value for value in (augmented.log_prob[0], augmented.images.sum()) if value.requires_grad]
+    grads = [torch.autograd.grad(value, learned, allow_unused=True, retain_graph=True) for value in reached]
+    moved = any(grad is not None and grad.any() for each in grads for grad in each)
+    assert moved or (reached and augmented.log_prob[0] == 0), (
+        "log-probabilities or images depend on the parameters that require a gradient, or none of these does"
+    )
 
 
 def _check_enumeration(policy: AugmentationPolicy) -> None:

@@ -34,9 +34,9 @@ def read_cells(text: str, names: tuple[str, ...], shape: CellShape) -> dict[str,
     Raises:
         ArchitectureError: naming the position and what was expected there.
     """
+    reader = Reader(text)
     if text.strip().startswith("Genotype"):
         return _read_genotype(text.strip(), names, shape)
-    reader = Reader(text)
     cells: dict[str, list[Node]] = {}
     for index, name in enumerate(names):
         if index:

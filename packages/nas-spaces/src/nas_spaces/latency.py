@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nas_spaces.costs import Place, places
 from nas_spaces.errors import InputError, TableError
@@ -21,13 +21,13 @@ __all__ = ["LatencyTable", "measure_latency"]
 
 
 def measure_latency(
-    network: nn.Module, inputs: tuple[int, ...], *, repeats: int = 20, warmup: int = 3, device: str = "cpu"
+    network: nn.Module, inputs: tuple[int, ...] | Tensor, *, repeats: int = 20, warmup: int = 3, device: str = "cpu"
 ) -> float:
     """Seconds of one forward pass without gradients, the median of `repeats`; the network is copied, not touched.
 
     Args:
         network: any module of one input; weights on the meta device are taken as zeros.
-        inputs: shape of what it reads, the batch first.
+        inputs: shape of what it reads, the batch first, which are zeros then; or what it reads, such as tokens.
         repeats: timed passes.
         warmup: passes before them that are not timed.
         device: where it runs; the passes are waited for.
@@ -38,7 +38,7 @@ def measure_latency(
     if repeats < 1 or warmup < 0:
         raise InputError(f"repeats={repeats}, warmup={warmup}: expected at least one timed pass.")
     network = _zeros(network, device) if _on_meta(network) else copy.deepcopy(network).to(device)
-    images = torch.zeros(inputs, device=device)
+    images = inputs.to(device) if isinstance(inputs, Tensor) else torch.zeros(inputs, device=device)
     accelerator = torch.device(device).type != "cpu"
     seconds = []
     with torch.no_grad():

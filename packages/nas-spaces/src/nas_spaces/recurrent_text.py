@@ -26,9 +26,9 @@ def read_steps(text: str, count: int) -> list[Connection]:
     Raises:
         ArchitectureError: naming the position and what was expected there.
     """
+    reader, names = Reader(text), tuple(ACTIVATIONS)
     if text.strip().startswith("Genotype"):
         return _read_genotype(text.strip(), count)
-    reader, names = Reader(text), tuple(ACTIVATIONS)
     steps = []
     for step in range(count):
         if step:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -120,11 +121,12 @@ def single(make: nn.Module | Callable[..., nn.Module], *, name: str = "single") 
         >>> space.size, space.supernet(in_channels=1)(torch.zeros(2, 1, 8, 8), torch.zeros(0, 0)).shape
         (1, torch.Size([2, 10]))
     """
-    if isinstance(make, nn.Module):
-        network = make
+    return SingleNetwork(_Copies(make) if isinstance(make, nn.Module) else make, name)
 
-        def copied(*, classes: int, in_channels: int) -> nn.Module:
-            return copy.deepcopy(network)
 
-        return SingleNetwork(copied, name)
-    return SingleNetwork(make, name)
+@dataclass(frozen=True)
+class _Copies:
+    network: nn.Module
+
+    def __call__(self, *, classes: int, in_channels: int) -> nn.Module:
+        return copy.deepcopy(self.network)

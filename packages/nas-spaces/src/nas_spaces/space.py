@@ -149,7 +149,11 @@ class SearchSpace(ABC):
         cells: int | None = None,
         in_channels: int = 3,
     ) -> nn.Module:
-        """`network` at the supernet's depth, with the normalisations that only the supernet has: it can take over its weights."""
+        """`network` at the supernet's depth, with the normalisations that only the supernet has: it can take over its weights.
+
+        Its operations are those of `shared_operations`; what copies them, and all else that both have by the same name, is
+        ``nas_search.extraction.extract``.
+        """
         return self.network(architecture, classes=classes, channels=channels, cells=cells, in_channels=in_channels)
 
     def shared_operations(self, supernet: Supernet, architecture: Architecture) -> Iterator[SharedOperation]:
