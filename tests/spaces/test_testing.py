@@ -43,7 +43,7 @@ def test_check_space_finds_the_fault(broken: NasBench201) -> None:
 
 def mine(**members: Any) -> ChainSpace:
     """A space of three layers, of which rows differ in length, with other members than it should have."""
-    layers = [Layer(), Layer(2, 2, ("wide",)), Layer(2)]
+    layers = [Layer(), Layer(2, 2, ("conv", "wide")), Layer(2)]
     operations = {
         "conv": lambda i, o, s: nn.Conv2d(i, o, 3, s, padding=1),
         "wide": lambda i, o, s: nn.Conv2d(i, o, 5, s, padding=2),
@@ -69,7 +69,7 @@ def anywhere(space: ChainSpace, a: Architecture, generator: torch.Generator) -> 
 
 def unmasked(space: ChainSpace, weights: Tensor) -> Architecture:
     space.choices.check(weights)
-    return space.architecture([min(option, 2 - row % 2 * 2) for row, option in enumerate(weights.argmax(1).tolist())])
+    return space.architecture([min(option, 1 if row == 1 else 2) for row, option in enumerate(weights.argmax(1).tolist())])
 
 
 def swallowing(space: ChainSpace, weights: Tensor) -> Architecture:
@@ -82,13 +82,13 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "mutation": ({"mutate": anywhere}, "a mutation is a neighbour"),
     "no neighbours": ({"neighbors": lambda space, a: iter(())}, "a mutation is a neighbour"),
     "infinite": ({"distance": lambda space, a, b: 0.0 if a == b else float("inf")}, "at a positive distance"),
-    "foreign": ({"require": lambda space, a: None}, "of another space's must raise ArchitectureError"),
+    "foreign": ({"require": lambda space, a: None}, "of another space's architecture must raise ArchitectureError"),
     "padding": ({"discretize": unmasked}, "discretize does not look where the mask is false"),
     "nan": ({"discretize": swallowing}, "of weights of NaN must raise WeightsError"),
     "constant": ({"sample": lambda space, generator: space.architecture([0, 0, 0])}, "are not all the same"),
     "one graph": (
         {"graph": lambda space, a: of("graph")(space, space.architecture([0, 0, 0]))},
-        "of another space's must raise|different architectures have different graphs",
+        "of another space's architecture must raise|different architectures have different graphs",
     ),
 }
 

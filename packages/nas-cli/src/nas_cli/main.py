@@ -160,6 +160,11 @@ def _explain(error: Exception) -> int:
         told = isinstance(error, OutOfMemoryError)
         _say(str(error) if told else "out of memory: try a smaller --batch-size, --channels or --cells.")
         return 1
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        _say(
+            f"torch.compile failed: {_first_line(error)}. It needs a C++ compiler: install one, or leave out --compile."
+        )
+        return 1
     _say(f"{type(error).__name__}: {_first_line(error)} (an error of ours, or of a plug-in; --debug shows where)")
     return 1
 

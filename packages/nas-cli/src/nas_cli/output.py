@@ -306,5 +306,6 @@ def print_search(record: Mapping[str, Any]) -> None:
     run = quote(record["run"])
     # torch.export needs nothing more to be installed, as ONNX does; the report is written already.
     trained = (Path(record["run"]) / "model.pt").exists()
-    following = (f"show {run}", f"train {run} --epochs 100", *([f"export {run} --format torch"] if trained else []))
+    form = "bundle" if "test_perplexity" in metrics else "torch"
+    following = (f"show {run}", f"train {run} --epochs 100", *([f"export {run} --format {form}"] if trained else []))
     click.echo("\nNext:  " + "   |   ".join(f"nascli {command}" for command in following))

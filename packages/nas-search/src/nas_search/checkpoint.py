@@ -10,7 +10,7 @@ import torch
 from nas_search.errors import CheckpointError
 from nas_search.files import write_atomically
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["load_checkpoint", "save_checkpoint", "unfinished"]
 
 _FORMAT, _VERSION = "nas-search-checkpoint", 1
 
@@ -38,8 +38,35 @@ def load_checkpoint(path: Path, fingerprint: Mapping[str, str]) -> dict[str, Any
         CheckpointError: the file is damaged, not ours, of another version, or of a run that was configured otherwise;
             the message names the difference.
     """
+    record = _read(path)
+    saved = record["fingerprint"]
+    changed = [
+        f"{key} was {saved.get(key)}, is {fingerprint.get(key)}"
+        for key in sorted({*saved, *fingerprint})
+        if saved.get(key) != fingerprint.get(key)
+    ]
+    if changed:
+        raise CheckpointError(
+            f"{path} is of another configuration: {'; '.join(changed)}. Resume with the old settings; others begin a run of their "
+            "own, without --resume."
+        )
+    state: dict[str, Any] = record["state"]
+    return state
+
+
+def unfinished(path: Path) -> str:
+    """How far what is kept in a file has come, in words; empty where it has ended, or nothing can be read."""
     try:
-        record = torch.load(path, map_location="cpu", weights_only=True)
+        record = _read(path)
+        epoch, step, epochs = record["state"]["epoch"], record["state"]["step"], int(record["fingerprint"]["epochs"])
+    except (CheckpointError, LookupError, ValueError):
+        return ""
+    return f"{epoch} of {epochs} epochs" if epoch < epochs and (epoch or step) else ""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # A damaged archive surfaces as RuntimeError, UnpicklingError, EOFError, KeyError, ValueError and others.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -53,18 +80,8 @@ def load_checkpoint(path: Path, fingerprint: Mapping[str, str]) -> dict[str, Any
         raise CheckpointError(
             f"{path} is of version {version!r}; this release reads version {_VERSION}: use the release that wrote it."
         )
-    saved = record.get("fingerprint")
-    if not isinstance(saved, dict) or not isinstance(record.get("state"), dict):
+    if not isinstance(record.get("fingerprint"), dict) or not isinstance(record.get("state"), dict):
         raise CheckpointError(
             f"{path} lacks parts of a checkpoint; delete it, and --resume starts the run from the beginning."
         )
-    changed = [
-        f"{key} was {saved.get(key)}, is {fingerprint.get(key)}"
-        for key in sorted({*saved, *fingerprint})
-        if saved.get(key) != fingerprint.get(key)
-    ]
-    if changed:
-        raise CheckpointError(
-            f"{path} is of another configuration: {'; '.join(changed)}. Resume with the old settings, or choose another folder."
-        )
-    return record["state"]
+    return record

@@ -18,6 +18,7 @@ from nas_search.computation import Computation, placed
 from nas_search.data import Data, preparation
 from nas_search.engines import Run
 from nas_search.errors import ConfigError
+from nas_search.lazy_images import ImageFolders
 from nas_search.method import Method
 from nas_search.optimizers import SGD, OptimizerSettings
 from nas_search.regularizers import entropy
@@ -36,7 +37,7 @@ from nas_spaces import Architecture, SearchSpace, Supernet
 if TYPE_CHECKING:
     from nas_search.hyperparameters import Hyperparameters
 
-__all__ = ["SearchState"]
+__all__ = ["SearchState", "require_fit"]
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,8 @@ class SearchState(RunState):
         super().__init__(epochs=epochs, seed=seed, device=device, stop=method.stop, tokens=data.kind == "tokens")
         self.asked, self.computation = computation, computation_of(method, computation, device)
         check_positive(batch_size=batch_size, channels=channels, cells=1 if cells is None else cells)
-        _require_fit(space, data, method)
+        require_fit(space, data)
+        _require_images(data, method)
         self.space, self.data, self.method = space, data, method
         self.batch_size, self.channels, self.cells = batch_size, channels, cells
         self.archive: list[tuple[str, float]] = []
@@ -344,11 +346,11 @@ class SearchState(RunState):
         self.memory = dict(state["memory"])
 
 
-def _require_fit(space: SearchSpace, data: Data, method: Method) -> None:
-    """Refuse what cannot work together.
+def require_fit(space: SearchSpace, data: Data | ImageFolders) -> None:
+    """Refuse a space that reads other data.
 
     Raises:
-        ConfigError: the space reads other data, or tokens are to be augmented.
+        ConfigError: naming both.
     """
     if space.reads != data.kind:
         remedy = {
@@ -356,6 +358,9 @@ def _require_fit(space: SearchSpace, data: Data, method: Method) -> None:
             "images": "give it images, or search in a space of recurrent cells (--space darts_rnn)",
         }[space.reads]
         raise ConfigError(f"space {space.name} reads {space.reads}, but {data.name} is made of {data.kind}; {remedy}.")
+
+
+def _require_images(data: Data, method: Method) -> None:
     if data.kind == "tokens" and method.policy is not None:
         raise ConfigError(
             f"method {method.name!r} learns an augmentation of images, and {data.name} is made of tokens, for which there "

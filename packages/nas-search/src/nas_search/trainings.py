@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nas_search import distributed
 from nas_search.averaging import Averaging, ExponentialAverage, NonMonotoneAverage
+from nas_search.checkpoint import unfinished
 from nas_search.computation import Computation, deterministic
 from nas_search.config import RunConfig
 from nas_search.data import Data, Examples
@@ -28,6 +29,7 @@ from nas_search.roles import Observer
 from nas_search.run_folder import RunFolder
 from nas_search.run_parts import RunParts
 from nas_search.schedules import Constant
+from nas_search.state import require_fit
 from nas_search.train_found import (
     Keeping,
     Recipe,
@@ -97,7 +99,8 @@ def run_training(
         The content of ``train.json``.
 
     Raises:
-        RunFolderError: there is no finished search in the folder.
+        RunFolderError: there is no finished search in the folder, or it holds a training that was interrupted and is not to be
+            resumed.
         CheckpointError: the training to resume was configured otherwise.
         LoaderError: a worker died, or brought no batch in time.
     """
@@ -126,6 +129,7 @@ def run_training(
     config = config if data is None else replace(config, data=data, policy="default").resolved()
     reading = _reading(config, protocol, workers, loader_timeout)
     parts = RunParts.of(config, reading)
+    require_fit(parts.space, parts.source)
     if protocol is not None:
         _check_protocol(parts, protocol)
     keeping = Keeping(True, _averaging(ema or 0.0, asgd), valid_share or 0.0, weights, test_every)
@@ -156,7 +160,7 @@ def run_training(
         if folder.result.read_bytes() != found or (resume and not checkpoint.exists()):
             raise RunFolderError(f"{folder.root} was changed by the process that this one has waited for; start again.")
         if not resume:
-            folder.remove(checkpoint)
+            _begin_anew(folder, checkpoint)
         distributed.wait_for_all()
         with deterministic(computation.deterministic), explained(None if reading is None else reading.crew):
             record = train_found(
@@ -181,6 +185,22 @@ def run_training(
         return record
 
 
+def _begin_anew(folder: RunFolder, checkpoint: Path) -> None:
+    """Remove the checkpoint of a training that has ended.
+
+    Raises:
+        RunFolderError: it has not ended.
+    """
+    come = unfinished(checkpoint) if distributed.is_first() else ""
+    come = distributed.from_first(come)
+    if come:
+        raise RunFolderError(
+            f"{folder.root} holds a training that was interrupted after {come}; go on with it by --resume and its settings, or "
+            f"delete {checkpoint} to begin anew."
+        )
+    folder.remove(checkpoint)
+
+
 def run_evaluation(
     run: str | Path, *, data: str | None = None, device: str = "auto", weights: Weights | None = None
 ) -> dict[str, Any]:
@@ -197,7 +217,8 @@ def run_evaluation(
 
     Raises:
         RunFolderError: there is no trained network.
-        ConfigError: the data have other channels or classes than the network, or the same ones in another order.
+        ConfigError: the data have other channels or classes than the network, or the same ones in another order, or its images
+            are of another size than those that it was trained on.
     """
     folder = RunFolder(run)
     network, build = read_model(folder.model_of(weights))
@@ -238,6 +259,8 @@ def run_evaluation(
             f"class {number} of {found.name} is {there!r}, that of the network of {folder.root} {here!r}; the classes must be "
             "the same, in the same order: call the folders of the images alike."
         )
+    if found.kind != "tokens" and not isinstance(found, ImageFolders):
+        _require_size(found, tuple(shape), folder)
     network = network.to(place)
     record: dict[str, Any] = {
         "test_accuracy": top1(network, part(torch.arange(len(labels))), place),
@@ -252,6 +275,21 @@ def run_evaluation(
         if len(index):
             shares[name] = top1(network, part(index), place)
     return {**record, "classes": shares}
+
+
+def _require_size(data: Data, shape: tuple[int, ...], folder: RunFolder) -> None:
+    """Images of another size than those of the training give other features, and silently other figures.
+
+    Raises:
+        ConfigError: they are of another size.
+    """
+    own = tuple(data.test.images.shape[1:])
+    if shape and shape != own:
+        size = f",size={shape[-1]}" if shape[-1] == shape[-2] else ""
+        raise ConfigError(
+            f"images of {data.name} are {own[-2]} x {own[-1]}, and the network of {folder.root} was trained on {shape[-2]} x "
+            f"{shape[-1]}; give images of that size" + (f", of a folder by imagefolder:DIR{size}." if size else ".")
+        )
 
 
 def _reading(config: RunConfig, protocol: TrainingProtocol | None, workers: int, timeout: float) -> Reading | None:

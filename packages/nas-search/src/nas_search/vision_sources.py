@@ -191,6 +191,8 @@ def _cifar(kind: _Cifar, folder: Path) -> ImageData:
     place, files = _find(source, folder)
     if kind.text in files:
         names = tuple((place / kind.text).read_text(encoding="utf-8", errors="replace").split())
+        if not names:
+            raise DataError(f"{place / kind.text} names no class; expected one a line: {_fresh(kind)}")
         batches = [_records(kind, place / file, len(names)) for file in files[:-1]]
     else:
         names = _names(kind, place / kind.meta)

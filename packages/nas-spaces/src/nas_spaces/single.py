@@ -13,7 +13,7 @@ from nas_spaces.errors import ArchitectureError
 from nas_spaces.operations import forget_statistics
 from nas_spaces.sizes import require_sizes
 from nas_spaces.space import RowwiseSpace
-from nas_spaces.supernet import Drawn, Supernet
+from nas_spaces.supernet import Drawn, Supernet, connected
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -100,8 +100,7 @@ class _Alone(Supernet):
 
     def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
         self.choices.require_shape(weights, drawn)
-        logits: Tensor = self.network(images)
-        return logits
+        return connected(self.network(images), weights)
 
 
 def single(make: nn.Module | Callable[..., nn.Module], *, name: str = "single") -> SingleNetwork:

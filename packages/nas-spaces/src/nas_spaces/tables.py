@@ -86,6 +86,10 @@ class Table:
         """The data sets that the table has figures of."""
         return tuple(dict.fromkeys(_dataset(figure) for figure in self._names))
 
+    def has(self, metric: str, *, dataset: str | None = None) -> bool:
+        """Whether there is a figure of that name, such as ``valid``, for the data set."""
+        return f"{dataset or self.dataset}_{metric}" in self._names
+
     def query(
         self,
         architecture: Architecture | str,

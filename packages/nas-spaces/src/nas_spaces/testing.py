@@ -12,6 +12,7 @@ A space that reads tokens is checked on ``torch.randint(classes, (batch, time))`
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -78,19 +79,20 @@ def _check_choices(choices: Choices) -> None:
 
 
 def _check_refusals(space: SearchSpace) -> None:
-    for text in ("", "not an architecture", "|||", None):
-        _must_refuse(lambda text=text: space.parse(text), ArchitectureError, f"parse({text!r})")
+    texts: tuple[Any, ...] = ("", "not an architecture", "|||", None)
+    for text in texts:
+        _must_refuse(partial(space.parse, text), ArchitectureError, f"parse({text!r})")
     foreign = Architecture(f"not {space.name}", ((0,),), "foreign")
     for name in ("require", "weights", "graph", "network"):
-        _must_refuse(lambda name=name: getattr(space, name)(foreign), ArchitectureError, f"{name}() of another space's")
+        _must_refuse(
+            partial(getattr(space, name), foreign), ArchitectureError, f"{name}() of another space's architecture"
+        )
     rows, options = space.choices.shape
     wrong = {"another shape": torch.zeros(rows + 1, options)}
     if space.choices.mask.any():
         wrong["NaN"] = torch.full((rows, options), torch.nan)
     for kind, weights in wrong.items():
-        _must_refuse(
-            lambda weights=weights: space.discretize(weights), WeightsError, f"discretize() of weights of {kind}"
-        )
+        _must_refuse(partial(space.discretize, weights), WeightsError, f"discretize() of weights of {kind}")
 
 
 def _must_refuse(call: Callable[[], object], error: type[Exception], what: str) -> None:
@@ -189,7 +191,8 @@ def check_supernet(
     assert tuple(logits.shape) == expected, f"logits have shape {tuple(logits.shape)}"
     (grad,) = torch.autograd.grad(logits.square().sum(), weights)
     assert torch.isfinite(grad).all(), "the gradient of the weights is finite"
-    assert grad[space.choices.mask].any(), "the output depends on the weights"
+    chosen = space.choices.mask
+    assert grad[chosen].any() or not chosen.any(), "the output depends on the weights"
     for _ in range(5):
         a = space.sample(generator)
         one_hot = space.weights(a).to(place)
@@ -207,7 +210,7 @@ def check_supernet(
     _check_networks(space, images, expected, seed, {**sizes, "in_channels": images.shape[1]})
     _check_operations(space, supernet, a, {**sizes, "in_channels": images.shape[1]})
     if not tokens:
-        _check_costs(space, a, tuple(images.shape[1:]), sizes)
+        _check_costs(space, a, (images.shape[1], images.shape[2], images.shape[3]), sizes)
     if depth is None:
         _check_every_row(space, images, {"classes": classes, "channels": channels, "in_channels": images.shape[1]})
 
@@ -260,7 +263,7 @@ def _check_operations(space: SearchSpace, supernet: Supernet, a: Architecture, s
         assert not wrong, f"{wrong} of row {row}, option {option}, has other names or shapes in the supernet"
 
 
-def _check_costs(space: SearchSpace, a: Architecture, image: tuple[int, ...], sizes: dict[str, Any]) -> None:
+def _check_costs(space: SearchSpace, a: Architecture, image: tuple[int, int, int], sizes: dict[str, Any]) -> None:
     try:
         costs = operation_costs(space, image=image, **sizes)
     except InputError:  # the space does not say where its operations stand

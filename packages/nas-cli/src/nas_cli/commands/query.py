@@ -38,7 +38,7 @@ def command(architecture: str, table: str, dataset: str | None, space: str | Non
         "architecture": str(parsed),
         "dataset": loaded.dataset,
         "test": loaded.query(parsed),
-        "valid": loaded.query(parsed, "valid"),
+        "valid": loaded.query(parsed, "valid") if loaded.has("valid") else None,
         "rank": loaded.rank(parsed),
         "of": len(loaded),
         "regret": loaded.regret(parsed),
@@ -46,5 +46,6 @@ def command(architecture: str, table: str, dataset: str | None, space: str | Non
     if as_json:
         print_json(record)
         return
-    click.echo(f"test {record['test']:.2f} %, valid {record['valid']:.2f} % on {record['dataset']}")
+    valid = "" if record["valid"] is None else f", valid {record['valid']:.2f} %"
+    click.echo(f"test {record['test']:.2f} %{valid} on {record['dataset']}")
     click.echo(f"rank {record['rank']:,} of {record['of']:,}, {record['regret']:.2f} below the best")

@@ -111,6 +111,7 @@ def command(
     from nas_search.config import RunConfig, parse_setting
     from nas_search.data_sources import download as download_data
     from nas_search.distributed import agreed, is_first, joined, launched, restarted
+    from nas_search.run_folder import RunFolder
     from nas_search.runs import free_folder, run_search
 
     if resume and out is None:
@@ -139,6 +140,7 @@ def command(
         # torchrun tells those that it had to start again, and not the ranks of other machines.
         resume = agreed(resume)
         if download:
+            RunFolder(folder).check(resume=resume)  # before a wait for nothing
             download_data(chosen.data)
         board = _board(folder) if tensorboard and is_first() else None
         if verbose and is_first():

@@ -68,6 +68,8 @@ def command(what: str, space: str | None, out: Path | None, top: int | None, as_
         raise ConfigError(
             f"cannot write a picture as {out.suffix or 'a file without ending'}; expected FILE.svg or FILE.png."
         )
+    if out is not None and not out.parent.is_dir():
+        raise ConfigError(f"there is no folder {out.parent} for the picture; make it, or choose another --out.")
     # The operation of the edge, or of the vertex that it leads to.
     edges = [
         (str(source), str(target), data["operation"] or graph.nodes[target].get("operation", ""))

@@ -166,6 +166,7 @@ def command(
         # torchrun tells those that it had to start again, and not the ranks of other machines.
         resume = agreed(resume)
         if download and is_first():
+            folder.read_result()  # before a wait for nothing
             download_data(data or RunConfig.from_toml(folder.config).data)
         wait_for_all()
         with (
