@@ -129,6 +129,8 @@ def test_show_an_architecture_as_text_and_picture(nascli: Any) -> None:
     assert outcome.stdout.splitlines()[:3] == [ARCHITECTURE, "  0 -> 1  nor_conv_3x3", "  0 -> 3  skip_connect"]
     ElementTree.parse("cell.svg")
     assert nascli("show", ARCHITECTURE, "--out", "cell.bmp").status == 2
+    for name in ("nowhere/cell.png", "nowhere/cell.svg"):
+        assert "no folder nowhere for the picture; make it" in nascli("show", ARCHITECTURE, "--out", name).stderr
     assert nascli("show", "|nonsense~0|").status == 2
 
 
@@ -143,6 +145,29 @@ def test_show_takes_a_text_that_is_too_long_for_a_file_name(nascli: Any) -> None
     outcome = nascli("show", text, "--space", "darts")
     assert outcome.status == 0, outcome.stderr
     assert outcome.stdout.splitlines()[0] == text
+
+
+def test_an_evaluation_at_another_size_than_that_of_the_training_is_refused(nascli: Any, run: Path) -> None:
+    assert nascli("evaluate", run, "--data", "fake:1x8x8").status == 0
+    refused = nascli("evaluate", run, "--data", "fake:1x12x12")
+    assert refused.status == 2
+    assert "are 12 x 12, and the network of" in refused.stderr
+    assert "trained on 8 x 8; give images of that size, of a folder by imagefolder:DIR,size=8" in refused.stderr
+
+
+def test_a_compiler_that_is_missing_is_named(nascli: Any, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = type("InvalidCxxCompiler", (RuntimeError,), {"__module__": "torch._inductor.exc"})
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise missing("No working C++ compiler found")
+
+    monkeypatch.setattr("nas_search.trainings.run_training", fail)
+    monkeypatch.setattr("nas_search.runs.run_training", fail)
+    outcome = nascli("train", run, "--epochs", 1, "--compile")
+    assert outcome.status == 1
+    assert (
+        "No working C++ compiler found. It needs a C++ compiler: install one, or leave out --compile" in outcome.stderr
+    )
 
 
 def test_show_a_run(nascli: Any, run: Path) -> None:
@@ -168,6 +193,13 @@ def test_query_says_what_the_table_knows(nascli: Any, table: Path) -> None:
     }  # fmt: skip
     assert f"rank {15625 - index:,} of 15,625" in nascli("query", ARCHITECTURE, "--table", table).stdout
     assert nascli("query", ARCHITECTURE, "--table", table, "--dataset", "mnist").status == 1
+
+
+def test_query_of_a_table_without_validation_leaves_it_out(nascli: Any) -> None:
+    Path("own.csv").write_text(f"arch,cifar10_test_200\n{ARCHITECTURE},90.5\n")
+    record = json.loads(nascli("query", ARCHITECTURE, "--table", "own.csv", "--json").stdout)
+    assert (record["test"], record["valid"]) == (90.5, None)
+    assert nascli("query", ARCHITECTURE, "--table", "own.csv").stdout.startswith("test 90.50 % on cifar10\n")
 
 
 def test_query_of_the_shipped_table_knows_its_space(nascli: Any) -> None:

@@ -184,6 +184,7 @@ def test_options_override_the_file_which_overrides_the_defaults(nascli: Any, tmp
         (("--config", "missing.toml"), "cannot read missing.toml"),
         (("--resume",), "--resume needs the run folder"),
         (("--epoch", "3"), "No such option"),
+        (("--data", "fake:3x2x2", "--method", "random_search"), "images of 2 x 2 are too small for 2 reductions"),
     ],
 )
 def test_wrong_use_ends_with_2_and_writes_nothing(
@@ -210,7 +211,6 @@ def test_wrong_use_ends_with_2_and_writes_nothing(
             ("--space", "darts", "--method", "e2nas", "--table", "digits"),
             "is of space nas_bench_201_small, and darts is",
         ),
-        (("--data", "fake:3x2x2", "--method", "random_search"), "images of 2 x 2 are too small for 2 reductions"),
     ],
 )
 def test_failures_end_with_1_in_one_line(nascli: Any, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -410,3 +410,8 @@ def test_only_image_sets_with_a_folder_are_downloaded(nascli: Any, tmp_path: Pat
     assert not (tmp_path / "here").exists()
     assert nascli("search", *QUICK, "--train-epochs", "0", "--out", "run").status == 0
     assert "leave out --download" in nascli("train", "run", "--download").stderr
+    # What is wrong besides is said before anything is fetched.
+    taken = nascli("search", *QUICK, "--data", "svhn:here", "--download", "--out", "run")
+    assert "run exists and holds another run" in taken.stderr
+    assert "nowhere" in nascli("train", "nowhere", "--data", "svhn:here", "--download").stderr
+    assert not (tmp_path / "here").exists()

@@ -110,6 +110,7 @@ def test_a_run_of_the_command_line_reports_perplexity(tmp_path: Path, capsys: py
         f"perplexity  {metrics['test_perplexity']:.2f}, random one {metrics['random_test_perplexity']:.2f}"
         in printed.out
     )
+    assert printed.out.splitlines()[-1].endswith(f"nascli export {tmp_path / 'run'} --format bundle")
     for part in ("search epoch 2/2", "train ppl", "valid ppl", "seq/s"):
         assert part in printed.err
     again = run_training(tmp_path / "run", epochs=1)
@@ -118,6 +119,8 @@ def test_a_run_of_the_command_line_reports_perplexity(tmp_path: Path, capsys: py
     assert run_evaluation(tmp_path / "run", data=fake)["test_perplexity"] > 1
     with pytest.raises(ConfigError, match="has 11 classes, the network of .* 10"):
         run_evaluation(tmp_path / "run", data="fake-text:9")
+    with pytest.raises(ConfigError, match="space darts_rnn reads tokens, but fake-1x8x8 is made of images; give it text"):
+        run_training(tmp_path / "run", data="fake:1x8x8", epochs=1)
     with pytest.MonkeyPatch.context() as patch:  # as many words, but others
         other = replace(fake_text(8), vocabulary=tuple(f"v{number}" for number in range(10)))
         patch.setattr(trainings, "load_data", lambda source: other)

@@ -208,6 +208,8 @@ def test_a_training_on_other_data_is_said_as_such_and_compared_with_nothing(tmp_
     assert result["metrics"]["train_data"] == "digits"
     assert not [name for name in result["metrics"] if name.startswith("random_")]
     assert "% of the test images of digits correctly. The search took" in found(result)
+    run_search(CONFIG, tmp_path / "run", resume=True)  # makes no comparison by the data of the search either
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["metrics"] == result["metrics"]
     run_training(tmp_path / "run", epochs=1)  # on its own data again
     assert "train_data" not in json.loads((tmp_path / "run" / "result.json").read_text())["metrics"]
 
@@ -230,6 +232,26 @@ def test_resuming_after_a_training_of_what_the_search_had_trained_keeps_the_netw
     assert trained != searched
     run_search(config, tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "model.pt").read_bytes() == trained
+
+
+def test_an_interrupted_training_is_not_dropped_unasked(drawn: None, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_search(replace(CONFIG, train_epochs=0), run)
+
+    def stop(event: Event) -> None:
+        if event.kind == "epoch" and event.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_training(run, epochs=3, observers=[stop])
+    kept = (run / "checkpoints" / "retrain.pt").read_bytes()
+    with pytest.raises(
+        RunFolderError, match=r"interrupted after 1 of 3 epochs; go on with it by --resume .* or delete"
+    ):
+        run_training(run, epochs=1)
+    assert (run / "checkpoints" / "retrain.pt").read_bytes() == kept
+    assert len(run_training(run, epochs=3, resume=True)["history"]) == 3
+    assert len(run_training(run, epochs=1)["history"]) == 1  # the one before has ended
 
 
 def test_a_random_architecture_is_said_to_be_trained_alike_only_if_it_was(drawn: None, tmp_path: Path) -> None:

@@ -127,6 +127,9 @@ def test_cifar_10_in_binary_is_preferred(tmp_path: Path) -> None:
     (folder / "data_batch_2.bin").write_bytes(b"\x0a" + whole_file[1:])
     with pytest.raises(DataError, match=r"data_batch_2.bin has the label 10; expected 0 to 9"):
         cifar10(tmp_path)
+    (folder / "batches.meta.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"batches.meta.txt names no class"):
+        cifar10(tmp_path)
 
 
 def test_cifar_100_has_its_fine_labels_in_both_versions(tmp_path: Path) -> None:

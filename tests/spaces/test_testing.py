@@ -69,7 +69,9 @@ def anywhere(space: ChainSpace, a: Architecture, generator: torch.Generator) -> 
 
 def unmasked(space: ChainSpace, weights: Tensor) -> Architecture:
     space.choices.check(weights)
-    return space.architecture([min(option, 1 if row == 1 else 2) for row, option in enumerate(weights.argmax(1).tolist())])
+    return space.architecture(
+        [min(option, 1 if row == 1 else 2) for row, option in enumerate(weights.argmax(1).tolist())]
+    )
 
 
 def swallowing(space: ChainSpace, weights: Tensor) -> Architecture:
