@@ -119,7 +119,9 @@ def test_a_run_of_the_command_line_reports_perplexity(tmp_path: Path, capsys: py
     assert run_evaluation(tmp_path / "run", data=fake)["test_perplexity"] > 1
     with pytest.raises(ConfigError, match="has 11 classes, the network of .* 10"):
         run_evaluation(tmp_path / "run", data="fake-text:9")
-    with pytest.raises(ConfigError, match="space darts_rnn reads tokens, but fake-1x8x8 is made of images; give it text"):
+    with pytest.raises(
+        ConfigError, match="space darts_rnn reads tokens, but fake-1x8x8 is made of images; give it text"
+    ):
         run_training(tmp_path / "run", data="fake:1x8x8", epochs=1)
     with pytest.MonkeyPatch.context() as patch:  # as many words, but others
         other = replace(fake_text(8), vocabulary=tuple(f"v{number}" for number in range(10)))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas_spaces import InputError, TableError, nas_bench_201
+from nas_spaces import InputError, TableError, darts_rnn, nas_bench_201
 from nas_spaces.costs import operation_costs, places
 from nas_spaces.latency import LatencyTable, measure_latency
 
@@ -117,3 +117,10 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         with pytest.raises(TableError, match=f"cannot be written to {path}"):
             LatencyTable({"a": 1.0}).save(path)
     assert [file.name for file in tmp_path.iterdir()] == ["folder"]
+
+
+def test_latencies_of_what_reads_tokens_are_measured() -> None:
+    space = darts_rnn()
+    a = space.sample(torch.Generator().manual_seed(0))
+    network = space.network(a, classes=5, channels=4)
+    assert measure_latency(network, torch.zeros(2, 3, dtype=torch.int64), repeats=1, warmup=0) > 0

@@ -1,5 +1,7 @@
 """A space of one architecture."""
 
+import pickle
+
 import networkx as nx
 import pytest
 import torch
@@ -59,3 +61,10 @@ def test_a_network_itself_is_copied_with_its_weights() -> None:
         next(supernet.parameters()).zero_()
     assert torch.equal(space.network(space.parse("single"), in_channels=1)(images), network(images))
     assert not torch.equal(supernet(images, torch.zeros(0, 0)), network(images))
+
+
+def test_a_space_of_a_network_pickles() -> None:
+    space = single(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)))
+    again = pickle.loads(pickle.dumps(space))
+    networks = [each.network(each.parse("single"), classes=2) for each in (space, again)]
+    assert torch.equal(*(network.state_dict()["1.weight"] for network in networks))
