@@ -246,12 +246,17 @@ def test_an_interrupted_training_is_not_dropped_unasked(drawn: None, tmp_path: P
         run_training(run, epochs=3, observers=[stop])
     kept = (run / "checkpoints" / "retrain.pt").read_bytes()
     with pytest.raises(
-        RunFolderError, match=r"interrupted after 1 of 3 epochs; go on with it by --resume .* or delete"
+        RunFolderError, match=r"interrupted after 1 of 3 epochs; go on with it by --resume .* or drop it by --restart"
     ):
         run_training(run, epochs=1)
     assert (run / "checkpoints" / "retrain.pt").read_bytes() == kept
+    with pytest.raises(ConfigError, match="leave out --resume or --restart"):
+        run_training(run, resume=True, restart=True)
     assert len(run_training(run, epochs=3, resume=True)["history"]) == 3
-    assert len(run_training(run, epochs=1)["history"]) == 1  # the one before has ended
+    assert len(run_training(run, epochs=2)["history"]) == 2  # the one before has ended
+    with pytest.raises(KeyboardInterrupt):
+        run_training(run, epochs=3, observers=[stop])
+    assert len(run_training(run, epochs=1, restart=True)["history"]) == 1
 
 
 def test_a_random_architecture_is_said_to_be_trained_alike_only_if_it_was(drawn: None, tmp_path: Path) -> None:

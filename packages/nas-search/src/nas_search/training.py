@@ -137,7 +137,8 @@ class TrainState(RunState):
     @property
     def remedy(self) -> str:
         """A smaller learning rate."""
-        return "Start again with a smaller learning rate: train --learning-rate ..., or search --set train_learning_rate=..."
+        smaller = "train --restart --learning-rate ..., or search --set train_learning_rate=..."
+        return f"Start again with a smaller learning rate: {smaller}"
 
     def modules(self) -> dict[str, nn.Module]:
         """The network, and the average of its weights."""

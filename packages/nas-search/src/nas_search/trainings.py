@@ -61,6 +61,7 @@ def run_training(
     loader_timeout: float = 120.0,
     device: str | None = None,
     resume: bool = False,
+    restart: bool = False,
     observers: Sequence[Observer] = (),
 ) -> dict[str, Any]:
     """Train the network that a run found from scratch, and write ``model.pt`` and ``train.json``.
@@ -93,17 +94,20 @@ def run_training(
         loader_timeout: seconds after which a batch that they do not bring is an error.
         device: where to compute; that of the configuration when left out.
         resume: continue a training that was interrupted.
+        restart: begin anew where one was interrupted, which is kept otherwise.
         observers: told of every step and epoch.
 
     Returns:
         The content of ``train.json``.
 
     Raises:
-        RunFolderError: there is no finished search in the folder, or it holds a training that was interrupted and is not to be
-            resumed.
+        RunFolderError: there is no finished search in the folder, or it holds a training that was interrupted, and neither
+            `resume` nor `restart` says what to do with it.
         CheckpointError: the training to resume was configured otherwise.
         LoaderError: a worker died, or brought no batch in time.
     """
+    if resume and restart:
+        raise ConfigError("a training is resumed or begun anew: leave out --resume or --restart.")
     folder = RunFolder(run)
     result, found = SearchResult.load(run), folder.result.read_bytes()
     config = RunConfig.from_toml(folder.config)
@@ -159,8 +163,10 @@ def run_training(
     with folder.taken():
         if folder.result.read_bytes() != found or (resume and not checkpoint.exists()):
             raise RunFolderError(f"{folder.root} was changed by the process that this one has waited for; start again.")
+        if not (resume or restart):
+            _require_ended(folder, checkpoint)
         if not resume:
-            _begin_anew(folder, checkpoint)
+            folder.remove(checkpoint)
         distributed.wait_for_all()
         with deterministic(computation.deterministic), explained(None if reading is None else reading.crew):
             record = train_found(
@@ -185,20 +191,18 @@ def run_training(
         return record
 
 
-def _begin_anew(folder: RunFolder, checkpoint: Path) -> None:
-    """Remove the checkpoint of a training that has ended.
+def _require_ended(folder: RunFolder, checkpoint: Path) -> None:
+    """Refuse to drop a training unasked.
 
     Raises:
         RunFolderError: it has not ended.
     """
-    come = unfinished(checkpoint) if distributed.is_first() else ""
-    come = distributed.from_first(come)
+    come = distributed.from_first(unfinished(checkpoint) if distributed.is_first() else "")
     if come:
         raise RunFolderError(
             f"{folder.root} holds a training that was interrupted after {come}; go on with it by --resume and its settings, or "
-            f"delete {checkpoint} to begin anew."
+            "drop it by --restart."
         )
-    folder.remove(checkpoint)
 
 
 def run_evaluation(

@@ -87,6 +87,7 @@ _LESS_MEMORY_OF_RUN = (
 )
 @click.option("--download", is_flag=True, help="Download the data into its folder first, where they are missing.")
 @click.option("--resume", is_flag=True, help="Go on with a training that was interrupted.")
+@click.option("--restart", is_flag=True, help="Begin anew where a training was interrupted, which is kept otherwise.")
 @json_option
 @loudness("everything that is recorded of every epoch")
 def command(
@@ -105,6 +106,7 @@ def command(
     device: str | None,
     data: str | None,
     resume: bool,
+    restart: bool,
     download: bool,
     as_json: bool,
     quiet: bool,
@@ -160,11 +162,11 @@ def command(
     again += "" if preset is None else f" --preset {preset}" + "".join(f" --set {quote(text)}" for text in settings)
     # What torchrun starts again goes on by itself.
     folder = RunFolder(run)
-    resume = resume or (restarted() and (folder.checkpoints / "retrain.pt").exists())
+    begun_again = restarted() and (folder.checkpoints / "retrain.pt").exists()
     place = device or (RunConfig.from_toml(folder.config).device if folder.config.exists() else "auto")
     with joined(place):
         # torchrun tells those that it had to start again, and not the ranks of other machines.
-        resume = agreed(resume)
+        going_on = agreed(resume or begun_again)
         if download and is_first():
             folder.read_result()  # before a wait for nothing
             download_data(data or RunConfig.from_toml(folder.config).data)
@@ -180,7 +182,8 @@ def command(
                 **values,
                 protocol=chosen,
                 computation=computation,
-                resume=resume,
+                resume=going_on,
+                restart=restart and (resume or not going_on),
                 observers=observers,
             )
         if not is_first():
