@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from nas_search import ConfigError
-from nas_search.engines import LocalEngine, Outcome, Task
+from nas_search.engines import LocalEngine, Outcome, RayEngine, Task
 
 
 def outcomes(
@@ -127,3 +128,45 @@ def test_what_cannot_be_sent_or_done_is_refused() -> None:
         pass
     with pytest.raises(ConfigError, match="workers is 0"):
         LocalEngine(0)
+
+
+@pytest.mark.parametrize("gpus", [-1.0, 1.5, float("nan"), float("inf")])
+def test_a_number_of_gpus_that_cannot_be_is_refused(gpus: float) -> None:
+    with pytest.raises(ConfigError, match=f"gpus is {gpus:g}; expected 0 or more GPUs for each worker"):
+        RayEngine(gpus=gpus)
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nobody_listens_is_told(scheme: str) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"{scheme}127.0.0.1:{unused.getsockname()[1]}"
+        with (
+            pytest.raises(ConfigError, match=f"no Ray cluster at '{address}' .*refused"),
+            RayEngine(address=address).open(len),
+        ):
+            pass
+
+
+@pytest.mark.slow
+def test_ray_writes_logs_and_refuses_what_it_has_no_room_for(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+
+    def work(number: int) -> int:
+        print("number", number)
+        return 1 // number
+
+    tasks = [Task(f"call-{number}", (number,), tmp_path / f"{number}.log") for number in (0, 1)]
+    with RayEngine().open(work) as run:
+        assert dict(run(tasks, lambda: False)) == {
+            tasks[0]: Outcome(error="ZeroDivisionError: integer division or modulo by zero"),
+            tasks[1]: Outcome(1),
+        }
+    assert (tmp_path / "1.log").read_text() == "number 1\n"
+    assert re.match(r"number 0\nTraceback(.|\n)*ZeroDivisionError", (tmp_path / "0.log").read_text())
+    with (
+        pytest.raises(ConfigError, match=r"needs 1 CPU and 4096 GPU\(s\), and the machines"),
+        RayEngine(gpus=4096).open(work),
+    ):
+        pass

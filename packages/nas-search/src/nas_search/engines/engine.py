@@ -1,12 +1,15 @@
 """The role of an engine, and what goes in and comes out."""
 
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-__all__ = ["Engine", "Outcome", "Run", "Task", "one_line"]
+from nas_search.errors import SearchError
+
+__all__ = ["Engine", "Outcome", "Run", "Task", "answer", "one_line"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,16 @@ class Engine(Protocol):
             ConfigError: the function cannot be sent, or the engine is not to be had.
         """
         ...
+
+
+def answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, str]:
+    """What a call returned, and in one line the error that it raised instead; the traceback of one that is not ours is printed."""
+    try:
+        return function(*arguments), ""
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the engine goes on
+        if not isinstance(error, SearchError):  # those say all that there is to say
+            traceback.print_exc()
+        return None, one_line(type(error).__name__, str(error))
 
 
 def one_line(kind: str, text: str) -> str:

@@ -4,7 +4,6 @@ import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -20,8 +19,8 @@ from typing import Any
 from loky import wrap_non_picklable_objects
 from loky.backend import get_context
 
-from nas_search.engines.engine import Outcome, Run, Task, one_line
-from nas_search.errors import ConfigError, SearchError
+from nas_search.engines.engine import Outcome, Run, Task, answer, one_line
+from nas_search.errors import ConfigError
 from nas_search.run_state import check_positive
 
 __all__ = ["LocalEngine"]
@@ -178,10 +177,10 @@ def _serve(calls: Connection) -> None:
         if log is not None:
             _redirect(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 2)
         os.dup2(2, 1)
-        answer = _answer(function, arguments)
+        found = answer(function, arguments)
         sys.stdout.flush()
         try:
-            calls.send(_sendable(answer))
+            calls.send(_sendable(found))
         except OSError:
             return  # nobody waits for it any more
         except Exception as error:  # noqa: BLE001 - what was returned may raise anything
@@ -190,15 +189,6 @@ def _serve(calls: Connection) -> None:
 
 def _unreadable(reason: str, *_: object) -> object:
     raise ImportError(f"what is to be computed cannot be read in another process ({reason})")
-
-
-def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, str]:
-    try:
-        return function(*arguments), ""
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the engine goes on
-        if not isinstance(error, SearchError):  # those say all that there is to say
-            traceback.print_exc()
-        return None, one_line(type(error).__name__, str(error))
 
 
 def _redirect(path: str | Path, flags: int, number: int) -> None:
