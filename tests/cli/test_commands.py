@@ -111,6 +111,10 @@ def test_sweep_puts_runs_side_by_side_and_repeats_nothing(nascli: Any, monkeypat
     assert Path("s/results.csv").exists()
     again = nascli(*arguments, "--json")
     assert [each["status"] for each in json.loads(again.stdout)["trials"]] == ["done"]
+    Path("s/random_nas-samples=2-seed0/result.json").write_text("{")
+    damaged = nascli(*arguments, "--quiet")
+    assert (damaged.status, damaged.stderr) == (1, "")
+    assert "random_nas-samples=2-seed0  FAILED: s/random_nas-samples=2-seed0/result.json cannot be" in damaged.stdout
     assert nascli(*arguments, "--address", "here").status == 2
     assert nascli(*arguments, "--gpus", "1").status == 2
 

@@ -139,6 +139,8 @@ def swept(folder: Path) -> object:
     with sweep.claimed():
         pass
     rows = [read_row(sweep, trial) for trial in sweep.trials]
+    if rows[0].error:
+        raise RunFolderError(rows[0].error)
     return to_csv(rows), summarize(rows)
 
 

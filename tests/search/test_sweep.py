@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from here import Here
 
 from nas_augment import Policy
 from nas_search import ConfigError, Interrupted, RunFolderError, SearchResult
 from nas_search.config import RunConfig
 from nas_search.engines import LocalEngine, Outcome, RayEngine, Run, Task
+from nas_search.runs import run_training
 from nas_search.sweep import Plan, Trial, plan, run_sweep, summarize
 from nas_search.sweep.trial import finished, run_trial
 from nas_spaces import nas_bench_201
@@ -111,6 +113,7 @@ def test_a_sweep_is_run_once_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
     with planned.claimed(), pytest.raises(RunFolderError, match="is in use: another process is writing there"):
         run_sweep(planned, Pretend(()))
     other = plan(tmp_path / "s", BASE, ["darts"], 1)
+    planned.folder(planned.trials[0]).mkdir()
     with pytest.raises(RunFolderError, match="holds another sweep"), other.claimed():
         pass
     assert not other.config_file(other.trials[0]).exists()
@@ -150,6 +153,78 @@ def test_the_folder_of_another_sweep_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="exists and holds other files"):
         run_sweep(plan(tmp_path / "t", BASE, ["gdas"], 1), Pretend())
     assert [path.name for path in (tmp_path / "t").iterdir()] == ["mine.txt"]
+
+
+def test_a_sweep_of_which_no_trial_has_begun_is_replaced(tmp_path: Path) -> None:
+    wrong = plan(tmp_path / "s", replace(BASE, data="npz:nosuch.npz"), ["gdas"], 1)
+    (row,) = run_sweep(wrong, Pretend(("gdas-seed0",)))
+    assert row.status == "failed"
+    (tmp_path / "s" / "mine.txt").write_text("keep")
+    right = plan(tmp_path / "s", BASE, ["gdas"], 1)
+    with pytest.raises(RunFolderError, match="holds another sweep"):
+        run_sweep(right, Pretend())
+    (tmp_path / "s" / "mine.txt").unlink()
+    (row,) = run_sweep(right, Pretend())
+    assert row.status == "done"
+    assert RunConfig.from_toml(right.config_file(row.trial)).data == BASE.data
+
+
+def test_a_device_that_is_not_there_is_refused_before_the_folder_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown device 'tpu'"):
+        run_sweep(plan(tmp_path / "s", replace(BASE, device="tpu"), ["gdas"], 1), LocalEngine(1))
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_damaged_result_is_a_failure_and_the_other_trials_run(tmp_path: Path) -> None:
+    planned = plan(tmp_path / "s", BASE, ["gdas"], 3)
+    run_sweep(planned, Pretend(("gdas-seed2",)))
+    for trial, content in zip(planned.trials, ("{", '{"metrics": 3}'), strict=False):
+        (planned.folder(trial) / "result.json").write_text(content)
+    told, again = list[str](), Pretend()
+    rows = run_sweep(planned, again, lambda row: told.append(row.status))
+    assert again.ran == ["gdas-seed2"]
+    assert told == [row.status for row in rows] == ["failed", "failed", "done"]
+    assert rows[0].error.endswith(f"Delete {planned.folder(planned.trials[0])} to run the trial again.")
+
+
+@pytest.mark.parametrize(
+    ("method", "own", "later", "left_out"),
+    [("gdas", 1, 2, True), ("gdas", 0, 2, True), ("gdas", 1, 1, False), ("dha", 1, 1, True)],
+)
+def test_figures_of_a_training_that_is_not_the_trials_own_are_left_out(
+    method: str, own: int, later: int, left_out: bool, tmp_path: Path
+) -> None:
+    planned = plan(tmp_path / "s", replace(BASE, epochs=1, train_epochs=own), [method], 1)
+    (before,) = run_sweep(planned, Here())
+    assert before.figures is not None
+    assert not before.remark
+    run_training(planned.folder(before.trial), epochs=later)
+    (after,) = run_sweep(planned, Here())
+    trained = {"test_accuracy", "parameters"} if left_out else set[str]()
+    assert after.figures == {name: value for name, value in before.figures.items() if name not in trained}
+    assert after.status == "done"
+    assert after.remark.startswith("trained otherwise since") == left_out
+    (row,) = csv.DictReader(planned.table.read_text().splitlines())
+    assert row["remark"] == after.remark
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks for signals")
+def test_a_sweep_is_stopped_by_signals_that_its_engine_would_handle(tmp_path: Path) -> None:
+    class Handling(Pretend):
+        """As Ray does."""
+
+        @contextmanager
+        def open(self, function: Callable[..., Any], *, fresh: bool = False) -> Iterator[Run]:
+            before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+            yield self._run
+            signal.signal(signal.SIGTERM, before)
+
+        def _run(self, tasks: Sequence[Task], stopping: Callable[[], bool]) -> Iterator[tuple[Task, Outcome]]:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return iter(()) if stopping() else super()._run(tasks, stopping)
+
+    with pytest.raises(Interrupted, match="after 0 of 1 trials"):
+        run_sweep(plan(tmp_path / "s", BASE, ["gdas"], 1), Handling())
 
 
 def _process_of(trial: Trial, parent: int) -> int:

@@ -80,7 +80,7 @@ def command(
     from nas_search.config import RunConfig
     from nas_search.run_state import check_positive
     from nas_search.sweep import plan, run_sweep, summarize
-    from nas_search.sweep.trial import finished
+    from nas_search.sweep.summary import read_row
 
     check_positive(seeds=seeds)
     chosen = engine_of(engine, workers, address, gpus)
@@ -94,7 +94,7 @@ def command(
         )
     planned = plan(out, base, names, seeds, dict(values))
 
-    before = sum(finished(planned.folder(trial), trial.config) for trial in planned.trials)
+    before = sum(read_row(planned, trial).status != "waiting" for trial in planned.trials)
     with (
         resumable(f"the same command: nascli sweep --out {quote(str(out))} ..."),
         counted("sweep", len(planned.trials), before, quiet=quiet) as say,
@@ -107,10 +107,13 @@ def command(
         rows = run_sweep(planned, chosen, tell)
     summary = summarize(rows)
     if as_json:
-        trials = [{"name": row.trial.name, "status": row.status, "error": row.error} for row in rows]
+        trials = [
+            {"name": row.trial.name, "status": row.status, "error": row.error, "remark": row.remark} for row in rows
+        ]
         print_json({"out": str(out), "trials": trials, "summary": summary})
     else:
         _print(summary)
+        _print_notes(rows)
         click.echo(f"\ntable   {planned.table}")
         if (out / "report.html").exists():
             click.echo(f"report  {out / 'report.html'}")
@@ -157,3 +160,10 @@ def _print(summary: list[dict[str, Any]]) -> None:
         runs = f"{row['done']}" + (f" ({row['failed']} failed)" if row["failed"] else "")
         seconds = f"{row['seconds']:.1f}" if "seconds" in row else ""
         click.echo(f"{row['name']:{width}}  {runs:>6}  {seconds:>8}  " + "  ".join(cells))
+
+
+def _print_notes(rows: "list[Row]") -> None:
+    """Why trials failed or lack figures."""
+    for row in rows:
+        if row.error or row.remark:
+            click.echo(f"{row.trial.name}  {f'FAILED: {row.error}' if row.error else row.remark}")

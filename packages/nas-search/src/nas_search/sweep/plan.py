@@ -74,8 +74,10 @@ class Plan:
     def claimed(self) -> Iterator[None]:
         """The folder, made or with this very sweep in it, whose finished trials are kept, for this process alone.
 
+        Another sweep, of which no trial has begun, is replaced.
+
         Raises:
-            RunFolderError: it holds another sweep or other files, cannot be written, or another process runs the sweep.
+            RunFolderError: it holds trials of another sweep or other files, cannot be written, or another process runs the sweep.
         """
         self._check()
         try:
@@ -97,7 +99,7 @@ class Plan:
     def _check(self) -> None:
         file = self.root / "sweep.json"
         if file.exists():
-            if file.read_bytes() != self._content().encode():
+            if file.read_bytes() != self._content().encode() and self._has_trials():
                 raise RunFolderError(
                     f"{self.root} holds another sweep, of other methods, seeds or settings; repeat its command to go on with it, "
                     "or choose another folder with --out."
@@ -106,6 +108,12 @@ class Plan:
             raise RunFolderError(f"{self.root} is a file, and no folder; choose another one with --out.")
         elif self.root.exists() and not all(self._is_beginning(path) for path in self.root.iterdir()):
             raise RunFolderError(f"{self.root} exists and holds other files; choose another folder with --out.")
+
+    def _has_trials(self) -> bool:
+        """Whether any has begun, or other files are there: trials whose data is missing, or whose device, make no folder."""
+        own = (self.root / "sweep.json", self.table, self.lock.parent)
+        only = all(path in own or is_temporary(path) for path in self.root.iterdir())
+        return not (only and self.lock.parent.is_dir())
 
     def _is_beginning(self, path: Path) -> bool:
         """Whether it is what a sweep leaves that was killed at once."""
