@@ -16,7 +16,9 @@ def finished(folder: Path, config: RunConfig) -> bool:
     if not where.result.exists() or (config.training_epochs and not where.model.exists()):
         return False
     metrics = where.read_result().get("metrics")
-    if config.training_epochs and not (isinstance(metrics, dict) and "random_architecture" in metrics):
+    # A training on other data since has taken the comparison with it.
+    compared = isinstance(metrics, dict) and ("random_architecture" in metrics or "train_data" in metrics)
+    if config.training_epochs and not compared:
         return False
     # The last thing that a run writes; but anybody may have written one before.
     return where.report.exists() or not can_draw()
