@@ -18,6 +18,7 @@ from nas_search.diagnostics import CellDepth, HessianSpectrum, OperationWeights
 from nas_search.engines import Engine
 from nas_search.errors import CheckpointError
 from nas_search.evaluation import top1
+from nas_search.evaluations import run_evaluation
 from nas_search.files import write_atomically
 from nas_search.reports.html import write_report_if_possible
 from nas_search.result import SearchResult
@@ -37,7 +38,7 @@ from nas_search.train_found import (
     training_data_of,
     training_optimizer,
 )
-from nas_search.trainings import run_evaluation, run_training
+from nas_search.trainings import run_training
 from nas_spaces import Architecture, SearchSpace, Table, TableError, load_table, space_of_table
 
 __all__ = ["free_folder", "run_evaluation", "run_search", "run_training"]
