@@ -67,7 +67,7 @@ def verdict(differences: Sequence[float]) -> str:
         return f"**holds** with all {better} seeds"
     if sum(each < 0 for each in differences) == len(differences):
         return f"**does not hold**: the other way with all {len(differences)} seeds"
-    return f"not decided: {better} seeds of {len(differences)}"
+    return f"not decided: {better} of {len(differences)} seeds"
 
 
 def by_seed(records: list[Record], name: str, figure: str) -> dict[int, float]:
