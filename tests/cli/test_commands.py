@@ -159,19 +159,25 @@ def test_an_evaluation_at_another_size_than_that_of_the_training_is_refused(nasc
     assert "trained on 8 x 8; give images of that size, of a folder by imagefolder:DIR,size=8" in refused.stderr
 
 
-def test_a_compiler_that_is_missing_is_named(nascli: Any, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = type("InvalidCxxCompiler", (RuntimeError,), {"__module__": "torch._inductor.exc"})
+@pytest.mark.parametrize(
+    ("kind", "module", "remedy"),
+    [
+        ("InvalidCxxCompiler", "torch._inductor.exc", "It needs a C++ compiler: install one, or leave out --compile"),
+        ("Unsupported", "torch._dynamo.exc", "Leave out --compile"),
+    ],
+)
+def test_what_torch_cannot_compile_is_told_in_a_line(
+    nascli: Any, run: Path, monkeypatch: pytest.MonkeyPatch, kind: str, module: str, remedy: str
+) -> None:
+    error = type(kind, (RuntimeError,), {"__module__": module})
 
     def fail(*_: Any, **__: Any) -> None:
-        raise missing("No working C++ compiler found")
+        raise error("what torch says")
 
-    monkeypatch.setattr("nas_search.trainings.run_training", fail)
     monkeypatch.setattr("nas_search.runs.run_training", fail)
     outcome = nascli("train", run, "--epochs", 1, "--compile")
     assert outcome.status == 1
-    assert (
-        "No working C++ compiler found. It needs a C++ compiler: install one, or leave out --compile" in outcome.stderr
-    )
+    assert f"torch.compile failed: what torch says. {remedy}" in outcome.stderr
 
 
 def test_show_a_run(nascli: Any, run: Path) -> None:
@@ -290,10 +296,12 @@ def test_other_ranks_say_what_befalls_them_and_leave_wrong_use_to_the_first(
 
 def test_what_one_process_does_the_first_rank_does_alone(nascli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in (("list", "spaces"), ("report", "nowhere"), ("evaluate", "nowhere")):
-        monkeypatch.setenv("RANK", "1")
-        assert nascli(*command) == (0, "", "")
-        monkeypatch.setenv("RANK", "0")
-        assert nascli(*command) != (0, "", "")
+        for rank, size, silent in (("1", "2", True), ("0", "2", False), ("1", "1", False)):
+            monkeypatch.setenv("RANK", rank)
+            monkeypatch.setenv("WORLD_SIZE", size)
+            assert (nascli(*command) == (0, "", "")) == silent
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "Usage: nascli report" in nascli("report", "--help").stdout
 
 
 def test_a_depth_that_a_space_does_not_have_is_wrong_use(nascli: Any, tmp_path: Path) -> None:

@@ -198,5 +198,23 @@ def test_chebyshev_warns_of_bounds_that_the_hessian_exceeds(
 
 def test_chebyshev_is_silent_within_its_bounds_and_below_them() -> None:
     diagonal = torch.tensor([0.0, 0.1, 0.5, 1.0, 2.0])
-    for vector in (torch.ones(5), torch.eye(5)[4], torch.eye(5)[0], torch.zeros(5)):
+    for vector in (torch.ones(5), torch.eye(5)[4], torch.eye(5)[0], torch.zeros(5), 1e-20 * torch.ones(5)):
         chebyshev(9, 0.5, 2.0)(lambda v: {"w": diagonal * v["w"]}, {"w": vector})  # a warning is an error here
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("size", [5e-3, 1e-2, 1.0])
+def test_chebyshev_is_silent_within_its_bounds_in_half_precision(dtype: torch.dtype, size: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for largest in (1.0, 50.0):
+        diagonal = (largest * (0.05 + 0.85 * torch.rand(1000, generator=generator))).to(dtype)
+        vector = (size * torch.randn(1000, generator=generator)).to(dtype)
+        bounds = (0.04 * largest, largest)
+        chebyshev(10, *bounds)(lambda v, d=diagonal: {"w": d * v["w"]}, {"w": vector})  # type: ignore[misc]
+
+
+def test_chebyshev_warns_of_what_is_little_beyond_its_bounds() -> None:
+    for curvatures, told in (((0.5, 2.1), "an eigenvalue of 2.1 or more"), ((0.5, -0.1), "negative curvature")):
+        diagonal = torch.tensor(curvatures)
+        with pytest.warns(ConvergenceWarning, match=told):
+            chebyshev(60, 0.4, 2.0)(lambda v, d=diagonal: {"w": d * v["w"]}, {"w": torch.ones(2)})  # type: ignore[misc]

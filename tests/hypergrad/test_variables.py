@@ -26,6 +26,7 @@ from nas_hypergrad import (
     preconditioned,
     sgd,
 )
+from nas_hypergrad.products import GradientGraph
 
 
 def net() -> nn.Module:
@@ -139,6 +140,12 @@ def test_parts_of_another_kind_are_named(
 ) -> None:
     with pytest.raises(SettingError, match=message):
         make(*given, **options)
+
+
+def test_a_class_whose_values_are_what_is_wanted_is_no_mistake() -> None:
+    problem = BilevelProblem(lambda w, a: (a["a"] * w["w"] ** 2 / 2 - w["w"]).sum(), lambda w, a: w["w"].sum())
+    inner, outer = {"w": torch.tensor([0.5])}, {"a": torch.tensor([2.0])}
+    assert Implicit(products=GradientGraph)(problem, inner, outer) == Implicit()(problem, inner, outer)
 
 
 def test_fill_grad_drives_an_optimizer() -> None:

@@ -259,6 +259,25 @@ def test_an_interrupted_training_is_not_dropped_unasked(drawn: None, tmp_path: P
     assert len(run_training(run, epochs=1, restart=True)["history"]) == 1
 
 
+def test_a_training_that_ended_and_was_not_written_is_not_dropped_unasked(
+    drawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    run_search(replace(CONFIG, train_epochs=0), run)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nas_search.train_found.save_model", full)
+    with pytest.raises(OSError, match="No space"):
+        run_training(run, epochs=2)
+    monkeypatch.undo()
+    with pytest.raises(RunFolderError, match="interrupted after 2 of 2 epochs; go on with it by --resume"):
+        run_training(run, epochs=1)
+    assert len(run_training(run, epochs=2, resume=True)["history"]) == 2
+    assert len(run_training(run, epochs=1)["history"]) == 1
+
+
 def test_a_random_architecture_is_said_to_be_trained_alike_only_if_it_was(drawn: None, tmp_path: Path) -> None:
     from nas_search.reports.remarks import trained_alike
 

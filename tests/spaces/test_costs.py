@@ -4,6 +4,8 @@ from typing import Any
 import networkx as nx
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from nas_spaces import (
     Architecture,
@@ -184,3 +186,25 @@ def test_what_a_space_of_somebody_else_has_without_writing_it() -> None:
     space = Third()
     assert [str(a) for a in space.enumerate()] == ["00", "01", "10", "11"]
     assert str(space.mutate(space.parse("00"), torch.Generator().manual_seed(0))) in ("01", "10")
+
+
+class Raw(nn.Module):
+    """A product with a hidden layer, whose width its text does not tell."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.into = nn.Parameter(torch.zeros(hidden, inputs, 1, 1))
+        self.out = nn.Parameter(torch.zeros(outputs, hidden, 1, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return functional.conv2d(functional.conv2d(features, self.into), self.out)
+
+
+def test_modules_that_look_alike_are_counted_one_by_one() -> None:
+    widths = iter([4, 8] * 100)
+    space = chain(2, {"raw": lambda i, o, s: Raw(i, next(widths), o), "skip": lambda i, o, s: nn.Identity()})
+    sizes: dict[str, Any] = {"channels": 4, "image": (3, 4, 4)}
+    assert repr(Raw(1, 1, 1)) == repr(Raw(1, 2, 1))
+    for measure, one in (("parameters", 8.0), ("multiply_adds", 8.0 * 16)):
+        costs = operation_costs(space, measure=measure, **sizes)  # type: ignore[arg-type]
+        assert sorted(costs.options[:, 0].tolist()) == [4 * one, 8 * one]

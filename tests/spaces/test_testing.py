@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from nas_spaces import Architecture, Drawn, Layer, Supernet, chain, darts_rnn, single
 from nas_spaces.chain import ChainSpace
+from nas_spaces.counting import Counts
 from nas_spaces.darts_rnn import DartsRnn
 from nas_spaces.nas_bench_201 import NasBench201
 from nas_spaces.recurrent import Dropouts
 from nas_spaces.supernet import SharedOperation
-from nas_spaces.testing import check_space, check_supernet
+from nas_spaces.testing import _check_every_row, check_space, check_supernet
 
 
 class ForgetsText(NasBench201):
@@ -78,6 +79,10 @@ def swallowing(space: ChainSpace, weights: Tensor) -> Architecture:
     return of("discretize")(space, weights.nan_to_num())
 
 
+def cropping(space: ChainSpace, weights: Tensor) -> Architecture:
+    return of("discretize")(space, weights[:3])
+
+
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "size": ({"size": property(lambda space: 99)}, "architectures are listed of a space whose size is 99"),
     "twice": ({"__iter__": twice}, "no architecture is listed twice"),
@@ -90,8 +95,9 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "constant": ({"sample": lambda space, generator: space.architecture([0, 0, 0])}, "are not all the same"),
     "one graph": (
         {"graph": lambda space, a: of("graph")(space, space.architecture([0, 0, 0]))},
-        "of another space's architecture must raise|different architectures have different graphs",
+        "different architectures have different graphs",
     ),
+    "another shape": ({"discretize": cropping}, "of weights of another shape must raise WeightsError"),
 }
 
 
@@ -104,6 +110,29 @@ def test_the_space_that_is_broken_below_conforms() -> None:
 def test_check_space_names_the_fault(members: dict[str, Any], message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         check_space(mine(**members))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_space_of_two_architectures_conforms_whatever_is_drawn(seed: int) -> None:
+    operations = {"conv": lambda i, o, s: nn.Conv2d(i, o, 3, s, 1), "small": lambda i, o, s: nn.Conv2d(i, o, 1, s)}
+    space = chain([Layer()], operations)
+    check_space(space, samples=3, seed=seed)
+    check_supernet(space, torch.randn(2, 3, 4, 4), seed=seed)
+
+
+class Failing(Supernet):
+    """What pools more often than small images allow."""
+
+    def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
+        raise RuntimeError("Output size is too small")
+
+
+def test_every_row_is_looked_at_where_the_images_are_large_enough() -> None:
+    sizes, images = {"classes": 3, "channels": 4, "in_channels": 3}, torch.randn(2, 3, 8, 8)
+    _check_every_row(mine(supernet=lambda space, **sizes: Failing()), images, sizes)
+    blind = mine(supernet=lambda space, **sizes: Blind(of("supernet")(space, **sizes)))
+    with pytest.raises(AssertionError, match=r"does not depend on the weights of the rows \[0\]"):
+        _check_every_row(blind, images, sizes)
 
 
 def test_a_space_of_one_architecture_conforms() -> None:
@@ -120,8 +149,7 @@ class Blind(Supernet):
         self.inner = inner
 
     def forward(self, images: Tensor, weights: Tensor, drawn: Drawn | None = None) -> Tensor:
-        steady = torch.cat([torch.full_like(weights[:1], 1 / 3), weights[1:]])
-        return self.inner(images, steady if drawn is None or weights[0].max() < 1 else weights, drawn)
+        return self.inner(images, torch.cat([torch.full_like(weights[:1], 1 / 3), weights[1:]]), drawn)
 
 
 def relabelled(space: ChainSpace, network: nn.Module, a: Architecture) -> Iterator[tuple[int, int, nn.Module]]:
@@ -141,13 +169,24 @@ def other_weights(space: ChainSpace, supernet: Supernet, a: Architecture) -> Ite
         yield replace(mine, state=wrong.state)
 
 
+def fewer(space: ChainSpace, supernet: Supernet, a: Architecture) -> Iterator[SharedOperation]:
+    return iter(list(of("shared_operations")(space, supernet, a))[:-1])
+
+
+def renamed(space: ChainSpace, supernet: Supernet, a: Architecture) -> Iterator[SharedOperation]:
+    for each in of("shared_operations")(space, supernet, a):
+        yield replace(each, choices=((each.choices[0][0], 7),))
+
+
 @pytest.mark.parametrize(
     ("members", "message"),
     [
         ({"network": same_network}, "networks of different architectures compute something else"),
         ({"operation_modules": relabelled}, "operation_modules names option"),
         ({"shared_operations": other_weights}, "has other names or shapes in the supernet"),
-        ({"supernet": lambda space, **sizes: Blind(of("supernet")(space, **sizes))}, "a drawn path|the rows \\[0\\]"),
+        ({"shared_operations": fewer}, "2 shared operations belong to 3 modules"),
+        ({"shared_operations": renamed}, "the shared operation of row 0 is of option"),
+        ({"count": lambda space, a, **sizes: Counts(0, 0)}, "of the options make .* parameters of .*, which has 0"),
     ],
 )
 def test_check_supernet_names_the_fault(members: dict[str, Any], message: str) -> None:

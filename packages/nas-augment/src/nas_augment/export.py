@@ -11,22 +11,23 @@ import torch
 
 from nas_augment.errors import ImagesError, MissingExtraError
 from nas_augment.exact import CUTOUT_FILL
+from nas_augment.fixed import Crop, Flip
 from nas_augment.recipe import Instruction, draw_recipe
 from nas_augment.source import Source
 
 if TYPE_CHECKING:
     from nas_augment.decided import Policy
 
-__all__ = ["PillowTransform", "apply_pillow", "check_pillow", "to_kornia", "to_pillow", "to_torchvision"]
+__all__ = ["PillowTransform", "apply_pillow", "check_pillow", "moves_alone", "to_kornia", "to_pillow", "to_torchvision"]
+
+
+def moves_alone(policy: "Policy") -> bool:
+    """Whether a policy has crops and flips alone, which any image can be put through."""
+    return all(isinstance(stage, Crop | Flip) for stage in policy.stages)
 
 
 def apply_pillow(image: Any, instructions: tuple[Instruction, ...]) -> Any:
-    """Carry out instructions on a Pillow image of mode RGB or L; bit-equal to `exact`.
-
-    Raises:
-        ImagesError: it is none.
-    """
-    check_pillow(image)
+    """Carry out instructions on a Pillow image of mode RGB or L; bit-equal to `exact`."""
     for instruction in instructions:
         image = _pillow(image, *instruction)
     return image
@@ -100,9 +101,10 @@ class PillowTransform:
         """Augment one image by a draw of its own.
 
         Raises:
-            ImagesError: it is no Pillow image of mode RGB or L.
+            ImagesError: the policy has more than crops and flips, and it is no Pillow image of mode RGB or L.
         """
-        check_pillow(image)
+        if not moves_alone(self.policy):
+            check_pillow(image)
         width, height = image.size
         return apply_pillow(image, draw_recipe(self.policy.stages, height, width, self._source.generator()))
 

@@ -6,6 +6,7 @@ value each level stands for. The published spaces are in `presets`.
 
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 import torch
@@ -82,7 +83,8 @@ class Operation:
             raise PolicyError(f"{self.name} keeps {self.low} to {self.high} bits; expected bounds from 0 to 8.")
         # Numpy's numbers are not JSON's, and their text, which saved parameters are known by, is another.
         for name in ("low", "high"):
-            object.__setattr__(self, name, float(getattr(self, name)))
+            bound = getattr(self, name)
+            object.__setattr__(self, name, int(bound) if isinstance(bound, Integral) else float(bound))
 
     @property
     def has_value(self) -> bool:

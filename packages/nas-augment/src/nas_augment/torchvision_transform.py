@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as F
 from nas_augment.decided import Policy
 from nas_augment.errors import ImagesError
 from nas_augment.exact import CUTOUT_FILL
-from nas_augment.export import check_pillow
+from nas_augment.export import check_pillow, moves_alone
 from nas_augment.operations import GEOMETRIC
 from nas_augment.recipe import Instruction, draw_recipe
 from nas_augment.source import Source
@@ -41,18 +41,19 @@ class PolicyTransform(v2.Transform):  # type: ignore[misc]  # torchvision is not
         return {"instructions": draw_recipe(self.policy.stages, height, width, self._source.generator())}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Carry out what was drawn on an image, a mask, boxes or key points."""
+        """Carry out what was drawn on an image, a mask, boxes or key points.
+
+        Raises:
+            ImagesError: the policy has more than crops and flips, which take any image, and an image is neither Pillow's, of mode
+                RGB or L, nor a uint8 tensor of 1 or 3 channels.
+        """
+        if not moves_alone(self.policy) and not isinstance(inpt, _LABELS):
+            _check_image(inpt)
         return apply_torchvision(inpt, params["instructions"])
 
 
 def apply_torchvision(inpt: Any, instructions: tuple[Instruction, ...]) -> Any:
-    """Carry out instructions by torchvision's functions; masks, boxes and key points follow the geometric ones.
-
-    Raises:
-        ImagesError: an image is neither Pillow's, of mode RGB or L, nor a uint8 tensor of 1 or 3 channels.
-    """
-    if not isinstance(inpt, _LABELS):
-        _check_image(inpt)
+    """Carry out instructions by torchvision's functions; masks, boxes and key points follow the geometric ones."""
     for name, value, box in instructions:
         if name in GEOMETRIC or name in ("Crop", "Flip"):
             inpt = _geometric(inpt, name, value, box)

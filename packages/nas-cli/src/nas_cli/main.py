@@ -55,7 +55,8 @@ class _Commands(click.Group):
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], _COMMANDS, n=1, cutoff=0.0)[0]
             ctx.fail(f"No such command {args[0]!r}. Did you mean {near!r}?")
-        if not _first() and args[0] not in _TOGETHER:
+        alone = args and args[0] not in _TOGETHER and not {"-h", "--help"} & set(args)
+        if alone and not _first() and _of_several() and not ctx.resilient_parsing:
             ctx.exit(0)
         return super().resolve_command(ctx, args)
 
@@ -132,6 +133,10 @@ def _first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def _of_several() -> bool:
+    return os.environ.get("WORLD_SIZE", "1") not in ("", "1")
+
+
 def _explain(error: Exception) -> int:
     """Print an error in one line; the exit status."""
     # Imported here: an error of the libraries can only have been raised where they are imported already.
@@ -161,9 +166,8 @@ def _explain(error: Exception) -> int:
         _say(str(error) if told else "out of memory: try a smaller --batch-size, --channels or --cells.")
         return 1
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-        _say(
-            f"torch.compile failed: {_first_line(error)}. It needs a C++ compiler: install one, or leave out --compile."
-        )
+        needs = "It needs a C++ compiler: install one, or leave" if "Compile" in type(error).__name__ else "Leave"
+        _say(f"torch.compile failed: {_first_line(error)}. {needs} out --compile.")
         return 1
     _say(f"{type(error).__name__}: {_first_line(error)} (an error of ours, or of a plug-in; --debug shows where)")
     return 1

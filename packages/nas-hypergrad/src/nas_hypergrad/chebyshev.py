@@ -1,12 +1,15 @@
 """A Neumann series accelerated by Chebyshev's polynomials."""
 
+import math
 import warnings
 from dataclasses import dataclass
+
+import torch
 
 from nas_hypergrad.errors import ConvergenceWarning, NonFiniteError, SettingError
 from nas_hypergrad.inverse_hessian import Product
 from nas_hypergrad.settings import check_count, check_positive
-from nas_hypergrad.vectors import Vector, add_in_place, clone, dot, is_finite, scale
+from nas_hypergrad.vectors import Vector, add_in_place, clone, dot, is_finite, norm, scale
 
 __all__ = ["Chebyshev", "chebyshev"]
 
@@ -67,15 +70,21 @@ class Chebyshev:
 
     def _check_bounds(self, step: Vector, bent: Vector) -> None:
         # Eigenvalues outside of the bounds rule the last step if any do, and its Rayleigh quotient is one of theirs.
-        along, square = float(dot(step, bent)), float(dot(step, step))
-        if along > (1 + 1e-3) * self.largest * square:
+        length = float(norm(step))
+        if not 0 < length < math.inf:
+            return
+        # Of a unit vector: squares of small entries underflow, in half precision soon.
+        step, bent = scale(step, 1 / length), scale(bent, 1 / length)
+        curvature = float(dot(step, bent) / dot(step, step))
+        slack = max(1e-3, *(4 * torch.finfo(value.dtype).eps for value in step.values()))
+        if curvature > (1 + slack) * self.largest:
             told = (
-                f"an eigenvalue of {along / square:.4g} or more, above largest={self.largest:.4g}, along which the solution is "
+                f"an eigenvalue of {curvature:.4g} or more, above largest={self.largest:.4g}, along which the solution is "
                 "wrong and grows with the terms: take a largest above it; largest_eigenvalue() estimates it."
             )
-        elif along < -1e-3 * self.largest * square:
+        elif curvature < -slack * self.largest:
             told = (
-                f"negative curvature (about {along / square:.3g}), along which the solution is wrong: train the inner variables "
+                f"negative curvature (about {curvature:.3g}), along which the solution is wrong: train the inner variables "
                 "further, add weight decay, or take gauss_newton products."
             )
         else:

@@ -7,7 +7,7 @@ map ``product: v -> H v``; vectors are dictionaries keyed like the inner variabl
 |---|---|---|
 | `conjugate_gradient()` | one an iteration | the default: by far the most accurate on a convex problem |
 | `neumann(K, gamma)` | K | stochastic minibatches, faithful to iDARTS |
-| `chebyshev(K, smallest, largest)` | K | a Neumann series accelerated by known bounds; no inner products |
+| `chebyshev(K, smallest, largest)` | K | a Neumann series accelerated by known bounds; no inner products between its terms |
 | `nystrom(rank)` | rank | a low-rank Hessian, damped |
 | `identity(gamma)` | 0 | DARTS' one step |
 | `amended(eta)` | 1 | Amended-DARTS |

@@ -27,8 +27,8 @@ def check_count(name: str, value: int, least: int) -> None:
 
 
 def check_made(name: str, value: object, expected: str) -> None:
-    """Raise SettingError unless the value can be called, and is no class, which is to be called first."""
-    if isinstance(value, type):
+    """Raise SettingError unless the value can be called, and is no class of such values, which is to be called first."""
+    if isinstance(value, type) and any("__call__" in vars(each) for each in value.__mro__):
         raise SettingError(f"{name} is the class {value.__name__}; expected {expected}: call it with its settings.")
     if not callable(value):
         raise SettingError(f"{name} is {value!r}; expected {expected}.")

@@ -10,7 +10,7 @@ import torch
 from nas_search.errors import CheckpointError
 from nas_search.files import write_atomically
 
-__all__ = ["load_checkpoint", "save_checkpoint", "unfinished"]
+__all__ = ["load_checkpoint", "position_of", "save_checkpoint"]
 
 _FORMAT, _VERSION = "nas-search-checkpoint", 1
 
@@ -47,21 +47,20 @@ def load_checkpoint(path: Path, fingerprint: Mapping[str, str]) -> dict[str, Any
     ]
     if changed:
         raise CheckpointError(
-            f"{path} is of another configuration: {'; '.join(changed)}. Resume with the old settings; others begin a run of their "
-            "own, without --resume."
+            f"{path} is of another configuration: {'; '.join(changed)}. Resume with the old settings, or choose another folder; "
+            "`nascli train` begins anew in the same one with --restart."
         )
     state: dict[str, Any] = record["state"]
     return state
 
 
-def unfinished(path: Path) -> str:
-    """How far what is kept in a file has come, in words; empty where it has ended, or nothing can be read."""
+def position_of(path: Path) -> tuple[int, int] | None:
+    """After how many epochs of how many a checkpoint was written; None where there is none that can be read."""
     try:
         record = _read(path)
-        epoch, step, epochs = record["state"]["epoch"], record["state"]["step"], int(record["fingerprint"]["epochs"])
-    except (CheckpointError, LookupError, ValueError):
-        return ""
-    return f"{epoch} of {epochs} epochs" if epoch < epochs and (epoch or step) else ""
+        return int(record["state"]["epoch"]), int(record["fingerprint"]["epochs"])
+    except (CheckpointError, LookupError, TypeError, ValueError):
+        return None
 
 
 def _read(path: Path) -> dict[str, Any]:

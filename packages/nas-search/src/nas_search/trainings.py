@@ -8,7 +8,7 @@ from typing import Any
 
 from nas_search import distributed
 from nas_search.averaging import Averaging, ExponentialAverage, NonMonotoneAverage
-from nas_search.checkpoint import unfinished
+from nas_search.checkpoint import position_of
 from nas_search.computation import Computation, deterministic
 from nas_search.config import RunConfig
 from nas_search.decoding import explained
@@ -189,12 +189,20 @@ def _require_ended(folder: RunFolder, checkpoint: Path) -> None:
     Raises:
         RunFolderError: it has not ended.
     """
-    come = distributed.from_first(unfinished(checkpoint) if distributed.is_first() else "")
-    if come:
+    come = position_of(checkpoint) if distributed.is_first() else None
+    # What a training writes last; it may have been interrupted, or have failed, after its last epoch too.
+    if come is not None and come[0] == come[1] and _is_newer(folder.training, checkpoint):
+        come = None
+    told = distributed.from_first("" if come is None else f"{come[0]} of {come[1]} epochs")
+    if told:
         raise RunFolderError(
-            f"{folder.root} holds a training that was interrupted after {come}; go on with it by --resume and its settings, or "
+            f"{folder.root} holds a training that was interrupted after {told}; go on with it by --resume and its settings, or "
             "drop it by --restart."
         )
+
+
+def _is_newer(path: Path, other: Path) -> bool:
+    return path.exists() and path.stat().st_mtime_ns >= other.stat().st_mtime_ns
 
 
 def _reading(config: RunConfig, protocol: TrainingProtocol | None, workers: int, timeout: float) -> Reading | None:

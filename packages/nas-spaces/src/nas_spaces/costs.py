@@ -118,15 +118,19 @@ def operation_costs(
         raise InputError(f"unknown measure {measure!r}; expected 'parameters', 'multiply_adds' or a function.")
 
     # DARTS has 1,960 places at its own depth, and 34 different ones.
-    counted: dict[tuple[str, str], float] = {}
+    counted: dict[tuple[str, str], int] = {}
 
     def cost(place: Place) -> float:
         if callable(measure):
             return float(measure(place))
+        if measure == "parameters":
+            return float(sum(p.numel() for p in place.module.parameters() if p.requires_grad))
+        if not _tells_itself(place.module):
+            return float(count(place.module, place.inputs).multiply_adds)
         same = place.key, repr(place.module)
         if same not in counted:
-            counted[same] = float(getattr(count(place.module, place.inputs), measure))
-        return counted[same]
+            counted[same] = count(place.module, place.inputs).multiply_adds
+        return float(counted[same])
 
     # On the host, as the choice weights of an architecture are, whatever the default device is.
     options = torch.zeros(space.choices.shape, dtype=torch.float64, device="cpu")
@@ -137,6 +141,11 @@ def operation_costs(
     some = space.discretize(torch.zeros(space.choices.shape, device="cpu"))
     whole = space.count(some, image=image, classes=classes, channels=channels, cells=cells)
     return Costs(options, float(getattr(whole, measure) - (space.weights(some) * options).sum()))
+
+
+def _tells_itself(module: nn.Module) -> bool:
+    """Whether modules of the same text are the same: of torch's own, which say their sizes, and in what holds them."""
+    return all(type(each).__module__.startswith(("torch.nn.modules.", "nas_spaces.")) for each in module.modules())
 
 
 def places(

@@ -9,7 +9,6 @@ makes plain values only; the package is given those values and never opens a fil
 import bz2
 import logging
 import pickle
-import pickletools
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -27,8 +26,6 @@ __all__ = ["load_nats_bench"]
 _log = logging.getLogger(__name__)
 
 _EXTENSION = ".pickle.pbz2"
-_SMALL = 2**22
-"""Bytes, unpacked, of a file that is read through before its values are made: more than any of the folder has."""
 
 # (our data set, metric) -> (the package's data set, its name of the part), as in methods of the benchmark's paper.
 _ACCURACIES = {
@@ -154,8 +151,6 @@ def _read(path: Path) -> dict[str, Any]:
         raise TableError(f"no file {path}; expected a NATS-tss file or a folder with meta{_EXTENSION} in it.")
     try:
         with bz2.BZ2File(path) as file:
-            _check_claims(file.read(_SMALL))
-            file.seek(0)
             content = _PlainUnpickler(file).load()
     except TableError:
         raise
@@ -170,17 +165,6 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise TableError(f"{path} holds a {type(content).__name__}, expected the dictionary of a NATS-Bench file.")
     return content
-
-
-def _check_claims(beginning: bytes) -> None:
-    """Refuse a pickle that claims to hold more objects than it has bytes: Python makes room for them before it sees one.
-
-    Of a file that is longer than `_SMALL` nothing is known; it is read as far as the memory goes.
-    """
-    if len(beginning) < _SMALL:
-        for opcode, argument, _ in pickletools.genops(beginning):
-            if opcode.name in ("PUT", "LONG_BINPUT") and isinstance(argument, int) and argument > len(beginning):
-                raise pickle.UnpicklingError(f"it has an object of number {argument}, and {len(beginning)} bytes")
 
 
 class _DType:
