@@ -13,7 +13,7 @@ import torch
 
 from nas_augment.fixed import crop_and_flip
 from nas_cli.output import print_search, progress
-from nas_search import CheckpointError, ConfigError, Interrupted, TextData, methods, search, trainings
+from nas_search import CheckpointError, ConfigError, Interrupted, TextData, evaluations, methods, search
 from nas_search.config import RunConfig
 from nas_search.data_sources import fake
 from nas_search.model_file import load_model
@@ -125,7 +125,7 @@ def test_a_run_of_the_command_line_reports_perplexity(tmp_path: Path, capsys: py
         run_training(tmp_path / "run", data="fake:1x8x8", epochs=1)
     with pytest.MonkeyPatch.context() as patch:  # as many words, but others
         other = replace(fake_text(8), vocabulary=tuple(f"v{number}" for number in range(10)))
-        patch.setattr(trainings, "load_data", lambda source: other)
+        patch.setattr(evaluations, "load_data", lambda source: other)
         with pytest.raises(ConfigError, match="another vocabulary than the text that the network of"):
             run_evaluation(tmp_path / "run", data=fake)
     model = load_model(tmp_path / "run" / "model.pt")

@@ -18,7 +18,6 @@ from nas_search.computation import Computation, placed
 from nas_search.data import Data, preparation
 from nas_search.engines import Run
 from nas_search.errors import ConfigError
-from nas_search.lazy_images import ImageFolders
 from nas_search.method import Method
 from nas_search.optimizers import SGD, OptimizerSettings
 from nas_search.regularizers import entropy
@@ -36,6 +35,7 @@ from nas_spaces import Architecture, SearchSpace, Supernet
 
 if TYPE_CHECKING:
     from nas_search.hyperparameters import Hyperparameters
+    from nas_search.lazy_images import ImageFolders
 
 __all__ = ["SearchState", "require_fit"]
 
@@ -346,7 +346,7 @@ class SearchState(RunState):
         self.memory = dict(state["memory"])
 
 
-def require_fit(space: SearchSpace, data: Data | ImageFolders) -> None:
+def require_fit(space: SearchSpace, data: "Data | ImageFolders") -> None:
     """Refuse a space that reads other data.
 
     Raises:
