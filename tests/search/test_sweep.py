@@ -327,3 +327,14 @@ def test_a_sweep_that_is_stopped_or_killed_stops_its_trials_and_goes_on(tmp_path
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert not finished(planned.folder(trial), trial.config)
+
+
+def test_a_trial_that_was_trained_on_other_data_since_is_not_run_again(tmp_path: Path) -> None:
+    planned = plan(tmp_path / "s", replace(BASE, epochs=1, train_epochs=1), ["gdas"], 1)
+    (before,) = run_sweep(planned, Here())
+    run_training(planned.folder(before.trial), epochs=1, data="digits")
+    again = Pretend()
+    (after,) = run_sweep(planned, again)
+    assert again.ran == []
+    assert (after.status, "test_accuracy" in (after.figures or {})) == ("done", False)
+    assert after.remark.startswith("trained otherwise since")
