@@ -198,6 +198,17 @@ def test_two_transforms_draw_apart_and_apart_from_torch(kind: str) -> None:
         assert 25 < sum(flip[one] == flip[other] for flip in flips) < 75  # half, within five standard deviations
 
 
+def drawn_by_workers(given: Any, transform: Any, start: str, *, workers: int = 1, epochs: int = 1) -> list[bytes]:
+    """What the workers of a data loader make of some images."""
+    loader: Any = torch.utils.data.DataLoader(
+        given, batch_size=None, collate_fn=transform, num_workers=workers, multiprocessing_context=start,
+        generator=generator(0),
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
+        return [out.tobytes() for _ in range(epochs) for out in loader]
+
+
 def test_copies_of_a_generator_in_workers_draw_apart() -> None:
     pytest.importorskip("PIL")
     image = torch.randint(0, 256, (3, 24, 24), generator=generator(0), dtype=torch.uint8)
@@ -205,17 +216,9 @@ def test_copies_of_a_generator_in_workers_draw_apart() -> None:
     given: Any = [image_of(image)] * 4
     start = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
 
-    def epochs() -> list[tuple[int, ...]]:
-        loader: Any = torch.utils.data.DataLoader(
-            given, batch_size=None, collate_fn=transform, num_workers=2, multiprocessing_context=start,
-            generator=generator(0),
-        )  # fmt: skip
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
-            return [tuple(tensor_of(x).flatten().tolist()) for _ in range(2) for x in loader]
-
-    assert len({*epochs()}) == 8
-    assert epochs() == epochs()
+    first, again = (drawn_by_workers(given, transform, start, workers=2, epochs=2) for _ in range(2))
+    assert len({*first}) == 8
+    assert first == again
 
 
 def test_a_generator_goes_to_workers_that_are_spawned() -> None:
@@ -225,19 +228,10 @@ def test_a_generator_goes_to_workers_that_are_spawned() -> None:
     transform: Any = to_pillow(Policy((UniformOperations(preset("fast_aa"), 3),)), generator(5))
     given: Any = [image_of(image)] * 2
 
-    def drawn(start: str) -> list[bytes]:
-        loader: Any = torch.utils.data.DataLoader(
-            given, batch_size=None, collate_fn=transform, num_workers=1, multiprocessing_context=start,
-            generator=generator(0),
-        )  # fmt: skip
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python 3.12 warns of forks beside threads
-            return [out.tobytes() for out in loader]
-
-    spawned = drawn("spawn")
+    spawned = drawn_by_workers(given, transform, "spawn")
     assert len({*spawned}) == 2
     if "fork" in multiprocessing.get_all_start_methods():
-        assert spawned == drawn("fork")
+        assert spawned == drawn_by_workers(given, transform, "fork")
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])

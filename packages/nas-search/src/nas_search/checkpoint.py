@@ -10,7 +10,7 @@ import torch
 from nas_search.errors import CheckpointError
 from nas_search.files import write_atomically
 
-__all__ = ["load_checkpoint", "position_of", "save_checkpoint"]
+__all__ = ["differences", "load_checkpoint", "position_of", "save_checkpoint"]
 
 _FORMAT, _VERSION = "nas-search-checkpoint", 1
 
@@ -39,19 +39,23 @@ def load_checkpoint(path: Path, fingerprint: Mapping[str, str]) -> dict[str, Any
             the message names the difference.
     """
     record = _read(path)
-    saved = record["fingerprint"]
-    changed = [
-        f"{key} was {saved.get(key)}, is {fingerprint.get(key)}"
-        for key in sorted({*saved, *fingerprint})
-        if saved.get(key) != fingerprint.get(key)
-    ]
+    changed = differences(record["fingerprint"], fingerprint)
     if changed:
         raise CheckpointError(
-            f"{path} is of another configuration: {'; '.join(changed)}. Resume with the old settings, or choose another folder; "
+            f"{path} is of another configuration: {changed}. Resume with the old settings, or choose another folder; "
             "`nascli train` begins anew in the same one with --restart."
         )
     state: dict[str, Any] = record["state"]
     return state
+
+
+def differences(saved: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    """In what two fingerprints differ, in words; empty where in nothing."""
+    return "; ".join(
+        f"{key} was {saved.get(key)}, is {wanted.get(key)}"
+        for key in sorted({*saved, *wanted})
+        if saved.get(key) != wanted.get(key)
+    )
 
 
 def position_of(path: Path) -> tuple[int, int] | None:

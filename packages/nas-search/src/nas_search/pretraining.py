@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from nas_search import distributed
 from nas_search.autoencoder import GraphVAE, cell_graph, kl_divergence
+from nas_search.checkpoint import differences
 from nas_search.errors import CheckpointError, ConfigError, RunFolderError
 from nas_search.files import write_atomically
 from nas_search.loop import drive, isolated_random_state
@@ -314,14 +315,10 @@ def load_autoencoder(path: str | Path, space: SearchSpace, settings: Autoencoder
             f"{path} is missing, damaged or no autoencoder of this release ({reason[:120]}); delete it, and the next "
             "search trains a new one."
         ) from error
-    changed = [
-        f"{key} was {saved.get(key)}, is {wanted.get(key)}"
-        for key in sorted({*saved, *wanted})
-        if saved.get(key) != wanted.get(key)
-    ]
+    changed = differences(saved, wanted)
     if changed:
         raise CheckpointError(
-            f"{path} holds the autoencoder of something else: {'; '.join(changed)}. Name another file, or delete this one "
+            f"{path} holds the autoencoder of something else: {changed}. Name another file, or delete this one "
             "to train it anew."
         )
     return autoencoder.requires_grad_(False).eval()

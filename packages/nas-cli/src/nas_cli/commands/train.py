@@ -183,6 +183,7 @@ def command(
                 protocol=chosen,
                 computation=computation,
                 resume=going_on,
+                # What torchrun starts again has dropped it already; both options together are refused.
                 restart=restart and (resume or not going_on),
                 observers=observers,
             )
