@@ -123,10 +123,10 @@ def to_pillow(policy: "Policy", generator: torch.Generator | None = None) -> Pil
 def to_torchvision(policy: "Policy", generator: torch.Generator | None = None) -> Any:
     """The policy as a torchvision v2 transform of one image with its masks, boxes and key points (extra `torchvision`).
 
-    On Pillow images of mode RGB or L, and uint8 tensors of 1 or 3 channels; others meet an `ImagesError` when they are
-    passed, unless the policy has crops and flips alone. torchvision differs from Pillow by one level in four operations, and picks other pixels where a rotation or
-    shear falls between two. Its key points are counted in pixels: (0, 0) is the middle of the first, where ours is
-    (0.5, 0.5). What comes from outside is 0 in its masks.
+    On Pillow images of mode RGB or L, and uint8 tensors of 1 or 3 channels; others meet an `ImagesError` when they
+    are passed, unless the policy has crops and flips alone. torchvision differs from Pillow by one level in four
+    operations, and picks other pixels where a rotation or shear falls between two. Its key points are counted in
+    pixels: (0, 0) is the middle of the first, where ours is (0.5, 0.5). What comes from outside is 0 in its masks.
 
     Raises:
         MissingExtraError: torchvision is not installed.
